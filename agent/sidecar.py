@@ -290,6 +290,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            answer=self.view.use_own_instances,
             background=self._background,
         )
         self.view.subscribe(self.session.news)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ from typing import Final, NoReturn
 from cli.command_tree import COMMANDS, CommandGroup, CommandNode, LeafCommand
 from cli.exit_codes import EXIT_CODES, INTERRUPTED, OK, USAGE
 from cli.parser import CommandParser, WrongUsage, did_you_mean
+from cli.streams import guarded
 from registry_core.errors import SettingsError
 
 DESCRIPTION: Final = "Service discovery for plain containers, over DNS and over localhost HTTP."
@@ -20,8 +20,15 @@ VERSION: Final = ("-V", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (without the program's name) and return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run the command line `argv` (without the program's name) and return the exit code.
+
+    Without `argv` this is the program: it runs what this process was started with, on guarded streams.
+    """
+    return guarded(lambda: _main(sys.argv[1:])) if argv is None else _main(argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    words = list(argv)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     try:
@@ -32,17 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = arguments.run(arguments)
         except WrongUsage as error:
             parser.error(error.message)
-        sys.stdout.flush()
     except SettingsError as error:
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # `vertice watch | head`: the reader has what it wanted. Discard the rest of our buffer, so that
-        # the interpreter does not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     return code
 
 

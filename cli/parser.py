@@ -114,14 +114,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {names[near[0]]}?)" if near else ""
 
 
-def value(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a reader of settings as a type for argparse."""
+def value(read: Callable[[str], T], example: str = "") -> Callable[[str], T]:
+    """Return a reader of settings as a type for argparse; `example` is shown to those whose value it refuses."""
+    hint = f" (example: {example})" if example else ""
 
     def convert(given: str) -> T:
         try:
             return read(given)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{shown(given)} cannot be used: {error}") from None
+            raise argparse.ArgumentTypeError(f"{shown(given)} cannot be used: {error}{hint}") from None
 
     return convert
 

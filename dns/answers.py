@@ -141,7 +141,7 @@ class Zone:
         """Return the answer to a reverse name of a registered address, which is in `networks` if given, or None."""
         name = tuple(label.lower() for label in query.name)
         ip = address_of(name)
-        instances = self._view.catalog.by_ip(ip) if ip is not None and may_lead_to_services(ip, networks) else ()
+        instances = self._view.by_ip(ip) if ip is not None and may_lead_to_services(ip, networks) else ()
         if not instances:
             return None
         labels = sorted({instance.key.label for instance in instances})
@@ -208,7 +208,7 @@ class Zone:
         return sorted(map(transport_of, self._view.transports(label)))
 
     def _instance(self, query: Query, short: str) -> CacheableAnswer:
-        instance = self._view.catalog.by_short(short) or self._view.static_services.by_short(short)
+        instance = self._view.by_short(short)
         if instance is None:
             # The name shows neither which service it will belong to, nor whether that service is one not held here.
             return CacheableAnswer(self._shapes.unknown() if self._view.holds_all else cannot_tell())

@@ -34,7 +34,7 @@ from registry_core.settings import (
 )
 from registry_core.shared_secret import SECRET
 from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings, without_credentials
-from registry_core.telemetry.logs import LEVELS
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
 # Beyond loopback. It keeps out what a neighbour would guess, no more; agents are to be given long random ones.
 MIN_SECRET_LENGTH: Final = 6
@@ -196,6 +196,7 @@ WHEN_NONE_PASS: Final = Setting(
     "what to answer for a service when all its instances fail: `all` of them, or `none`",
     "none",
 )
+LOG_FORMAT: Final = Setting("REGISTRY_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
 LOG_LEVEL: Final = Setting(
     "REGISTRY_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "debug"
 )
@@ -225,6 +226,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
     LOG_LEVEL,
+    LOG_FORMAT,
 )
 
 
@@ -240,6 +242,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     warming_s: float = 60.0
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
+    log_format: str = AUTO
     redis: RedisSettings | None = None  # None: registrations live in this process
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
@@ -291,6 +294,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         warming_s=values[WARMING],
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
+        log_format=values[LOG_FORMAT],
         redis=_with_pool(values[STORE], values[REDIS_POOL]),
         redis_timeout_s=values[REDIS_TIMEOUT],
         redis_retries_s=values[REDIS_RETRIES],

@@ -25,6 +25,7 @@ NEED_RESTART: Final = {
     "follow_namespace": table.FOLLOW_NAMESPACE.name,
     "view": f"{table.VIEW_SERVICES.name}, {table.VIEW_MB.name}",
     "state_dir": table.STATE_DIR.name,
+    "log_format": table.LOG_FORMAT.name,
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,

@@ -39,6 +39,7 @@ from agent.settings.table import (
     HEARTBEAT_INTERVAL,
     HTTP_LISTEN,
     INITIAL_WAIT_TIMEOUT,
+    LOG_FORMAT,
     LOG_LEVEL,
     REGISTRY_URL,
     SERVICE_HEALTH_ENDPOINT,
@@ -113,6 +114,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Services from the environment, and from a file, for names that the registry does not have.
     static_services: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
+    log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
@@ -169,6 +171,7 @@ def settings_from(sources: AgentSources) -> AgentSettings:
             tuple(of_file(Path(values[STATIC_FILE]))) if values[STATIC_FILE] else (),
         ),
         log_level=values[LOG_LEVEL],
+        log_format=values[LOG_FORMAT],
         services=_distinct(services),
         files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *_secret_files(values)) if file),
         ignored=sources.removed,

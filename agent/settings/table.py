@@ -30,7 +30,7 @@ from registry_core.settings import (
     text,
 )
 from registry_core.shared_secret import SECRET
-from registry_core.telemetry.logs import LEVELS
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
@@ -305,6 +305,7 @@ STATIC_FILE: Final = Setting(
     "a TOML file with addresses of services that neither the registry nor the environment knows",
     "/etc/vertice/static.toml",
 )
+LOG_FORMAT: Final = Setting("AGENT_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
 LOG_LEVEL: Final = Setting(
     "AGENT_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "warning"
 )
@@ -368,6 +369,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     STATE_DIR,
     STATIC_FILE,
     LOG_LEVEL,
+    LOG_FORMAT,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

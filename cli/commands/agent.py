@@ -19,6 +19,7 @@ from cli.exit_codes import OK, exit_codes
 from cli.parser import file_path
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.setting_listing import add_settings_flags, only_lists, print_check, print_rows, print_settings, print_warnings
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.setting_values import Given, from_flags
 from registry_core.telemetry import logs
@@ -73,17 +74,16 @@ def run(args: argparse.Namespace) -> int:
         return _listed(args, sources, settings)
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "agent")
+    logs.configure(settings.log_level, "agent", settings.log_format)
 
     async def start() -> Sidecar:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(os.environ, flags=flags))
         await sidecar.start()
         count = len(settings.services)
-        print(
+        announce(
             f"vertice agent: HTTP on http://{sidecar.http_listen}, DNS on {sidecar.dns_listen} "
             f"({settings.dns_zone}); {count} {'service' if count == 1 else 'services'} to register "
-            f"at {', '.join(settings.registry_urls)}",
-            flush=True,
+            f"at {', '.join(settings.registry_urls)}"
         )
         return sidecar
 

@@ -21,28 +21,41 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-
-from cli.commands.compose_edit import EXIT_CODES, Text, code_of, difference, opened, project_with, told, write
+from cli.commands.compose_edit import (
+    EXIT_CODES,
+    Text,
+    code_of,
+    difference,
+    opened,
+    project_with,
+    told,
+    variables_with,
+    write,
+)
+from cli.commands.compose_options import add_agents, add_recipe, all_options_of, usage_error
+from cli.compose import agent_options
 from cli.compose.errors import ComposeError, Place
 from cli.compose.existing_agents import existing_agents
 from cli.compose.file_replacement import held
 from cli.compose.inject import MADE, ejected, injected, override_text
 from cli.compose.model import Project
+from cli.compose.next_steps import SetupState, next_steps
 from cli.compose.reader import MAX_FILE_BYTES
 from cli.compose.registered_names import RegisteredNames
+from cli.compose.registry_service import unreached
 from cli.compose.sidecar_plan import Planning, planned
-from cli.compose.sidecars import FORWARD, HOST_REGISTRY, IMAGE, REGISTRY, Options, Recipe, with_names
+from cli.compose.sidecars import REGISTRY_SERVICE, TOKEN, Options, with_names
 from cli.options import JSON, STDOUT, add_destination
 from cli.parser import CommandParser, file_path
 from cli.plurals import counted
 from cli.terminal import printable
-from registry_core.domain.names import check_host
-from registry_core.errors import ValidationError
 
+# Where our Dockerfiles are, in a checkout.
+SOURCE: Final = Path(__file__).resolve().parents[2]
 EPILOG: Final = f"""examples:
   vertice compose inject compose.yml
   docker compose -f compose.yml -f compose.vertice.yml up -d
+  vertice compose inject compose.yml --with-registry        with a registry for the agents, too
   vertice compose inject compose.yml --service billing --service orders --recipe beside
   vertice compose inject compose.yml --recipe host --host-address 172.17.0.1
   vertice compose inject compose.yml --diff          show what --write would change
@@ -54,65 +67,19 @@ EPILOG: Final = f"""examples:
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of `vertice compose inject`."""
-    default = Options()
     parser.add_argument("file", metavar="FILE", type=file_path, help="a compose file")
     parser.add_argument(
         "--service", metavar="NAME", action="append", default=[], help="only this service; may be repeated"
     )
-    add_recipe(parser, default=default.recipe)
+    add_recipe(parser, default=Options().recipe)
     parser.add_argument(
         "--no-databases", action="store_true", help="leave out databases and brokers that --service does not name"
     )
-    parser.add_argument("--image", default=IMAGE, help=f"the agent's image (default: {IMAGE})")
-    parser.add_argument(
-        "--registry", metavar="URL", help=f"the registry, or several (default: {REGISTRY}; host: {HOST_REGISTRY})"
-    )
-    parser.add_argument(
-        "--forward",
-        metavar="ADDRESSES",
-        default="",
-        help=f"netns: resolvers for other names (default: $VERTICE_DNS_FORWARD at the start, else {FORWARD})",
-    )
-    parser.add_argument(
-        "--podman", action="store_true", help="netns: allow agents to listen on port 53, as Docker does by itself"
-    )
-    parser.add_argument(
-        "--memory", default=default.memory, help=f"the memory limit of an agent (default: {default.memory})"
-    )
-    parser.add_argument(
-        "--cpus", default=default.cpus, help=f"the processor limit of an agent (default: {default.cpus})"
-    )
+    add_agents(parser)
     where = parser.add_mutually_exclusive_group()
     add_destination(parser, where, "the override file")
     where.add_argument("--write", action="store_true", help="add the agents to FILE itself")
     where.add_argument("--diff", action="store_true", help="show what --write would change; write nothing")
-
-
-def add_recipe(parser: argparse.ArgumentParser, *, default: Recipe | None) -> None:
-    """Add the arguments that choose the recipe."""
-    parser.add_argument(
-        "--recipe", choices=[r.value for r in Recipe], default=default and default.value, help="netns, beside or host"
-    )
-    parser.add_argument(
-        "--host-address",
-        metavar="ADDRESS",
-        default="",
-        help="host: the address at which containers and other machines reach this host",
-    )
-    parser.add_argument("--zone", default=Options().zone, help=f"the DNS zone (default: {Options().zone})")
-
-
-def options_of(arguments: argparse.Namespace) -> Options:
-    """Return the options of recipe, address and zone. Raises ComposeError when the recipe lacks one."""
-    recipe = Recipe(arguments.recipe)
-    if recipe is Recipe.HOST and not arguments.host_address:
-        reason = "recipe host needs --host-address: the address at which containers and other machines reach this host"
-        raise ComposeError(reason, code="usage", place=Place(str(arguments.file)), example="--host-address 172.17.0.1")
-    try:
-        check_host(arguments.zone)
-    except ValidationError as error:
-        raise ComposeError(f"--zone: {error.message}", code="usage", place=Place(str(arguments.file))) from None
-    return Options(recipe=recipe, host_address=arguments.host_address, zone=arguments.zone)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -121,26 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    options = options_of(arguments)
-    options = msgspec.structs.replace(
-        options,
-        image=arguments.image,
-        registry=arguments.registry or (HOST_REGISTRY if options.recipe is Recipe.HOST else REGISTRY),
-        forward=arguments.forward,
-        memory=arguments.memory,
-        podman=arguments.podman,
-        cpus=arguments.cpus,
-    )
     path: Path = arguments.file
     file = opened(path)
     if file.text.startswith(MADE):
         raise ComposeError("it is an override file made by this command: name the original file", code="made")
     base = ejected(file.text)
     project = project_with(file.name, base, environment)
+    options = all_options_of(arguments, project)
     overrides = dict.fromkeys((override_path(path), arguments.to or override_path(path)))
     project = with_names(project, _names(project, overrides, file, base))
     planning = planned(project, options, arguments.service, databases=not arguments.no_databases)
     sidecars = list(planning.sidecars)
+    has_registry = _has_registry(arguments, project, planning, options)
     if arguments.write or arguments.diff:
         after = injected(file.text, sidecars, options)
         done = _into(file, after, diff=arguments.diff)
@@ -155,8 +114,41 @@ def _inject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> in
     notes = [str(note) for note in (*project.problems, *planning.notes)]
     if (arguments.write or arguments.diff) and override_path(path).exists():
         notes.insert(0, f"{printable(str(override_path(path)))} exists as well: do not use both")
-    _report(arguments, planning, options, notes, done)
+    size = agent_options.bytes_of(options.memory)
+    if size is not None and size < agent_options.ENOUGH_MEMORY:
+        notes.append(f"--memory {options.memory}: an agent in a large fleet needs 64M")
+    steps = [] if arguments.diff or not sidecars else _steps(arguments, options, environment, has_registry=has_registry)
+    _report(arguments, planning, options, notes, done._replace(steps=steps))
     return code_of(complete=not planning.left_out and bool(sidecars))
+
+
+def _has_registry(arguments: argparse.Namespace, project: Project, planning: Planning, options: Options) -> bool:
+    """Return whether the agents have a registry. Raises ComposeError when they cannot reach the one that is named."""
+    if options.registry_image:
+        return True
+    found = list(unreached(options.registry, project, planning.sidecars, options))
+    for one in found:
+        if arguments.registry is not None:
+            reason = f"--registry: the agents{one.of} cannot reach {one.url}: {one.why}"
+            raise usage_error(arguments, reason, "--registry http://10.0.0.2:8888, or --with-registry")
+    return arguments.registry is not None or (REGISTRY_SERVICE in project.services and not found)
+
+
+def _steps(
+    arguments: argparse.Namespace, options: Options, environment: Mapping[str, str], *, has_registry: bool
+) -> list[str]:
+    """Return what is left to do until the fleet runs with its agents."""
+    path: Path = arguments.file
+    output: Path = arguments.to or override_path(path)
+    files = [path] if arguments.write else [] if str(output) == STDOUT else [path, output]
+    state = SetupState(
+        files=tuple(printable(str(file)) for file in files),
+        env_file=printable(str(path.with_name(".env"))),
+        source=str(SOURCE) if (SOURCE / "Dockerfile.agent").is_file() else "",
+        has_registry=has_registry,
+        has_token=bool(variables_with(str(path), environment).get(TOKEN, "").strip()),
+    )
+    return [str(step) for step in next_steps(options, state)]
 
 
 def _names(project: Project, overrides: Iterable[Path], file: Text, base: str) -> Mapping[str, str]:
@@ -182,11 +174,12 @@ def override_path(path: Path) -> Path:
 
 
 class _Result(NamedTuple):
-    """What was done, the file that was written, and the text to show instead of writing it."""
+    """What was done, the file that was written, the text to show instead of writing it, and what is left to do."""
 
     done: str
     written: str | None = None
     shown: str = ""
+    steps: Sequence[str] = ()
 
 
 def _report(
@@ -202,6 +195,7 @@ def _report(
             "services": [sidecar.service for sidecar in planning.sidecars],
             "left_out": [str(remark) for remark in planning.left_out],
             "notes": notes,
+            "next": list(result.steps),
             **({"diff": result.shown} if arguments.diff else {}),
         }
         if to_stdout:
@@ -217,6 +211,8 @@ def _report(
     count = counted(len(planning.sidecars), "service")
     print(f"{count} with an agent (recipe {options.recipe.value}), {len(planning.left_out)} left out.", file=say)
     print(result.done, file=say)
+    if result.steps:
+        print("\n  ".join(("Next:", *result.steps)), file=say)
 
 
 def _into(file: Text, after: str, *, diff: bool) -> _Result:
@@ -233,7 +229,8 @@ def _override(path: Path, output: Path, planning: Planning, options: Options, ba
     """Write the override file, or show it. Raises ComposeError, OSError."""
     if not planning.sidecars:
         return _Result("Nothing was written.")
-    text = override_text(list(planning.sidecars), options, path.name, output.name, base)
+    shown_as = override_path(path) if str(output) == STDOUT else output
+    text = override_text(list(planning.sidecars), options, path.name, shown_as.name, base)
     if str(output) == STDOUT:
         return _Result("Nothing was written.", shown=text)
     before = held(output, MAX_FILE_BYTES)
@@ -246,4 +243,4 @@ def _override(path: Path, output: Path, planning: Planning, options: Options, ba
     shown = printable(str(output))
     if not write(before, text.encode()):
         return _Result(f"{shown}: is up to date")
-    return _Result(f"{shown}: written. docker compose -f {printable(str(path))} -f {shown} up -d", str(output))
+    return _Result(f"{shown}: written", str(output))

@@ -30,7 +30,8 @@ from cli.commands.compose_edit import (
     variables_with,
     write,
 )
-from cli.commands.compose_inject import add_recipe, options_of, override_path
+from cli.commands.compose_inject import override_path
+from cli.commands.compose_options import add_recipe, options_of
 from cli.commands.compose_zone import with_agents_names, zones_for
 from cli.compose.discovered_names import ZONE
 from cli.compose.errors import ComposeError, Place

@@ -12,6 +12,7 @@ from typing import Final
 from cli.exit_codes import OK, exit_codes
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.setting_listing import add_settings_flags, only_lists, print_check, print_settings, print_warnings
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.replica import Replica
 from registry_core.replica_settings import (
@@ -54,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
         return _listed(args, values, settings)
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "registry")
+    logs.configure(settings.log_level, "registry", settings.log_format)
 
     async def start() -> Replica:
         replica = Replica(settings)
         await replica.start()
-        print(f"vertice registry: listening on http://{replica.listen}", flush=True)
+        announce(f"vertice registry: listening on http://{replica.listen}")
         return replica
 
     return run_until_signal(start)

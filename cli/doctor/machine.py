@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 import math
 import os
 import re
@@ -38,6 +39,7 @@ def read_machine(root: Path = ROOT) -> Machine:
         nsswitch=_text(root / "etc/nsswitch.conf"),
         libc=_libc(root),
         in_container=_in_container(root),
+        is_agents_own=_in_container(root) and not _in_kubernetes(root) and _begins_with_agent(root),
         addresses=_addresses(),
         listeners=tuple(listeners(root)),
         low_ports_end=_number(first_free, 1024) or 0,
@@ -64,6 +66,22 @@ def _in_container(root: Path) -> bool:
     if (root / ".dockerenv").exists() or (root / "run/.containerenv").exists():
         return True
     return bool(re.search(r"docker|containerd|kubepods|libpod|lxc", _text(root / "proc/1/cgroup") or ""))
+
+
+def _in_kubernetes(root: Path) -> bool:
+    """Return whether this is a pod: its containers have the same resolv.conf."""
+    if (root / "var/run/secrets/kubernetes.io").exists() or "KUBERNETES_SERVICE_HOST" in os.environ:
+        return True
+    return "kubepods" in (_text(root / "proc/1/cgroup") or "")
+
+
+def _begins_with_agent(root: Path) -> bool:
+    """Return whether process 1 is `vertice agent`, perhaps under an init such as tini."""
+    words = (_text(root / "proc/1/cmdline") or "").split("\0")
+    return any(
+        (Path(word).name == "vertice" or word == "cli.main") and after == "agent"
+        for word, after in itertools.pairwise(words)
+    )
 
 
 def _libc(root: Path) -> Libc:

@@ -18,6 +18,8 @@ from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeo
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.write_access import WriteAccess
+from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
 
@@ -52,9 +54,32 @@ def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> Endpo
 
 
 def writing(
+    endpoint: Endpoint,
+    operation: Callable[[WriteCall[Any]], Awaitable[object]],
+    authenticator: Authenticator,
+    access: WriteAccess,
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one writing operation. `access` learns of living clients' writes."""
+    handle = _writing(endpoint, operation, authenticator)
+
+    async def noted(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        try:
+            response = await handle(request, query)
+        except (Unauthorized, Forbidden) as error:
+            access.refused(error)
+            raise
+        except CallerError:
+            access.accepted()  # its credential was valid
+            raise
+        access.accepted()
+        return response
+
+    return noted if endpoint.from_living else handle
+
+
+def _writing(
     endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
 ) -> EndpointHandler:
-    """Return the handler of an endpoint that is one writing operation."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 

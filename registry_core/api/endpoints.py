@@ -60,6 +60,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = JSON
     writes: bool = False
     from_store: bool = False  # needs the store's first delivery
+    from_living: bool = False  # only the owner of a living instance sends it
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
@@ -89,6 +90,7 @@ ENDPOINTS: Final = (
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
         from_store=True,
+        from_living=True,
     ),
     Endpoint(
         method="POST",
@@ -100,6 +102,7 @@ ENDPOINTS: Final = (
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
         from_store=True,
+        from_living=True,
     ),
     Endpoint(
         method="DELETE",
@@ -136,6 +139,7 @@ ENDPOINTS: Final = (
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
         from_store=True,
+        from_living=True,
     ),
     Endpoint(
         method="POST",

@@ -114,6 +114,31 @@ def test_the_files_of_a_machine_are_read_under_its_root(tmp_path: Path) -> None:
     assert (found.low_ports_end, found.rmem_max, found.may_bind_low) == (0, 212992, True)
 
 
+@pytest.mark.parametrize(
+    ("cmdline", "own"),
+    [
+        ("/usr/bin/tini\0--\0vertice\0agent\0", True),
+        ("/opt/vertice/bin/python\0/opt/vertice/bin/vertice\0agent\0--config\0x\0", True),
+        ("python\0-m\0cli.main\0agent\0", True),
+        ("/usr/bin/tini\0--\0vertice\0registry\0", False),
+        ("python\0/srv/agent\0", False),
+        ("", False),
+    ],
+)
+def test_a_container_is_the_agent_s_own_when_it_begins_with_the_agent(tmp_path: Path, cmdline: str, own: bool) -> None:
+    root = write(tmp_path, **{".dockerenv": "", "proc__1__cmdline": cmdline})
+    assert read_machine(root).is_agents_own is own
+    (root / ".dockerenv").unlink()
+    assert not read_machine(root).is_agents_own, "no container"
+
+
+def test_the_containers_of_a_pod_have_one_resolv_conf(tmp_path: Path) -> None:
+    files = {"proc__1__cmdline": "vertice\0agent\0", "proc__1__cgroup": "0::/kubepods/besteffort/pod1/x\n"}
+    root = write(tmp_path, **files)
+    found = read_machine(root)
+    assert (found.in_container, found.is_agents_own) == (True, False)
+
+
 def test_other_capabilities_bind_no_low_port(tmp_path: Path) -> None:
     write(tmp_path, proc__self__status="CapEff:\t00000000fffffbff\n")
     assert not read_machine(tmp_path).may_bind_low
