@@ -28,7 +28,7 @@ OF_OUR_READERS: Final = {
     "registry_core/store/redis/url.py",
 }
 # For people who read tracebacks: it names the class.
-FOR_DEVELOPERS: Final = {"registry_core/supervision.py", "registry_core/blocking.py"}
+FOR_DEVELOPERS: Final = {"cli/streams.py", "registry_core/blocking.py", "registry_core/supervision.py"}
 
 
 def _ours() -> set[str]:
