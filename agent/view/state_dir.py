@@ -21,6 +21,7 @@ from agent.own_files import folder_problem, open_own, read_own
 from agent.registration.identity import Identity, checked_identity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
+from registry_core.causes import cause_of
 from registry_core.errors import ValidationError
 
 SNAPSHOT: Final = "snapshot.jsonl"
@@ -119,12 +120,9 @@ class StateDir:
             return checked_identity(msgspec.json.decode(read_own(path, MAX_IDENTITY_BYTES), type=Identity))
         except FileNotFoundError:
             return Identity()
-        except OSError as error:
-            because = error.strerror or str(error)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
-            because = str(error)
-        _log.warning("identity_not_read", file=str(path), because=because)
-        return Identity()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
+            _log.warning("identity_not_read", file=str(path), because=cause_of(error))
+            return Identity()
 
     def write_identity(self, identity: Identity) -> None:
         """Replace the identity. Raises OSError."""
@@ -132,4 +130,4 @@ class StateDir:
 
 
 def _said(path: Path, error: OSError) -> str:
-    return f"{path}: {error.strerror or error}"
+    return f"{path}: {cause_of(error)}"

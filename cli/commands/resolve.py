@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         if answer.status != HTTPStatus.OK:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return exit_code(answer)
-        text = json.dumps(answer.json(), indent=2) if form == JSON else answer.body.decode().strip()
+        text = json.dumps(answer.json(), indent=2) if form == JSON else answer.text().strip()
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED
