@@ -17,7 +17,8 @@ from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
-from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.domain.records import Status
 
 BODY_TIMEOUT_S: Final = 10.0
 
@@ -34,11 +35,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
-    """The input of an operation that writes, and its caller. `sequence` orders the requests of one owner."""
+    """The input of an operation that writes, and its caller. `sequence` orders the requests of one owner.
+
+    `passing`: the caller says that the check of its service passes.
+    """
 
     caller: Caller
     body: B
     sequence: int | None = None
+    passing: bool = False
 
 
 def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
@@ -63,7 +68,10 @@ def writing(
         caller = authenticator.identify(request.headers)
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         sequence = sequence_of(request) if is_ordered else None
-        call = WriteCall(path=request.match_info, query=query, caller=caller, body=body, sequence=sequence)
+        passing = request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING
+        call = WriteCall(
+            path=request.match_info, query=query, caller=caller, body=body, sequence=sequence, passing=passing
+        )
         return answer(await operation(call), status)
 
     return handle

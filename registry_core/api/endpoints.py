@@ -13,6 +13,7 @@ import msgspec
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
+    CHECK_HEADER,
     SEQUENCE_HEADER,
     CatalogView,
     DeregisteredView,
@@ -76,6 +77,12 @@ _SEQUENCE: Final = Parameter(
     "a higher one is refused as Late (409) and changes nothing, also for a minute after a deregistration; the same "
     "number again gets the same answer. A write without it does not take part in that order",
 )
+_CHECK: Final = Parameter(
+    CHECK_HEADER,
+    str,
+    "`passing`: the check of the service passes at this moment. It then gets its address from a holder that has missed "
+    "a heartbeat, not only from one whose TTL has passed",
+)
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -83,7 +90,7 @@ ENDPOINTS: Final = (
         path="/register",
         name="register",
         summary="Register or replace an instance, by host and port or by endpoint",
-        headers=(_SEQUENCE,),
+        headers=(_SEQUENCE, _CHECK),
         body=RegisterBody,
         answers={201: RegisteredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),

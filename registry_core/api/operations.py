@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from registry_core.api.calls import Call, WriteCall
+from registry_core.api.disputes import Disputes
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
@@ -40,6 +41,7 @@ from registry_core.api.schemas import (
 )
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
+from registry_core.domain.admission import Newcomer
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
@@ -47,8 +49,8 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, Se
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
-from registry_core.ports.store import Beat, Store
+from registry_core.errors import AmbiguousInstance, Conflict, Fenced, NotFound, ValidationError, Warming
+from registry_core.ports.store import Beat, BeatResult, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -90,6 +92,7 @@ class Operations:
         self._resolver = resolver
         self._random = random
         self._warned: set[InstanceKey] = set()
+        self._disputes = Disputes()
 
     # -- writes
 
@@ -102,7 +105,12 @@ class Operations:
             call.caller.require(call.body.service_name)
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
-            grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
+            newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
+            try:
+                grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
+            except Conflict as error:
+                self._disputes.refused(claim.key, str(claim.holder), error)
+                raise
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
@@ -166,10 +174,20 @@ class Operations:
                 )
                 for beat, result in zip(beats, results, strict=True)
             ]
+            owners = [self._owner(result) for result in results]
             if call.body.instances is None:
-                _raise_for_single(views[0], beats[0])
+                _raise_for_single(views[0], beats[0], owners[0])
         whole = all(view.status == "renewed" for view in views)
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
+
+    def _owner(self, result: BeatResult) -> Instance | None:
+        """Return the newer owner that a heartbeat was refused for, after logging it; None when it was not."""
+        if result.outcome != "fenced" or result.key is None:
+            return None
+        owner = self._view.catalog.get(result.key)
+        if owner is not None:
+            self._disputes.fenced(result.key, owner.holder)
+        return owner
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.
@@ -339,7 +357,7 @@ def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
     return body.instances, "instances[{}]."
 
 
-def _raise_for_single(result: BeatView, beat: BeatBody) -> None:
+def _raise_for_single(result: BeatView, beat: BeatBody, owner: Instance | None) -> None:
     which = f"instance {beat.instance_id!r} of " if beat.instance_id is not None else ""
     if result.status == "unknown":
         raise NotFound(
@@ -348,8 +366,12 @@ def _raise_for_single(result: BeatView, beat: BeatBody) -> None:
             provided=beat.instance_id if beat.instance_id is not None else beat.service_name,
         )
     if result.status == "fenced":
+        where = "" if owner is None else f", at {owner.holder}"
         raise Fenced(
-            f"{which}{beat.service_name!r} has a newer owner: stop asserting it", field="epoch", provided=beat.epoch
+            f"{which}{beat.service_name!r} has a newer owner{where}: stop asserting it",
+            field="epoch",
+            provided=beat.epoch,
+            holder=None if owner is None else owner.holder,
         )
 
 

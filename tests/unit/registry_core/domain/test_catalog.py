@@ -30,7 +30,7 @@ def test_an_instance_is_found_by_its_key_its_short_id_its_address_and_its_ip() -
     catalog.apply(Registered(AT, record, 1.0))
     assert catalog.get(record.key) == record
     assert catalog.by_short(short_id("ip_intel", record.instance_id)) == record
-    assert catalog.holder("10.0.0.7:8034") == record
+    assert catalog.holders(["10.0.0.7:8034"]) == (record,)
     assert catalog.by_ip("2001:db8::7") == (record,)
     assert list(catalog) == [record]
 
@@ -44,7 +44,7 @@ def test_a_removed_instance_is_found_by_no_lookup() -> None:
         assert catalog.find("ip_intel") is None
         assert catalog.get(record.key) is None
         assert catalog.by_short(short_id("ip_intel", record.instance_id)) is None
-        assert catalog.holder("10.0.0.7:8034") is None
+        assert catalog.holders(["10.0.0.7:8034"]) == ()
         assert catalog.by_ip("10.0.0.7") == ()
         assert catalog.heartbeat_at(record.key) == 0.0
         assert (len(catalog), catalog.service_count, catalog.digest) == (0, 0, Catalog().digest)
@@ -55,9 +55,9 @@ def test_a_moved_instance_leaves_its_old_address() -> None:
     catalog = Catalog()
     catalog.apply(Registered(AT, instance(instance_id="a"), 1.0))
     catalog.apply(Registered(AT, instance(host="10.0.0.8", instance_id="a"), 2.0))
-    assert catalog.holder("10.0.0.7:8034") is None
+    assert catalog.holders(["10.0.0.7:8034"]) == ()
     assert catalog.by_ip("10.0.0.7") == ()
-    assert catalog.holder("10.0.0.8:8034") is not None
+    assert catalog.holders(["10.0.0.8:8034"]) != ()
     assert len(catalog) == 1
 
 
@@ -77,7 +77,7 @@ def test_removing_the_old_holder_leaves_the_address_to_the_new_one() -> None:
     catalog.apply(Registered(AT, old, 1.0))
     catalog.apply(Registered(AT, new, 2.0))
     catalog.apply(Deregistered(AT, old.key))
-    assert catalog.holder("10.0.0.7:8034") == new
+    assert catalog.holders(["10.0.0.7:8034"]) == (new,)
 
 
 def test_a_status_change_changes_nothing_else() -> None:
