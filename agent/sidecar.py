@@ -286,6 +286,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            shown=self.view.catalog.get,
             background=self._background,
         )
         self.view.subscribe(self.session.news)
@@ -296,6 +297,7 @@ class Sidecar:
             self.view,
             client,
             reassert=self.session.reassert,
+            connected=self.session.retry,
             clock=self._clock,
             random=self._random,
             token=settings.token,
@@ -344,9 +346,11 @@ class Sidecar:
     # -- changes of settings
 
     def reload(self) -> None:
-        """Reread the settings now, without waiting for the changes to be applied."""
+        """Reread the settings now, and repeat what failed, without waiting for either."""
         if self.reloader is not None:
             self.reloader.ask()
+        if self.session is not None:
+            self.session.retry()
 
     async def _apply(self, plan: ReloadPlan) -> None:
         """Switch to new settings, without interrupting lookups."""

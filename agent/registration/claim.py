@@ -112,7 +112,8 @@ class Claims:
     async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         member.registering = True
         try:
-            return await self._client.register(msgspec.structs.replace(member.claim, status=status))
+            claim = msgspec.structs.replace(member.claim, status=status)
+            return await self._client.register(claim, passing=member.passes and status is Status.PASSING)
         finally:
             member.registering = False
 

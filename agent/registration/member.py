@@ -12,6 +12,7 @@ from agent.checks.verdict import SEVERITY
 from agent.registration.decisions import MemberState, Phase
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
+from registry_core.errors import Holder
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     last_check: str
     checks: list[CheckReport]
     problem: str
+    refused_for: Holder | None  # the instance that has its id or its address; None: no other has
 
 
 class Member:
@@ -47,6 +49,7 @@ class Member:
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
         self.warned_at: tuple[str, ...] = ()  # the addresses of the latest warning about them
         self.problem = ""
+        self.rival: Holder | None = None  # the instance that it was refused for
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
 
     def report(self) -> ServiceReport:
@@ -66,7 +69,13 @@ class Member:
             last_check="none yet" if shown is None else shown.last,
             checks=checks,
             problem=self.problem,
+            refused_for=self.rival,
         )
+
+    @property
+    def passes(self) -> bool:
+        """Whether its check passes at this moment; a service without checks says nothing about that."""
+        return bool(self.spec.checks) and self.state.status is Status.PASSING
 
 
 def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:

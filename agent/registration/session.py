@@ -27,6 +27,7 @@ from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
 from agent.registration.leave import DrainWaits
 from agent.registration.member import Member, ServiceReport, is_checked_alike
+from agent.registration.rivals import Rivals, Shown
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
 from agent.registries.client import RegistryClient, RegistryReply
@@ -57,7 +58,8 @@ class SessionSettings(msgspec.Struct, frozen=True):
 class Session:
     """The registrations of one agent. `lease_granted` is called with the TTL of each lease.
 
-    `sight` returns how the view shows a registration and its status; `news` schedules that comparison.
+    `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `shown` returns
+    how it shows any instance.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Session:
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
         sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
+        shown: Shown | None = None,
         background: Background | None = None,
     ) -> None:
         self._client = client
@@ -102,6 +105,10 @@ class Session:
             random=random,
             timings=lambda: self._settings.timings,
             done=self._wake.set,
+            met=lambda member, reply: self._rivals.met(member, reply),
+        )
+        self._rivals = Rivals(
+            self._members, shown, clock=clock, random=random, timings=lambda: self._settings.timings
         )
         self._departures = Departures(client, self._background, self._drain_waits)
         self._running = False
@@ -156,7 +163,7 @@ class Session:
             self._add(spec)
         self._labels = frozenset(key.label for key in self._members)
         self.start()
-        self._wake.set()
+        self.retry()
 
     def _change(self, member: Member, spec: ServiceSpec) -> None:
         before, member.spec = member.spec, spec
@@ -198,11 +205,16 @@ class Session:
             member.state = decisions.after_reassert(member.state, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
+    def retry(self) -> None:
+        """Repeat what failed, because something changed that may have been the cause: settings, or the registry."""
+        self._rivals.retry()
+        self._wake.set()
+
     def news(self, labels: frozenset[str]) -> None:
         """Record that the view has changed for these labels; for all of them if `labels` is empty."""
         own = labels & self._labels if labels else self._labels
-        if own:
-            self._news |= own
+        self._news |= own
+        if self._rivals.news(labels) or own:
             self._wake.set()
 
     def claims(self) -> list[Registration]:
@@ -321,7 +333,14 @@ class Session:
             self._wake.set()
         now, draw = self._clock.monotonic(), self._random.random()
         member.state = decisions.after_request(
-            member.state, step, reply.outcome, now=now, draw=draw, timings=self._beats.pace()
+            member.state,
+            step,
+            reply.outcome,
+            now=now,
+            draw=draw,
+            timings=self._beats.pace(),
+            retry_after_s=reply.retry_after_s,
+            unseen=self._rivals.met(member, reply),
         )
         self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 
