@@ -287,6 +287,7 @@ class Sidecar:
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
             shown=self.view.catalog.get,
+            answer=self.view.use_own_instances,
             background=self._background,
         )
         self.view.subscribe(self.session.news)

@@ -172,7 +172,7 @@ def begun(state: MemberState) -> MemberState:
 
 
 def after_check(state: MemberState, status: Status | None) -> MemberState:
-    """Return `state` after a new verdict of its checks: a refused service that passes now has more right to its address."""
+    """Return `state` after a new verdict of its checks: one that passes now has more right to a refused address."""
     is_refused = state.phase is Phase.DUE and state.failures and status is Status.PASSING
     return msgspec.structs.replace(state, status=status, due_at=-NEVER if is_refused else state.due_at)
 

@@ -99,6 +99,8 @@ class Heartbeats:
                     self._met(member, reply)
                     where = "" if member.rival is None else f", at {member.rival}"
                     self._said.fenced(member, f"a newer agent renews it{where}")
+            present = ((member, reply) for key, reply in replies if (member := self._members.get(key)) is not None)
+            self._said.of_beats(present)
             self.under_way = False
             self._done()
         self._said.of_registry(failed[0] if failed else RegistryReply(RequestOutcome.DONE))

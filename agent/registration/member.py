@@ -11,7 +11,7 @@ from agent.checks.spec import CheckKind
 from agent.checks.verdict import SEVERITY
 from agent.registration.decisions import MemberState, Phase
 from agent.settings.settings import ServiceSpec
-from registry_core.domain.records import Registration, Status
+from registry_core.domain.records import Instance, Registration, Status, copied_as
 from registry_core.errors import Holder
 
 
@@ -29,6 +29,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     last_check: str
     checks: list[CheckReport]
     problem: str
+    refused: bool  # the registry's latest answer to a registration, status or heartbeat was a refusal
     refused_for: Holder | None  # the instance that has its id or its address; None: no other has
 
 
@@ -49,8 +50,26 @@ class Member:
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
         self.warned_at: tuple[str, ...] = ()  # the addresses of the latest warning about them
         self.problem = ""
+        self.refused = False  # the registry's latest answer refused it
+        self._answered: tuple[tuple[object, ...], Instance] | None = None
         self.rival: Holder | None = None  # the instance that it was refused for
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
+
+    def answered(self) -> Instance | None:
+        """Return the instance as this agent's own lookups show it; None while it waits for its first good check.
+
+        The same object while nothing changes.
+        """
+        state, claim = self.state, self.claim
+        if state.phase is Phase.WAITING:
+            return None
+        status = state.held or state.status or Status.CRITICAL
+        addresses = claim.addresses or self.registered_at
+        basis = (claim, addresses, status)
+        if self._answered is None or self._answered[0] != basis:
+            record = copied_as(claim, Instance, addresses=addresses, status=status, epoch=claim.epoch or 0)
+            self._answered = (basis, record)
+        return self._answered[1]
 
     def report(self) -> ServiceReport:
         """Return the state of the service."""
@@ -69,6 +88,7 @@ class Member:
             last_check="none yet" if shown is None else shown.last,
             checks=checks,
             problem=self.problem,
+            refused=self.refused,
             refused_for=self.rival,
         )
 

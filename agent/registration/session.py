@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -34,7 +34,7 @@ from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
-from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.resolution import HostResolver
@@ -59,7 +59,7 @@ class Session:
     """The registrations of one agent. `lease_granted` is called with the TTL of each lease.
 
     `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `shown` returns
-    how it shows any instance.
+    how it shows any instance. `answer` gets this agent's own instances, for its lookups, whenever they change.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Session:
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
         sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
         shown: Shown | None = None,
+        answer: Callable[[Sequence[Instance]], None] = lambda _instances: None,
         background: Background | None = None,
     ) -> None:
         self._client = client
@@ -85,6 +86,8 @@ class Session:
         self._resolver = resolver
         self._lease_granted = lease_granted
         self._sight = sight
+        self._answer = answer
+        self._answered: list[Instance] = []
         self._background = background if background is not None else Background(clock)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,6 +100,7 @@ class Session:
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels that have changed in the view
+        self._rivals = Rivals(self._members, shown, clock=clock, random=random, timings=lambda: self._settings.timings)
         self._beats = Heartbeats(
             client,
             self._members,
@@ -105,10 +109,7 @@ class Session:
             random=random,
             timings=lambda: self._settings.timings,
             done=self._wake.set,
-            met=lambda member, reply: self._rivals.met(member, reply),
-        )
-        self._rivals = Rivals(
-            self._members, shown, clock=clock, random=random, timings=lambda: self._settings.timings
+            met=self._rivals.met,
         )
         self._departures = Departures(client, self._background, self._drain_waits)
         self._running = False
@@ -278,6 +279,7 @@ class Session:
         while True:
             self._wake.clear()
             wait_s = self._dispatch(self._clock.monotonic())
+            self._show(() if self._closing else self._members.values())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -307,6 +309,12 @@ class Session:
                 self._begin("heartbeats", self._beats.send)
             next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
+
+    def _show(self, members: Iterable[Member]) -> None:
+        answered = [instance for member in members if (instance := member.answered()) is not None]
+        if answered != self._answered:
+            self._answered = answered
+            self._answer(answered)
 
     def _look(self, member: Member, now: float) -> None:
         told, times = member.state.told, member.state.contradiction.times
@@ -380,6 +388,7 @@ class Session:
         if self._closing:
             return
         self._closing = True
+        self._show(())
         # Cancel everything except registrations that have been sent: endless tasks would be waited for in vain.
         members = [*self._members.values(), *self._departures.members()]
         sent = {member.request for member in members if member.registering}

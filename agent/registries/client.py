@@ -120,9 +120,7 @@ class RegistryClient:
         """Send this token from now on."""
         self._headers = headers_for(token)
 
-    async def register(
-        self, claim: Registration, *, passing: bool = False
-    ) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         """Register `claim`; return the reply, and what the registry says of the lease if it was granted.
 
         `passing`: say that the check of the service passes.
@@ -235,10 +233,10 @@ class RegistryClient:
         began = self._clock.monotonic()
         try:
             try:
-                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered, headers=headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                 # A kept-alive connection may have been closed just then, which is not a failure.
-                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered, headers=headers)
         except Silent as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, str(error)), Trouble.SILENT
         except aiohttp.ConnectionTimeoutError:

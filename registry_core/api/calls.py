@@ -18,9 +18,13 @@ from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeo
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.write_access import WriteAccess
 from registry_core.domain.records import Status
+from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
+# As an agent's answers say it: this is what is known, and there may be more.
+PARTIAL: Final[Mapping[str, str]] = {"X-Cache": "partial"}
 
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
@@ -46,20 +50,51 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     passing: bool = False
 
 
-def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
-    """Return the handler of an endpoint that is one read-only operation."""
+def looking_up(
+    endpoint: Endpoint, operation: Callable[[Call], object], may_lack: Callable[[], bool]
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one read-only operation.
+
+    `may_lack` returns whether what comes from the store may lack something that exists; the answer then says so.
+    """
     status = min(endpoint.answers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(operation(Call(path=request.match_info, query=query)), status)
+        response = answer(operation(Call(path=request.match_info, query=query)), status)
+        if endpoint.from_store and may_lack():
+            response.headers.update(PARTIAL)
+        return response
 
     return handle
 
 
 def writing(
+    endpoint: Endpoint,
+    operation: Callable[[WriteCall[Any]], Awaitable[object]],
+    authenticator: Authenticator,
+    access: WriteAccess,
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one writing operation. `access` learns of living clients' writes."""
+    handle = _writing(endpoint, operation, authenticator)
+
+    async def noted(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        try:
+            response = await handle(request, query)
+        except (Unauthorized, Forbidden) as error:
+            access.refused(error)
+            raise
+        except CallerError:
+            access.accepted()  # its credential was valid
+            raise
+        access.accepted()
+        return response
+
+    return noted if endpoint.from_living else handle
+
+
+def _writing(
     endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
 ) -> EndpointHandler:
-    """Return the handler of an endpoint that is one writing operation."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 

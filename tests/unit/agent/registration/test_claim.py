@@ -35,7 +35,7 @@ class Client(RegistryClient):
     async def time(self) -> float | None:
         return None
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.sent.append(claim)
         return RegistryReply(RequestOutcome.DONE), LeaseTold(60.0, 30.0)
 

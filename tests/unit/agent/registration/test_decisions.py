@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 import pytest
 
 from agent.registration.decisions import (
     NEVER,
-    SHORTEST_BEAT_S,
     Look,
     MemberState,
     Phase,
@@ -32,7 +29,6 @@ from agent.registration.decisions import (
     batches,
     begun,
     next_step,
-    paced,
     started,
     watch_retry_s,
 )
@@ -303,24 +299,6 @@ def test_repeated_contradictions_are_answered_with_growing_waits(sight: Sight) -
     assert waits[1:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0])
     _, at = contradicted(member, sight, now + 61.0)
     assert at <= now + 61.5, "after a quiet minute it counts from zero"
-
-
-@pytest.mark.parametrize(
-    ("ttl_s", "asked_s", "used_s"),
-    [
-        (60.0, 30.0, 10.0),  # the agent's own is shorter
-        (15.0, 5.0, 5.0),
-        (15.0, 15.0, 5.0),  # no interval for such a lease
-        (15.0, 0.0, 5.0),
-        (15.0, -1.0, 5.0),
-        (15.0, math.nan, 5.0),
-        (math.inf, math.inf, 10.0),
-        (0.0, 0.0, 10.0),
-        (1e-9, 1e-10, SHORTEST_BEAT_S),
-    ],
-)
-def test_the_shorter_interval_is_used_and_a_senseless_one_is_not(ttl_s: float, asked_s: float, used_s: float) -> None:
-    assert paced(Timings(heartbeat_s=10.0), ttl_s, asked_s).heartbeat_s == used_s
 
 
 @pytest.mark.parametrize("outcome", [RequestOutcome.UNAVAILABLE, RequestOutcome.LATE])
