@@ -18,8 +18,11 @@ from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeo
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.domain.registrants import Origin
 
 BODY_TIMEOUT_S: Final = 10.0
+# A few addresses of proxies.
+MAX_FORWARDED: Final = 256
 
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
@@ -34,11 +37,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
-    """The input of an operation that writes, and its caller. `sequence` orders the requests of one owner."""
+    """The input of an operation that writes, its caller, and where that is.
+
+    `sequence` orders the requests of one owner.
+    """
 
     caller: Caller
     body: B
     sequence: int | None = None
+    origin: Origin = Origin()
 
 
 def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
@@ -63,10 +70,17 @@ def writing(
         caller = authenticator.identify(request.headers)
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         sequence = sequence_of(request) if is_ordered else None
-        call = WriteCall(path=request.match_info, query=query, caller=caller, body=body, sequence=sequence)
+        call = WriteCall(
+            path=request.match_info, query=query, caller=caller, body=body, sequence=sequence, origin=origin_of(request)
+        )
         return answer(await operation(call), status)
 
     return handle
+
+
+def origin_of(request: web.Request) -> Origin:
+    """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
+    return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
 
 
 def answer(value: object, status: int = 200) -> web.Response:
