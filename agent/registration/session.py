@@ -19,10 +19,10 @@ import structlog
 from agent.checks.group import ServiceChecks
 from agent.checks.result import Probe
 from agent.checks.spec import CheckKind, CheckSpec
-from agent.registration import decisions
+from agent.registration import decisions, holds
 from agent.registration.claim import Claims, nothing_kept
 from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
-from agent.registration.departures import Departures, call_off
+from agent.registration.departures import Departures
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
 from agent.registration.leave import DrainWaits
@@ -224,22 +224,16 @@ class Session:
 
     def hold(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Hold these services at `status`, whatever their checks say, until they are released."""
-        self._hold(keys, lambda _held: status)
+        holds.hold(self._of(keys), status, self._clock.monotonic())
+        self._wake.set()
 
     def let_go(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Release those of these services that are held at `status`."""
-        self._hold(keys, lambda held: None if held is status else held)
-
-    def _hold(self, keys: Iterable[InstanceKey], becomes: Callable[[Status | None], Status | None]) -> None:
-        for member in (self._members[key] for key in keys):
-            held = becomes(member.state.held)
-            if held is not member.state.held:
-                claim = member.claim
-                _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
-                member.state = decisions.after_hold(member.state, held, self._clock.monotonic())
-                if held is not None and claim.addresses:
-                    call_off(member)  # a registration that is still resolving addresses would delay the status
+        holds.let_go(self._of(keys), status, self._clock.monotonic())
         self._wake.set()
+
+    def _of(self, keys: Iterable[InstanceKey]) -> list[Member]:
+        return [self._members[key] for key in keys]
 
     def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
         """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are the same."""

@@ -65,6 +65,7 @@ class Parts:
             gate=WriteGate(metrics),
             resolver=Resolver(lambda _: self.addresses),
             random=Fixed(),
+            clock=self.clock,
         )
 
     async def register(self, port: int = 8034) -> None:

@@ -160,6 +160,7 @@ class Gated:
             gate=self.gate,
             resolver=SlowResolver(self),
             random=random.Random(1),
+            clock=self.clock,
         )
 
     async def turn(self, times: int = 1, every_s: float = TURN_EVERY_S) -> None:
