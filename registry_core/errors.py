@@ -51,7 +51,8 @@ class Holder(msgspec.Struct, frozen=True):
 class Conflict(CallerError):
     """Raised when the request collides with another registration.
 
-    `retry_after_s`: the earliest time at which that may be over without anybody's doing; None when there is none.
+    `holder` is the registered instance; None when it was removed. `retry_after_s`: the earliest time at which the
+    conflict may be over without anybody's doing; None when there is none.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Conflict(CallerError):
         field: str | None = None,
         provided: object = None,
         example: object = None,
-        holder: Holder | None = None,
+        holder: Holder | msgspec.UnsetType | None = msgspec.UNSET,
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, field=field, provided=provided, example=example)

@@ -73,6 +73,7 @@ class RegistryReply(msgspec.Struct, frozen=True):
     body: bytes = b""
     newer_epoch: int | None = None  # the owner's, when fenced
     holder: Holder | None = None  # the instance that a refusal names
+    is_free: bool = False  # the newer owner was removed: only its epoch is left
     retry_after_s: float | None = None  # when a refused request may succeed
     registry_time: float | None = None  # the registry's clock at the answer, Unix seconds
 
@@ -314,10 +315,11 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Late":
         return RegistryReply(RequestOutcome.LATE, said)
-    holder = problem.holder or None
+    holder = problem.holder if isinstance(problem.holder, Holder) else None
     if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
         newer = problem.example if isinstance(problem.example, int) else None
-        return RegistryReply(RequestOutcome.FENCED, said, newer_epoch=newer, holder=holder)
+        is_free = problem.holder is None
+        return RegistryReply(RequestOutcome.FENCED, said, newer_epoch=newer, holder=holder, is_free=is_free)
     return RegistryReply(_OUTCOMES.get(status, RequestOutcome.UNAVAILABLE), said, holder=holder)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from registry_core.api.schemas import MAX_BEATS, BeatBody, BeatView, HeartbeatBody
 from registry_core.domain.names import NAME_EXAMPLE
 from registry_core.domain.records import Instance
@@ -54,5 +56,5 @@ def raise_for_single(result: BeatView, beat: BeatBody, owner: Instance | None = 
             f"{which}{beat.service_name!r} has a newer owner{where}: stop asserting it",
             field="epoch",
             provided=beat.epoch,
-            holder=None if owner is None else owner.holder,
+            holder=msgspec.UNSET if owner is None else owner.holder,
         )

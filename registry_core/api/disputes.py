@@ -26,7 +26,7 @@ class Disputes:
 
     def refused(self, key: InstanceKey, claimed: str, error: Conflict) -> None:
         """Log that the instance `key` at the address `claimed` was refused because of another one's record."""
-        if error.holder is not None:
+        if isinstance(error.holder, Holder):
             self._note(key, claimed, error.holder, is_fenced=isinstance(error, Fenced))
 
     def fenced(self, key: InstanceKey, owner: Holder) -> None:

@@ -84,7 +84,7 @@ def problem_of(error: VerticeError) -> Problem:
             message=error.message,
             provided=_shown(error.provided),
             example=error.example,
-            holder=(error.holder if isinstance(error, Conflict) else None) or msgspec.UNSET,
+            holder=error.holder if isinstance(error, Conflict) else msgspec.UNSET,
         )
     if isinstance(error, Unavailable):
         return Problem(error=name, message=error.message)

@@ -160,7 +160,8 @@ class Problem(msgspec.Struct, kw_only=True):
     message: str
     provided: Any = None
     example: Any = None
-    holder: Holder | msgspec.UnsetType = msgspec.UNSET  # of a conflict: the instance that has what the request claims
+    # Of a conflict: the instance that has what the request claims; null when that was removed not long ago.
+    holder: Holder | msgspec.UnsetType | None = msgspec.UNSET
 
 
 # -- making them

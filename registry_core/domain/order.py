@@ -139,7 +139,7 @@ def fenced(
     *,
     retry_after_s: float | None = None,
 ) -> Fenced:
-    """Return the refusal of an owner because another one, registered as `owner`, has a `newer` epoch."""
+    """Return the refusal of an owner because another one has a `newer` epoch: `owner`, or a removed one if None."""
     where = "" if owner is None else f", at {owner.holder}"
     return Fenced(
         f"instance {key.instance_id!r} of {key.label!r} has a newer owner (epoch {newer}){where}",

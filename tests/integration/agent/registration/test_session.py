@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.registration.decisions import Phase, RequestOutcome, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
