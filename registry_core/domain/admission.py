@@ -76,7 +76,7 @@ def admitted(
     check_epoch(own, claim.epoch, held)
     kept = held.sockets if held is not None else ()
     evicted: list[InstanceKey] = []
-    for holder in catalog.holders(s for s in claim.sockets if s == claim.socket or s not in kept):
+    for holder in catalog.holders(socket for socket in claim.sockets if socket not in kept):
         if holder.key != own:
             wait_s = gives_way_in_s(holder, remaining_s(holder.key), claim, held, terms=terms, newcomer=newcomer)
             if wait_s >= 0:

@@ -152,7 +152,7 @@ class RedisStore:
         self._started()
         shard, held = self._home(claim.key), self._merge.get(claim.key)
         kept = held.instance.sockets if held is not None else ()
-        wanted = [socket for socket in claim.sockets if socket == claim.socket or socket not in kept]
+        wanted = [socket for socket in claim.sockets if socket not in kept]
         rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != claim.key]
         elsewhere = [rival for rival in rivals if self._home(rival) is not shard]
         if elsewhere:

@@ -291,8 +291,8 @@ end
 -- record. The index lacks what the previous release wrote by names, so the fields in `known` are looked at, too.
 local function rivals_of(field, claimed, held, known)
     local wanted, rivals = {}, {}
-    for number, socket in ipairs(sockets_of(claimed)) do
-        if number == 1 or not (held and holds(held, socket)) then
+    for _, socket in ipairs(sockets_of(claimed)) do
+        if not (held and holds(held, socket)) then
             wanted[socket] = true
             local holder, record = holder_of(socket)
             if holder and holder ~= field then
