@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+import msgspec
 import structlog
 from aiohttp import web
 from msgspec import UNSET
@@ -43,12 +44,14 @@ from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.write_access import WriteAccess
+from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
+from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.settings import Listen
@@ -96,7 +99,8 @@ class Replica:
         hub_limits: HubLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        self.settings = settings
+        budget = replica_budget(descriptor_limit(), settings.redis)
+        self.settings = settings = msgspec.structs.replace(settings, redis=budget.redis)
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
@@ -113,7 +117,7 @@ class Replica:
         self._first = FirstDelivery(self.view)
         self._access = WriteAccess(self.view, self._clock)
         self._sampler = SystemSampler()
-        self._connections = Connections(connection_limits)
+        self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         operations = Operations(
             self.store,

@@ -105,6 +105,7 @@ class MemberState(msgspec.Struct, frozen=True, kw_only=True):
 
     phase: Phase
     status: Status | None = None  # by its checks; None: no result yet
+    unchecked: bool = False  # there is none because the agent itself was in trouble
     held: Status | None = None  # set by an operator, overrides the checks
     told: Status | None = None  # what the registry has confirmed
     leased: bool = False  # the registry has granted it a lease, which may still run
@@ -153,7 +154,8 @@ def next_step(state: MemberState, now: float) -> Step:
     """Return what to do for `state` at `now`."""
     if state.busy:
         return Wait(NEVER)
-    status = state.held or state.status or Status.CRITICAL
+    # Without a result the service is critical: it may still be starting. The agent's own trouble shows nothing of it.
+    status = state.held or state.status or (Status.WARNING if state.unchecked else Status.CRITICAL)
     match state.phase:
         case Phase.WAITING:
             ready = state.status in (Status.PASSING, Status.WARNING) or now >= state.due_at
@@ -175,6 +177,11 @@ def after_check(state: MemberState, status: Status | None) -> MemberState:
     """Return `state` after a new verdict of its checks: one that passes now has more right to a refused address."""
     is_refused = state.phase is Phase.DUE and state.failures and status is Status.PASSING
     return msgspec.structs.replace(state, status=status, due_at=-NEVER if is_refused else state.due_at)
+
+
+def after_unchecked(state: MemberState) -> MemberState:
+    """Return `state` after a check that the agent could not carry out."""
+    return msgspec.structs.replace(state, unchecked=True)
 
 
 def after_hold(state: MemberState, status: Status | None, now: float) -> MemberState:
@@ -251,8 +258,10 @@ def after_reassert(state: MemberState, now: float, draw: float, timings: Timings
 
 
 def after_move(state: MemberState, now: float) -> MemberState:
-    """Return `state` after its host name resolved to other addresses: registered again at once."""
-    return _asserted_anew(state, now) if state.phase is Phase.REGISTERED or state.busy else state
+    """Return `state` after its addresses changed: registered again at once, even if it was refused before."""
+    if state.phase in (Phase.DUE, Phase.REGISTERED) or state.busy:
+        return _asserted_anew(state, now)
+    return state
 
 
 def after_change(state: MemberState, now: float) -> MemberState:

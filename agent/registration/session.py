@@ -18,6 +18,7 @@ import structlog
 
 from agent.checks.group import ServiceChecks
 from agent.checks.spec import CheckKind
+from agent.hosts.book import HostAddresses
 from agent.registration import decisions, holds
 from agent.registration.claim import Claims, nothing_kept
 from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Wait
@@ -25,6 +26,7 @@ from agent.registration.departures import Departures
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
 from agent.registration.member import Member, ServiceReport, is_checked_alike
+from agent.registration.published import may_change
 from agent.registration.rivals import Rivals, Shown
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
@@ -36,7 +38,6 @@ from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
-from registry_core.resolution import HostResolver
 from registry_core.supervision import Background, Work, end
 
 MAX_REQUESTS: Final = 16
@@ -60,7 +61,7 @@ class Session:
         settings: SessionSettings,
         clock: Clock,
         random: Random,
-        resolver: HostResolver,
+        hosts: HostAddresses,
         start: StartTime | None = None,
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
@@ -73,7 +74,7 @@ class Session:
         self._settings = settings
         self._clock = clock
         self._random = random
-        self._resolver = resolver
+        self._hosts = hosts
         self._lease_granted = lease_granted
         self._sight = sight
         self._answer = answer
@@ -85,8 +86,8 @@ class Session:
         self._said = SessionLog()
         self._closing = False
         start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
-        self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
-        self._checked = CheckedServices(random, self._wake.set)
+        self._claims = Claims(client, hosts, clock=clock, start=start, keep_epoch=keep_epoch)
+        self._checked = CheckedServices(random, clock, hosts, changed=self._wake.set, moved=self._republish)
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels that have changed in the view
@@ -156,6 +157,8 @@ class Session:
             same_host = spec.claim.host == before.claim.host
             addresses = member.claim.addresses if same_host else spec.claim.addresses
             member.claim = msgspec.structs.replace(spec.claim, epoch=member.claim.epoch, addresses=addresses)
+            if not same_host:
+                member.located_at = ()
             member.state = decisions.after_change(member.state, self._clock.monotonic())
         if is_checked_alike(before, spec):
             return
@@ -234,7 +237,7 @@ class Session:
         return self._claims.epoch
 
     @property
-    def check_results(self) -> Counter[tuple[CheckKind, Status]]:
+    def check_results(self) -> Counter[tuple[CheckKind, str]]:
         """Results of the checks, by kind and status."""
         return self._checked.results
 
@@ -343,18 +346,21 @@ class Session:
         """Resolve host names periodically, and register services again whose addresses changed."""
         while True:
             await asyncio.sleep(self._settings.timings.relocate_s)
-            for member in tuple(self._members.values()):
-                claim = member.claim
-                if ip_address(claim.host) is not None:
-                    continue
-                addresses = await self._resolver.addresses(claim.host)
-                # An empty result is not a change: a name server that does not answer has not moved the host.
-                if addresses and member.registered_at and addresses != member.registered_at:
-                    _log.info(
-                        "address_changed", service=claim.service_name, before=member.registered_at, after=addresses
-                    )
-                    member.state = decisions.after_move(member.state, self._clock.monotonic())
-                    self._wake.set()
+            named = [member for member in self._members.values() if ip_address(member.claim.host) is None]
+            # All at once: while the name server is silent, each of them waits for a moment.
+            await asyncio.gather(*(self._claims.locate(member, anew=True) for member in named))
+            for member in named:
+                self._republish(member)
+
+    def _republish(self, member: Member) -> None:
+        """Register a service again if its host has moved, or other addresses of it pass its checks than before."""
+        before, after, now = member.registered_at, member.published, self._clock.monotonic()
+        if not before or not after or before == after or not may_change(before, after, now - member.republished_at):
+            return
+        _log.info("address_changed", service=member.claim.service_name, before=before, after=after)
+        member.registered_at, member.republished_at = after, now
+        member.state = decisions.after_move(member.state, now)
+        self._wake.set()
 
     # -- shutdown
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent.checks.result import Probe
+from agent.checks.result import ProbeAt
 from agent.checks.spec import CheckSpec
 from agent.registration.decisions import Timings
 from agent.registration.leave import DrainWaits
@@ -17,7 +17,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
     """Its pace, its checks, and how long it drains. `probe_for` returns the probe of a check of a service."""
 
     timings: Timings
-    probe_for: Callable[[Registration, CheckSpec], Probe | None]
+    probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
     drain_confirm_s: float = 3.0
     drain_wait_s: float = 5.0
 

@@ -29,6 +29,7 @@ from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.errors import Holder
 from registry_core.ports.clock import Clock
+from registry_core.shortages import is_shortage
 from registry_core.watch.cursor import Cursor
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
@@ -246,7 +247,9 @@ class RegistryClient:
             # As far as known it is alive, but its store does not answer.
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
         except (aiohttp.ClientError, OSError) as error:
-            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
+            # Without a free descriptor, no registry can be reached: none of them is to blame.
+            trouble = None if is_shortage(error) else Trouble.SILENT
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}"), trouble
         if reply.outcome is RequestOutcome.UNAVAILABLE:
             # A replica that cannot write now says nothing about the others: each has its own breaker.
             return reply, Trouble.REFUSING

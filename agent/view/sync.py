@@ -29,6 +29,7 @@ from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
+from registry_core.shortages import is_shortage
 from registry_core.watch.changes import PassedOver, Replaced, UnknownEvent
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
@@ -127,7 +128,8 @@ class WatchSync:
                 steady = self._clock.monotonic() - began >= STEADY_S
                 failures = 1 if steady and self.connected_to is not None else failures + 1
                 self._note_loss(url, error, failures)
-                self._upstreams.failed(url, Use.WATCH, _trouble(error), _said(error))
+                if not is_shortage(error):
+                    self._upstreams.failed(url, Use.WATCH, _trouble(error), _said(error))
                 wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
             finally:
                 self.connected_to = None

@@ -5,6 +5,7 @@ This file holds only the rules. It does not resolve names, nor check whether a n
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import ipaddress
 import re
@@ -189,6 +190,27 @@ def address_problem(ip: str, *, scoped: bool = False) -> str | None:
             "register a global or a unique local address (fd00::/8)"
         )
     return "no client can connect to an unspecified or multicast address" if nobody else None
+
+
+class Reach(enum.IntEnum):
+    """From where an address leads to the same machine, narrowest first (RFC 4007, RFC 6890)."""
+
+    MACHINE = 0  # loopback: each machine connects to itself
+    LINK = 1  # link-local: 169.254.0.0/16, fe80::/10
+    ANYWHERE = 2
+
+
+def reach_of(ip: str) -> Reach:
+    """Return from where `ip`, an address without a scope, leads to the same machine."""
+    address = ip_address(ip)
+    if address is None or not (address.is_loopback or address.is_link_local):
+        return Reach.ANYWHERE
+    return Reach.MACHINE if address.is_loopback else Reach.LINK
+
+
+def widest_reach(ips: Iterable[str]) -> Reach:
+    """Return the widest reach among addresses; without any, the narrowest that there is."""
+    return max(map(reach_of, ips), default=Reach.MACHINE)
 
 
 def all_loopback(ips: Iterable[str]) -> bool:

@@ -29,10 +29,10 @@ from registry_core.domain.catalog import Catalog
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
-from registry_core.resolution import HostResolver
 from registry_core.supervision import Background
 from registry_core.watch.changes import PassedOver, Replaced, Synced
 from registry_core.watch.cursor import cursor_of
+from tests.books import book_of
 from tests.samples import FakeClock, claim, instance, lived
 from tests.watch_lines import at
 
@@ -98,7 +98,7 @@ class Agent:
             settings=SessionSettings(Timings(), lambda _claim, _check: None),
             clock=self.clock,
             random=draws,
-            resolver=HostResolver(),
+            hosts=book_of(lambda _host: []),
         )
         self.sync = Following()
 

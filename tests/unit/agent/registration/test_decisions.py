@@ -27,6 +27,7 @@ from agent.registration.decisions import (
     after_news,
     after_reassert,
     after_request,
+    after_unchecked,
     batches,
     begun,
     next_step,
@@ -66,6 +67,15 @@ def test_a_checked_service_waits_for_its_first_good_check() -> None:
 def test_a_service_that_stays_unhealthy_registers_as_critical_in_time(status: Status | None) -> None:
     member = after_check(started(0.0, T, checked=True), status)
     assert next_step(member, 60.0) == Register(CRITICAL)
+
+
+def test_a_service_that_the_agent_could_not_check_registers_with_a_warning_until_something_is_known() -> None:
+    state = after_unchecked(started(0.0, T, checked=True))
+    assert next_step(state, 0.0) == Wait(T.initial_wait_s)
+    assert next_step(state, T.initial_wait_s) == Register(Status.WARNING)
+    for status in (PASSING, CRITICAL):
+        assert next_step(after_check(state, status), T.initial_wait_s) == Register(status)
+        assert next_step(after_unchecked(after_check(state, status)), T.initial_wait_s) == Register(status)
 
 
 def test_nothing_else_is_done_during_a_request() -> None:

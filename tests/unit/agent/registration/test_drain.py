@@ -17,7 +17,7 @@ from agent.settings.settings import ServiceSpec
 from registry_core.api.drain_schemas import DrainView
 from registry_core.domain.records import Registration, Status
 from registry_core.errors import NotFound, ValidationError, Warming
-from registry_core.resolution import HostResolver
+from tests.books import book_of
 from tests.samples import FakeClock, claim
 
 A = claim("billing", "10.0.0.1", instance_id="a")
@@ -62,7 +62,7 @@ class Operated:
             settings=SETTINGS,
             clock=FakeClock(),
             random=random.Random(1),
-            resolver=HostResolver(),
+            hosts=book_of(lambda _host: []),
         )
         self.drain = OperatorDrain()
         self.drain.join(self.session, self.client)
