@@ -34,9 +34,10 @@ class Lived(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalog:
-    """All services of one replica or of one agent's view."""
+    """All services of one replica or of one agent's view. Only with `sockets` does it know who holds one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sockets: bool = True) -> None:
+        self._sockets = sockets
         self._services: dict[str, dict[str, Instance]] = {}
         self._found: dict[str, Service] = {}  # results of find(), dropped when they change
         self._lived: dict[InstanceKey, Lived] = {}
@@ -208,7 +209,7 @@ class Catalog:
             self._unindex(before.instance)
         self._services.setdefault(key.label, {})[key.instance_id] = instance
         self._found.pop(key.label, None)
-        for socket in instance.sockets:
+        for socket in instance.sockets if self._sockets else ():
             self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
         for ip in map(unmapped_ip, instance.addresses):
@@ -238,7 +239,7 @@ class Catalog:
     def _unindex(self, held: Instance) -> None:
         key = held.key
         # In a view that is one event behind, the address may already belong to its next holder.
-        for socket in held.sockets:
+        for socket in held.sockets if self._sockets else ():
             holder = self._holders.get(socket)
             if holder is not None and holder.key == key:
                 del self._holders[socket]

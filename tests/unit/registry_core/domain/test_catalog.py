@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from registry_core.domain.catalog import Catalog, share
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.names import short_id
-from registry_core.domain.records import Status
+from registry_core.domain.records import Protocol, Status
 from tests.samples import instance, lived
 
 AT = Position(0, "e1", 1)
@@ -135,3 +137,18 @@ def test_equal_keys_and_short_values_of_metadata_are_one_object() -> None:
     assert key is same
     assert records[0][key] is records[1][key]
     assert records[0] == {"release_train_of_november": "twenty-six", "long": "x" * 100}
+
+
+def test_an_instance_is_found_at_its_host_and_at_each_of_its_addresses() -> None:
+    by_name = instance("orders", "orders_1", addresses=("172.18.0.5", "fd00::5"))
+    udp = instance("syslog", "172.18.0.5", instance_id="udp", protocol=Protocol.UDP)
+    catalog, agents = Catalog(), Catalog(sockets=False)
+    for one in (catalog, agents):
+        one.merge([lived(by_name), lived(udp)])
+    assert catalog.holders(["172.18.0.5:8034", "orders_1:8034", "[fd00::5]:8034"]) == (by_name,)
+    assert catalog.holders(["udp/172.18.0.5:8034", "172.18.0.6:8034"]) == (udp,)
+    assert agents.holders(["172.18.0.5:8034", "orders_1:8034"]) == ()
+    moved = msgspec.structs.replace(by_name, addresses=("172.18.0.6",))
+    catalog.merge([lived(moved)])
+    assert catalog.holders(["172.18.0.5:8034", "[fd00::5]:8034"]) == ()
+    assert catalog.holders(["172.18.0.6:8034"]) == (moved,)
