@@ -186,3 +186,18 @@ async def test_new_settings_have_a_refused_service_tried_again() -> None:
             await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
         finally:
             await sidecar.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
+async def test_a_service_takes_over_its_own_address_under_another_host(patient: Api, before: str, after: str) -> None:
+    """Without an id of its own it is another instance then, which waits for the departure of the first."""
+    settings = msgspec.structs.replace(QUICK, registry_urls=(patient.url,), services=(of(before),))
+    sidecar = Sidecar(settings, read_again=lambda: msgspec.structs.replace(settings, services=(of(after),)))
+    await sidecar.start()
+    try:
+        catalog = patient.replica.view.catalog
+        await eventually(lambda: [one.host for one in catalog] == [before], "it is registered")
+        sidecar.reload()
+        await eventually(lambda: [one.host for one in catalog] == [after], "it has taken its own place")
+    finally:
+        await sidecar.close()
