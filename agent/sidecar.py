@@ -36,7 +36,8 @@ from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
@@ -312,6 +313,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            shown=self.view.catalog.get,
             answer=self.view.use_own_instances,
             background=self._background,
         )
@@ -324,6 +326,7 @@ class Sidecar:
             self.view,
             client,
             reassert=self.session.reassert,
+            connected=self.session.retry,
             clock=self._clock,
             random=self._random,
             token=settings.token,
@@ -361,9 +364,11 @@ class Sidecar:
     # -- changes of settings
 
     def reload(self) -> None:
-        """Reread the settings now, without waiting for the changes to be applied."""
+        """Reread the settings now, and repeat what failed, without waiting for either."""
         if self.reloader is not None:
             self.reloader.ask()
+        if self.session is not None:
+            self.session.retry()
 
     async def _apply(self, plan: ReloadPlan) -> None:
         """Switch to new settings, without interrupting lookups."""

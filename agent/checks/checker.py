@@ -221,5 +221,5 @@ def _after_lookup(error: OSError) -> CheckOutcome:
     """Return the outcome of a check whose host name has no address. Silence of name servers is no failure of it."""
     shortage = socket_shortage()
     if not shortage and is_no_such_name(error):
-        return critical(cause_of(error))
-    return NotChecked(shown(shortage or cause_of(error)))
+        return critical(error.strerror or cause_of(error))
+    return NotChecked(shown(shortage or error.strerror or cause_of(error)))

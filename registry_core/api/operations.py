@@ -15,14 +15,15 @@ from typing import Final
 import msgspec
 import structlog
 
+from registry_core.api.beats import beats_of, raise_for_single
 from registry_core.api.calls import Call, WriteCall
+from registry_core.api.disputes import Disputes
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    MAX_BEATS,
     BeatBody,
     BeatView,
     CatalogView,
@@ -41,15 +42,18 @@ from registry_core.api.schemas import (
 )
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
+from registry_core.domain.admission import Newcomer
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
+from registry_core.domain.registrants import Origin, Registrants
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, Fenced, NotFound, StoreUnavailable, ValidationError, Warming
-from registry_core.ports.store import Beat, Store
+from registry_core.errors import AmbiguousInstance, Conflict, NotFound, StoreUnavailable, ValidationError, Warming
+from registry_core.ports.clock import Clock
+from registry_core.ports.store import Beat, BeatResult, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -67,6 +71,8 @@ class Policy(msgspec.Struct, frozen=True):
     zone: str
     when_none_pass: WhenNonePass
     serves_loopback_alone: bool = False
+    # For clients that take a 503 for a broken registry: say that a name does not exist while that is not known yet.
+    denies_while_warming: bool = False
 
 
 class Operations:
@@ -83,6 +89,7 @@ class Operations:
         refusals: RefusalLog,
         resolver: Resolver,
         random: Random,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._view = view
@@ -92,7 +99,10 @@ class Operations:
         self._refusals = refusals
         self._resolver = resolver
         self._random = random
+        self._clock = clock
+        self._registrants = Registrants(policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
+        self._disputes = Disputes()
 
     # -- writes
 
@@ -105,7 +115,14 @@ class Operations:
             call.caller.require(call.body.service_name)
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
-            grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
+            newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
+            try:
+                grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
+            except Conflict as error:
+                self._disputes.refused(claim.key, str(claim.holder), error)
+                raise
+        if call.body.instance_id is None or grant.instance.epoch == 0:  # not an agent: it may name its service alone
+            self._registrants.registered(grant.instance.key, call.origin, self._clock.monotonic())
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
@@ -149,10 +166,10 @@ class Operations:
         """Renew one lease or many.
 
         For a single lease, raises NotFound when it is unknown and Fenced when it has a newer owner; for many,
-        each result says so.
+        each result says so. A heartbeat that names only its service is for what its sender registered.
         """
         with self._metrics.operation("heartbeat"):
-            beats, field = _beats(call.body)
+            beats, field = beats_of(call.body)
             for number, beat in enumerate(beats):
                 prefix = field.format(number)
                 check_known_name(beat.service_name, field=f"{prefix}service_name")
@@ -160,7 +177,10 @@ class Operations:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 call.caller.require(beat.service_name)
             self._gate.check()
-            results = await self._store.renew([Beat(b.service_name, b.instance_id, b.epoch) for b in beats])
+            named = [self._named(beat, call.origin) for beat in beats]
+            meant = [beat for beat in named if beat is not None]
+            known = iter(await self._store.renew(meant) if meant else ())
+            results = [BeatResult("unknown") if beat is None else next(known) for beat in named]
             views = [
                 BeatView(
                     service_name=beat.service_name,
@@ -169,19 +189,41 @@ class Operations:
                 )
                 for beat, result in zip(beats, results, strict=True)
             ]
+            owners = [self._owner(result) for result in results]
             if call.body.instances is None:
-                _raise_for_single(views[0], beats[0])
+                raise_for_single(views[0], beats[0], owners[0])
             lost = sum(view.status == "unavailable" for view in views)
             if lost:
                 self._refusals.beats_failed(lost)
         whole = all(view.status == "renewed" for view in views)
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
+    def _owner(self, result: BeatResult) -> Instance | None:
+        """Return the newer owner that a heartbeat was refused for, after logging it; None when it was not."""
+        if result.outcome != "fenced" or result.key is None:
+            return None
+        owner = self._view.catalog.get(result.key)
+        if owner is not None:
+            self._disputes.fenced(result.key, owner.holder)
+        return owner
+
+    def _named(self, beat: BeatBody, origin: Origin) -> Beat | None:
+        """Return which lease a heartbeat renews; None when its sender must register again to make that certain."""
+        instance_id = beat.instance_id
+        if instance_id is None and beat.epoch is None:
+            service = self._view.catalog.find(beat.service_name)
+            instances = service.instances if service is not None else ()
+            own = self._registrants.beaten(origin, instances, self._clock.monotonic())
+            if own is None:
+                return None
+            instance_id = own.instance_id
+        return Beat(beat.service_name, instance_id, beat.epoch)
+
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.
 
-        Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when the service has several and the
-        call names none.
+        Without an instance, the only one of the service is meant, or the one that the caller registered. Raises
+        NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when neither says which.
         """
         service_name, instance_id = call.path["service"], call.path.get("instance")
         every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
@@ -194,11 +236,14 @@ class Operations:
                 service = self._service(service_name, may_warm=False)
                 keys = [instance.key for instance in service.instances]
                 if len(keys) > 1 and not every:
-                    raise AmbiguousInstance(
-                        f"{service.name!r} has {len(keys)} instances: name one, or ask for all=true",
-                        field="instance_id",
-                        example=keys[0].instance_id,
-                    )
+                    own = self._registrants.own(call.origin, service.instances)
+                    if own is None:
+                        raise AmbiguousInstance(
+                            f"{service.name!r} has {len(keys)} instances: name one, or ask for all=true",
+                            field="instance_id",
+                            example=keys[0].instance_id,
+                        )
+                    keys = [own]
             gone: list[Instance] = []
             for key in keys:
                 self._gate.check()
@@ -338,7 +383,7 @@ class Operations:
 
     def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
         """Raise Warming or StoreUnavailable while a service of this name may exist although the view lacks it."""
-        if may_warm:
+        if may_warm and not self._policy.denies_while_warming:
             self._refuse_while_warming(f"whether {name!r} exists")
         refuse_unknown(name, self._store.unknown)
 
@@ -348,42 +393,6 @@ class Operations:
                 f"this registry started empty and does not know yet {what}",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
             )
-
-
-def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
-    """Return the beats of a body, and the prefix of their field names, which takes the beat's index."""
-    if body.instances is None:
-        if body.service_name is None:
-            raise ValidationError("a heartbeat names its service", field="service_name", example=NAME_EXAMPLE)
-        return (BeatBody(service_name=body.service_name, instance_id=body.instance_id, epoch=body.epoch),), ""
-    if body.service_name is not None or body.instance_id is not None or body.epoch is not None:
-        raise ValidationError(
-            "a heartbeat is of one instance (service_name) or of many (instances), not both",
-            field="instances",
-            example=[{"service_name": NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
-        )
-    if not 1 <= len(body.instances) <= MAX_BEATS:
-        raise ValidationError(
-            f"a heartbeat is of 1 to {MAX_BEATS} instances",
-            field="instances",
-            provided=f"{len(body.instances)} instances",
-            example=[{"service_name": NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
-        )
-    return body.instances, "instances[{}]."
-
-
-def _raise_for_single(result: BeatView, beat: BeatBody) -> None:
-    which = f"instance {beat.instance_id!r} of " if beat.instance_id is not None else ""
-    if result.status == "unknown":
-        raise NotFound(
-            f"{which}{beat.service_name!r} is not registered: register it again",
-            field="service_name" if beat.instance_id is None else "instance_id",
-            provided=beat.instance_id if beat.instance_id is not None else beat.service_name,
-        )
-    if result.status == "fenced":
-        raise Fenced(
-            f"{which}{beat.service_name!r} has a newer owner: stop asserting it", field="epoch", provided=beat.epoch
-        )
 
 
 def _key(service_name: str, instance_id: str) -> InstanceKey:

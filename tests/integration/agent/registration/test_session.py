@@ -15,7 +15,8 @@ from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.hosts.book import AddressBook, BookPatience, HostAddresses
 from agent.registration.decisions import Phase, RequestOutcome, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
@@ -43,6 +44,7 @@ class Played(RegistryClient):
         self.addresses: list[tuple[str, ...]] = []  # of each registration
         self.epochs: list[int | None] = []
         self.statuses: list[Status] = []
+        self.passing: list[bool] = []  # whether each registration said that its check passes
         self.tells: float | None = None  # the time
         self.lease: LeaseTold | None = None
         self.hangs: set[str] = set()  # requests that it accepts and never answers
@@ -64,10 +66,11 @@ class Played(RegistryClient):
             await asyncio.Event().wait()
         return reply
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
         self.statuses.append(claim.status)
+        self.passing.append(passing)
         return await self._answer("register", claim.host), self.lease
 
     async def time(self) -> float | None:
