@@ -190,8 +190,8 @@ def _outside(values: Values) -> ForwardRules:
     for rule in rules.rules:
         if rule.suffix[-len(apex) :] == apex:
             raise SettingsError(
-                f"{values.label(DNS_FORWARD.name)}: {rule} cannot be used: names under {zone} are answered here and never "
-                f"forwarded (example: {DNS_FORWARD.example})"
+                f"{values.label(DNS_FORWARD.name)}: {rule} cannot be used: names under {zone} are answered here and "
+                f"never forwarded (example: {DNS_FORWARD.example})"
             )
     return rules
 
@@ -204,8 +204,8 @@ def _not_here(values: Values) -> tuple[str, ...]:
         source = read_source(url)
         if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
             raise SettingsError(
-                f"{values.label(REGISTRY_URL.name)}: {url!r} cannot be used: names under {zone} are answered here, from the "
-                f"registry's data (example: {REGISTRY_URL.example})"
+                f"{values.label(REGISTRY_URL.name)}: {url!r} cannot be used: names under {zone} are answered here, from "
+                f"the registry's data (example: {REGISTRY_URL.example})"
             )
     return urls
 
