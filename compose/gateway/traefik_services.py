@@ -2,8 +2,8 @@
 
     python3 traefik_services.py /etc/traefik/services/fleet.yml web shop
 
-It asks the agent (VERTICE_AGENT, by default http://127.0.0.1:8880) once a second, and replaces the file when the instances
-have changed. While the agent gives no answer, the file stays as it is.
+It asks the agent (VERTICE_AGENT, by default http://127.0.0.1:8880) once a second, and replaces the file when the
+instances have changed. While the agent gives no answer, the file stays as it is.
 """
 
 from __future__ import annotations

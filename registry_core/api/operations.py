@@ -48,7 +48,7 @@ from registry_core.domain.registrants import Origin, Registrants
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, NotFound, ValidationError, Warming
+from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Beat, BeatResult, Store
 from registry_core.resolution import Resolver
@@ -111,7 +111,7 @@ class Operations:
             self._gate.check()
             grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
         if call.body.instance_id is None or grant.instance.epoch == 0:  # not an agent: it may name its service alone
-            self._registrants.registered(grant.instance.key, call.origin, self._clock.monotonic())
+            self._registrants.registered(grant.instance, call.origin, self._clock.monotonic())
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
@@ -211,15 +211,8 @@ class Operations:
             else:
                 service = self._service(service_name, may_warm=False)
                 keys = [instance.key for instance in service.instances]
-                if len(keys) > 1 and not every:
-                    own = self._registrants.own(call.origin, service.instances)
-                    if own is None:
-                        raise AmbiguousInstance(
-                            f"{service.name!r} has {len(keys)} instances: name one, or ask for all=true",
-                            field="instance_id",
-                            example=keys[0].instance_id,
-                        )
-                    keys = [own]
+                if not every:
+                    keys = [self._sole_or_own(service, call.origin)]
             gone: list[Instance] = []
             for key in keys:
                 self._gate.check()
@@ -238,6 +231,25 @@ class Operations:
 
     # The same, for the path that names the instance.
     deregister_instance = deregister
+
+    def _sole_or_own(self, service: Service, origin: Origin) -> InstanceKey:
+        """Return the only instance of a service, or else what the client registered.
+
+        Raises AmbiguousInstance when that is not certain, and Fenced when an agent has taken it over.
+        """
+        sole = service.instances[0].key if len(service.instances) == 1 else None
+        key = sole if sole is not None else self._registrants.own(origin, service.instances)
+        if key is None:
+            raise AmbiguousInstance(
+                f"{service.name!r} has {len(service.instances)} instances: name one, or ask for all=true",
+                field="instance_id",
+                example=service.instances[0].instance_id,
+            )
+        if any(one.key == key and self._registrants.succeeded(origin, one) for one in service.instances):
+            raise Fenced(
+                f"this instance of {service.name!r} has a newer owner, which takes it out itself", field="epoch"
+            )
+        return key
 
     async def set_status(self, call: WriteCall[StatusBody]) -> InstanceView:
         """Change the status of an instance. Raises NotFound, Fenced or Late."""

@@ -36,6 +36,7 @@ class Origin(NamedTuple):
 
 class _Registrant(NamedTuple):
     origin: Origin
+    epoch: int  # with which it registered
     soonest_s: float  # a heartbeat that comes sooner than this after the last one is taken for another client's
     last_at: float | None = None  # the last sign of this client: a heartbeat by name, or another registration
     has_registered_last: bool = False  # and not sent a heartbeat since
@@ -49,16 +50,17 @@ class Registrants:
         self._asked_s = SOONEST * heartbeat_s
         self._known: OrderedDict[InstanceKey, _Registrant] = OrderedDict()
 
-    def registered(self, key: InstanceKey, origin: Origin, now: float) -> None:
-        """Note that a client at `origin` registered `key`."""
+    def registered(self, instance: Instance, origin: Origin, now: float) -> None:
+        """Note that a client at `origin` registered `instance`."""
+        key = instance.key
         before = self._known.pop(key, None)
-        after = _Registrant(origin, self._asked_s)
+        after = _Registrant(origin, instance.epoch, self._asked_s)
         if before is not None and before.origin == origin:
             soonest_s = before.soonest_s
             if before.has_registered_last and before.was_refused and before.last_at is not None:
                 # It registered, was refused, and registered again: that heartbeat was its own, and this its interval.
                 soonest_s = min(soonest_s, SOONEST * (now - before.last_at))
-            after = _Registrant(origin, soonest_s, now, has_registered_last=True)
+            after = _Registrant(origin, instance.epoch, soonest_s, now, has_registered_last=True)
         self._known[key] = after
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
@@ -74,6 +76,11 @@ class Registrants:
                 own.append(instance.key)
         return own[0] if len(own) == 1 else None
 
+    def succeeded(self, origin: Origin, instance: Instance) -> bool:
+        """Return whether an agent has taken over what the client registered."""
+        registrant = self._known.get(instance.key)
+        return registrant is not None and registrant.origin == origin and registrant.epoch < instance.epoch
+
     def beaten(self, origin: Origin, instances: Iterable[Instance], now: float) -> InstanceKey | None:
         """Return the instance that a heartbeat by name renews; None when its client must register again."""
         key = self.own(origin, instances)
@@ -83,5 +90,5 @@ class Registrants:
         if before.last_at is not None and now - before.last_at < before.soonest_s:
             self._known[key] = before._replace(was_refused=True)
             return None
-        self._known[key] = _Registrant(origin, before.soonest_s, now)
+        self._known[key] = _Registrant(origin, before.epoch, before.soonest_s, now)
         return key
