@@ -18,7 +18,7 @@ import msgspec
 
 from dns import codec, record_data, txt_strings
 from dns.access import IpNetwork
-from dns.answer_shapes import AnswerShapes, cannot_tell
+from dns.answer_shapes import NOT_READY, AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
 from dns.name_limits import fits
@@ -141,7 +141,7 @@ class Zone:
         """Return the answer to a reverse name of a registered address, which is in `networks` if given, or None."""
         name = tuple(label.lower() for label in query.name)
         ip = address_of(name)
-        instances = self._view.catalog.by_ip(ip) if ip is not None and may_lead_to_services(ip, networks) else ()
+        instances = self._view.by_ip(ip) if ip is not None and may_lead_to_services(ip, networks) else ()
         if not instances:
             return None
         labels = sorted({instance.key.label for instance in instances})
@@ -202,13 +202,16 @@ class Zone:
         names = (
             (b"_" + label.encode(), way, *self._apex) for label in labels[:most] for way in self._transports(label)
         )
-        return self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
+        answer = self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
+        if self._view.complete or answer.extended_error is not None:
+            return answer
+        return msgspec.structs.replace(answer, extended_error=NOT_READY)  # there may be more
 
     def _transports(self, label: str) -> list[bytes]:
         return sorted(map(transport_of, self._view.transports(label)))
 
     def _instance(self, query: Query, short: str) -> CacheableAnswer:
-        instance = self._view.catalog.by_short(short) or self._view.static_services.by_short(short)
+        instance = self._view.by_short(short)
         if instance is None:
             # The name shows neither which service it will belong to, nor whether that service is one not held here.
             return CacheableAnswer(self._shapes.unknown() if self._view.holds_all else cannot_tell())

@@ -20,14 +20,17 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from agent.checks.result import WELL, CheckResult, critical
+from agent.checks.result import WELL, CheckOutcome, CheckResult, after_error, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
-from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 64 * 1024
+# At a time: a frame may have 9 octets, and a small one takes as long as a large one, some 50 µs.
+READ_BYTES: Final = 1024
+# About one for each frame. A server sends some ten with its answer.
+MAX_EVENTS: Final = 100
 MAX_MESSAGE_BYTES: Final = 1024
 
 _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
@@ -46,13 +49,11 @@ _CODES: Final = {
 }
 
 
-class GrpcProbe:
-    """One call of grpc.health.v1.Health/Check: healthy if the answer is SERVING."""
+class GrpcCall:
+    """One call of grpc.health.v1.Health/Check to an address: healthy if the answer is SERVING."""
 
-    def __init__(self, resolver: HostResolver, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
-        self._resolver = resolver
-        self._host, self._port = claim.host, claim.port
-        self._timeout_s = timeout_s
+    def __init__(self, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
+        self._port = claim.port
         self._tls = tls_context(how.tls, "h2") if how.tls is not None else None
         self._server_name = (how.tls.server_name or claim.host) if how.tls is not None else None
         self._message = request_message(how.service)
@@ -67,27 +68,17 @@ class GrpcProbe:
             ("user-agent", "vertice-agent"),
         )
 
-    async def __call__(self) -> CheckResult:
-        because = f"{self._host} did not resolve in time"
+    async def __call__(self, address: str) -> CheckOutcome:
+        """Return the outcome at `address`. Raises OSError when there is no connection to it."""
+        reader, writer = await asyncio.open_connection(
+            address, self._port, limit=READ_BYTES, ssl=self._tls, server_hostname=self._server_name
+        )
         try:
-            async with asyncio.timeout(self._timeout_s):
-                for address in await self._resolver.addresses(self._host):
-                    try:
-                        reader, writer = await asyncio.open_connection(
-                            address, self._port, ssl=self._tls, server_hostname=self._server_name
-                        )
-                    except OSError as error:  # the next address may work
-                        because = str(error) or type(error).__name__
-                        continue
-                    try:
-                        return await self._asked(reader, writer)
-                    finally:
-                        writer.transport.abort()
-        except TimeoutError:
-            because = f"no answer within {self._timeout_s:g} s"
+            return await self._asked(reader, writer)
         except (OSError, h2.exceptions.H2Error, ValueError) as error:
-            because = f"the server does not speak gRPC: {str(error) or type(error).__name__}"
-        return critical(because)
+            return after_error(error, f"the server does not speak gRPC: {str(error) or type(error).__name__}")
+        finally:
+            writer.transport.abort()
 
     async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CheckResult:
         config = h2.config.H2Configuration(client_side=True, header_encoding=None)
@@ -100,15 +91,24 @@ class GrpcProbe:
         connection.send_data(1, self._message, end_stream=True)
         writer.write(connection.data_to_send())
         answer = GrpcResponse()
-        budget = MAX_READ_BYTES
-        while not answer.ended and budget > 0:
-            data = await reader.read(min(budget, 16 * 1024))
+        budget, events = MAX_READ_BYTES, 0
+        while not answer.ended:
+            data = await reader.read(min(budget, READ_BYTES))
             if not data:
-                return critical("the connection was closed before the answer")
+                return critical(
+                    "the connection was closed before the answer"
+                    if budget
+                    else f"its answer has more than {MAX_READ_BYTES} bytes"
+                )
             budget -= len(data)
             for event in connection.receive_data(data):
                 answer.take(event)
+                events += 1
+            if events > MAX_EVENTS and not answer.ended:
+                return critical(f"it sends more than {MAX_EVENTS} HTTP/2 frames without an answer")
             writer.write(connection.data_to_send())
+            # What has arrived already is read without waiting: others get their turn in between.
+            await asyncio.sleep(0)
         return answer.result()
 
 

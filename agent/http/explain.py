@@ -27,13 +27,14 @@ class ExplanationInput(msgspec.Struct, frozen=True, kw_only=True):
     """The input of an explanation: the known instances, and how this agent selects."""
 
     service: Service | None
-    source: str  # "view", "snapshot", "environment", "file"; "" when there is no such service
+    source: str  # "view", "snapshot", "own", "environment", "file"; "" when there is no such service
     age_s: float
     freshness: Freshness
     complete: bool
     missing: str = ""  # why there is no such service, or why that is unknown
     similar: tuple[str, ...] = ()
     ttl_remaining_s: Mapping[InstanceKey, float] = {}  # of instances from the registry
+    unregistered: Collection[InstanceKey] = frozenset()  # this agent's own, which the registry does not have
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     drained: Collection[InstanceKey] = frozenset()  # the instances that have left SRV answers, too
@@ -171,6 +172,8 @@ class _Choice:
         return "it drains, and AGENT_WHEN_NONE_PASS is none"
 
     def _besides(self, instance: Instance) -> Iterable[str]:
+        if instance.key in self._basis.unregistered:
+            yield "only this agent answers it, for its own service: the registry does not have it (see /self)"
         if instance.suspect:
             yield "suspect: it fell silent together with too many others and is kept for a while"
         ttl_s = self._basis.ttl_remaining_s.get(instance.key)

@@ -97,8 +97,8 @@ SERVICE_HOST: Final = Setting(
     "SERVICE_HOST",
     text,
     "",
-    "the host name or address at which others reach it; if unset, this host's name, unless that is loopback and the "
-    "registry elsewhere",
+    "the host name or address at which others reach it; if unset, this host's name; loopback and link-local addresses "
+    "are refused unless the registry is there too",
     "10.0.0.7",
 )
 SERVICE_PORT: Final = Setting("SERVICE_PORT", integer(1, 65535), 0, "its port; required with SERVICE_NAME", "8034")

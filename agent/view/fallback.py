@@ -36,7 +36,7 @@ class Fallback:
     """Entries by service; an earlier source hides a later one."""
 
     def __init__(self, *sources: Iterable[Instance]) -> None:
-        self._catalog = Catalog()
+        self._catalog = Catalog(sockets=False)
         for source in sources:
             known = set(self._catalog.labels())
             self._catalog.merge(Lived(i, 0.0) for i in source if i.key.label not in known)
@@ -44,6 +44,10 @@ class Fallback:
     def __len__(self) -> int:
         """The number of entries."""
         return len(self._catalog)
+
+    def labels(self) -> Iterable[str]:
+        """Return the labels of all entries."""
+        return self._catalog.labels()
 
     def find(self, name: str) -> Service | None:
         """Return the entry of a service, or None; `_` and `-` are the same."""

@@ -11,12 +11,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent.descriptors import ENOUGH
 from agent.settings.settings import read_agent_settings
 from agent.settings.table import DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.table import settings_help
+from registry_core.descriptors import raise_descriptor_limit
 from registry_core.telemetry import logs
 
 EPILOG = f"""settings (environment):
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         die_with_parent()
     logs.configure(settings.log_level, "agent")
+    raise_descriptor_limit(ENOUGH)
 
     async def start() -> Sidecar:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(environment, args.config))

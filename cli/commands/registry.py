@@ -11,8 +11,10 @@ import os
 from cli.main import EXIT_CODES
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.table import settings_help
+from registry_core.descriptors import raise_descriptor_limit
 from registry_core.errors import SettingsError
 from registry_core.replica import Replica
+from registry_core.replica_descriptors import enough_descriptors
 from registry_core.replica_settings import SETTINGS, replica_settings
 from registry_core.settings import Listen, listen, shown
 from registry_core.telemetry import logs
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         die_with_parent()
     logs.configure(settings.log_level, "registry")
+    raise_descriptor_limit(enough_descriptors(settings.redis))
 
     async def start() -> Replica:
         replica = Replica(settings)

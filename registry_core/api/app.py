@@ -28,6 +28,7 @@ from registry_core.api.queries import read_query
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.api.standstill import WriteGate
+from registry_core.api.write_access import WriteAccess
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -43,6 +44,7 @@ def build_app(
     operations: Operations,
     handlers: Handlers,
     authenticator: Authenticator,
+    access: WriteAccess,
     *,
     first: FirstDelivery,
     gate: WriteGate,
@@ -59,7 +61,7 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(endpoint, _method(endpoint, operations, handlers, authenticator), first, gate)
+        handler = _handler(endpoint, _method(endpoint, operations, handlers, authenticator, access), first, gate)
         app.router.add_route(endpoint.method, endpoint.path, handler)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler)
@@ -83,14 +85,20 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def _method(
-    endpoint: Endpoint, operations: Operations, handlers: Handlers, authenticator: Authenticator
+    endpoint: Endpoint,
+    operations: Operations,
+    handlers: Handlers,
+    authenticator: Authenticator,
+    access: WriteAccess,
 ) -> EndpointHandler:
     """Return the handler of an endpoint: its own method, or else the operation of that name."""
     own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
     if own is not None:
         return own
     operation = getattr(operations, endpoint.name)
-    return writing(endpoint, operation, authenticator) if endpoint.writes else looking_up(endpoint, operation)
+    if endpoint.writes:
+        return writing(endpoint, operation, authenticator, access)
+    return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 
 def _handler(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from registry_core.api.schemas import MAX_BEATS, BeatBody, BeatView, HeartbeatBody
 from registry_core.domain.names import NAME_EXAMPLE
+from registry_core.domain.records import Instance
 from registry_core.errors import Fenced, NotFound, ValidationError
 
 
@@ -32,8 +35,8 @@ def beats_of(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
     return body.instances, "instances[{}]."
 
 
-def raise_for_single(result: BeatView, beat: BeatBody) -> None:
-    """Raise NotFound or Fenced when the one lease was not renewed."""
+def raise_for_single(result: BeatView, beat: BeatBody, owner: Instance | None = None) -> None:
+    """Raise NotFound, or Fenced because of `owner`, when the one lease was not renewed."""
     which = f"instance {beat.instance_id!r} of " if beat.instance_id is not None else ""
     if result.status == "unknown" and beat.instance_id is None:
         raise NotFound(
@@ -48,6 +51,10 @@ def raise_for_single(result: BeatView, beat: BeatBody) -> None:
             provided=beat.instance_id,
         )
     if result.status == "fenced":
+        where = "" if owner is None else f", at {owner.holder}"
         raise Fenced(
-            f"{which}{beat.service_name!r} has a newer owner: stop asserting it", field="epoch", provided=beat.epoch
+            f"{which}{beat.service_name!r} has a newer owner{where}: stop asserting it",
+            field="epoch",
+            provided=beat.epoch,
+            holder=msgspec.UNSET if owner is None else owner.holder,
         )

@@ -17,10 +17,15 @@ from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
-from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.write_access import WriteAccess
+from registry_core.domain.records import Status
 from registry_core.domain.registrants import Origin
+from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
+# As an agent's answers say it: this is what is known, and there may be more.
+PARTIAL: Final[Mapping[str, str]] = {"X-Cache": "partial"}
 # A few addresses of proxies.
 MAX_FORWARDED: Final = 256
 
@@ -39,29 +44,61 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     """The input of an operation that writes, its caller, and where that is.
 
-    `sequence` orders the requests of one owner.
+    `sequence` orders the requests of one owner. `passing`: the caller says that the check of its service passes.
     """
 
     caller: Caller
     body: B
     sequence: int | None = None
+    passing: bool = False
     origin: Origin = Origin()
 
 
-def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
-    """Return the handler of an endpoint that is one read-only operation."""
+def looking_up(
+    endpoint: Endpoint, operation: Callable[[Call], object], may_lack: Callable[[], bool]
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one read-only operation.
+
+    `may_lack` returns whether what comes from the store may lack something that exists; the answer then says so.
+    """
     status = min(endpoint.answers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(operation(Call(path=request.match_info, query=query)), status)
+        response = answer(operation(Call(path=request.match_info, query=query)), status)
+        if endpoint.from_store and may_lack():
+            response.headers.update(PARTIAL)
+        return response
 
     return handle
 
 
 def writing(
+    endpoint: Endpoint,
+    operation: Callable[[WriteCall[Any]], Awaitable[object]],
+    authenticator: Authenticator,
+    access: WriteAccess,
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one writing operation. `access` learns of living clients' writes."""
+    handle = _writing(endpoint, operation, authenticator)
+
+    async def noted(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        try:
+            response = await handle(request, query)
+        except (Unauthorized, Forbidden) as error:
+            access.refused(error)
+            raise
+        except CallerError:
+            access.accepted()  # its credential was valid
+            raise
+        access.accepted()
+        return response
+
+    return noted if endpoint.from_living else handle
+
+
+def _writing(
     endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
 ) -> EndpointHandler:
-    """Return the handler of an endpoint that is one writing operation."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 
@@ -71,7 +108,13 @@ def writing(
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         sequence = sequence_of(request) if is_ordered else None
         call = WriteCall(
-            path=request.match_info, query=query, caller=caller, body=body, sequence=sequence, origin=origin_of(request)
+            path=request.match_info,
+            query=query,
+            caller=caller,
+            body=body,
+            sequence=sequence,
+            passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,
+            origin=origin_of(request),
         )
         return answer(await operation(call), status)
 

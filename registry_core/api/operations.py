@@ -16,13 +16,14 @@ import msgspec
 import structlog
 
 from registry_core.api.beats import beats_of, raise_for_single
+from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
+from registry_core.api.disputes import Disputes
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    BeatBody,
     BeatView,
     CatalogView,
     DeregisteredView,
@@ -40,17 +41,23 @@ from registry_core.api.schemas import (
 )
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
+from registry_core.domain.admission import Newcomer
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
-from registry_core.domain.registrants import Origin, Registrants
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
+from registry_core.errors import (
+    Conflict,
+    NotFound,
+    StoreUnavailable,
+    ValidationError,
+    Warming,
+)
 from registry_core.ports.clock import Clock
-from registry_core.ports.store import Beat, BeatResult, Store
+from registry_core.ports.store import BeatResult, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -94,9 +101,9 @@ class Operations:
         self._gate = gate
         self._resolver = resolver
         self._random = random
-        self._clock = clock
-        self._registrants = Registrants(policy.terms.heartbeat_s)
+        self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
+        self._disputes = Disputes()
 
     # -- writes
 
@@ -109,9 +116,13 @@ class Operations:
             call.caller.require(call.body.service_name)
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
-            grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
-        if call.body.instance_id is None or grant.instance.epoch == 0:  # not an agent: it may name its service alone
-            self._registrants.registered(grant.instance, call.origin, self._clock.monotonic())
+            newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
+            try:
+                grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
+            except Conflict as error:
+                self._disputes.refused(claim.key, str(claim.holder), error)
+                raise
+        self._by_name.registered(call.body, grant.instance, call.origin)
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
@@ -166,7 +177,7 @@ class Operations:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 call.caller.require(beat.service_name)
             self._gate.check()
-            named = [self._named(beat, call.origin) for beat in beats]
+            named = [self._by_name.beat(beat, call.origin) for beat in beats]
             meant = [beat for beat in named if beat is not None]
             known = iter(await self._store.renew(meant) if meant else ())
             results = [BeatResult("unknown") if beat is None else next(known) for beat in named]
@@ -178,22 +189,20 @@ class Operations:
                 )
                 for beat, result in zip(beats, results, strict=True)
             ]
+            owners = [self._owner(result) for result in results]
             if call.body.instances is None:
-                raise_for_single(views[0], beats[0])
+                raise_for_single(views[0], beats[0], owners[0])
         whole = all(view.status == "renewed" for view in views)
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
 
-    def _named(self, beat: BeatBody, origin: Origin) -> Beat | None:
-        """Return which lease a heartbeat renews; None when its sender must register again to make that certain."""
-        instance_id = beat.instance_id
-        if instance_id is None and beat.epoch is None:
-            service = self._view.catalog.find(beat.service_name)
-            instances = service.instances if service is not None else ()
-            own = self._registrants.beaten(origin, instances, self._clock.monotonic())
-            if own is None:
-                return None
-            instance_id = own.instance_id
-        return Beat(beat.service_name, instance_id, beat.epoch)
+    def _owner(self, result: BeatResult) -> Instance | None:
+        """Return the newer owner that a heartbeat was refused for, after logging it; None when it was not."""
+        if result.outcome != "fenced" or result.key is None:
+            return None
+        owner = self._view.catalog.get(result.key)
+        if owner is not None:
+            self._disputes.fenced(result.key, owner.holder)
+        return owner
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.
@@ -212,7 +221,7 @@ class Operations:
                 service = self._service(service_name, may_warm=False)
                 keys = [instance.key for instance in service.instances]
                 if not every:
-                    keys = [self._sole_or_own(service, call.origin)]
+                    keys = [self._by_name.departing(service, call.origin)]
             gone: list[Instance] = []
             for key in keys:
                 self._gate.check()
@@ -231,25 +240,6 @@ class Operations:
 
     # The same, for the path that names the instance.
     deregister_instance = deregister
-
-    def _sole_or_own(self, service: Service, origin: Origin) -> InstanceKey:
-        """Return the only instance of a service, or else what the client registered.
-
-        Raises AmbiguousInstance when that is not certain, and Fenced when an agent has taken it over.
-        """
-        sole = service.instances[0].key if len(service.instances) == 1 else None
-        key = sole if sole is not None else self._registrants.own(origin, service.instances)
-        if key is None:
-            raise AmbiguousInstance(
-                f"{service.name!r} has {len(service.instances)} instances: name one, or ask for all=true",
-                field="instance_id",
-                example=service.instances[0].instance_id,
-            )
-        if any(one.key == key and self._registrants.succeeded(origin, one) for one in service.instances):
-            raise Fenced(
-                f"this instance of {service.name!r} has a newer owner, which takes it out itself", field="epoch"
-            )
-        return key
 
     async def set_status(self, call: WriteCall[StatusBody]) -> InstanceView:
         """Change the status of an instance. Raises NotFound, Fenced or Late."""
@@ -295,8 +285,32 @@ class Operations:
     # -- lookups
 
     def services(self, _call: Call) -> list[str]:
-        """Return the names of all services, sorted."""
+        """Return the names of all services, sorted. Raises as `refuse_unknown_nothing` does."""
+        if not self._policy.denies_while_warming or not self.is_warming():
+            self.refuse_unknown_nothing()
         return self._view.catalog.names()
+
+    def refuse_unknown_nothing(self) -> None:
+        """Raise Warming or StoreUnavailable when the view holds nothing, and something may exist nevertheless."""
+        if self._view.catalog.service_count:
+            return
+        self._refuse_while_warming("which services exist")
+        reason = self._unread()
+        if reason:
+            raise StoreUnavailable(f"it is unknown at present which services exist: {reason}")
+
+    def is_warming(self) -> bool:
+        """Return whether the view may lack anything, as far as that can be told for each lookup."""
+        return self._view.state is ReplicaState.WARMING
+
+    def may_lack(self) -> bool:
+        """Return whether the view may lack services: it is warming, or part of the store cannot be read."""
+        return self.is_warming() or bool(self._unread())
+
+    def _unread(self) -> str:
+        """Return which part of the store is not in the view; "" when there is none."""
+        ill = [report for report in self._store.shards() if report.age_s is None or report.set_aside]
+        return ", ".join(f"shard {report.shard!r}" for report in ill) + " cannot be read whole" if ill else ""
 
     def service(self, call: Call) -> ServiceView:
         """Return the instances that a client may use, nearest and heaviest first, and one picked from them.
@@ -348,12 +362,16 @@ class Operations:
 
     def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
         """Raise Warming or StoreUnavailable while a service of this name may exist although the view lacks it."""
-        if may_warm and self._view.state is ReplicaState.WARMING and not self._policy.denies_while_warming:
+        if may_warm and not self._policy.denies_while_warming:
+            self._refuse_while_warming(f"whether {name!r} exists")
+        refuse_unknown(name, self._store.unknown)
+
+    def _refuse_while_warming(self, what: str) -> None:
+        if self.is_warming():
             raise Warming(
-                f"this registry started empty and does not know yet whether {name!r} exists",
+                f"this registry started empty and does not know yet {what}",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
             )
-        refuse_unknown(name, self._store.unknown)
 
 
 def _key(service_name: str, instance_id: str) -> InstanceKey:

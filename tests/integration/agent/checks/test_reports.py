@@ -49,6 +49,7 @@ async def test_a_service_has_the_status_that_it_reports(api: Api) -> None:
         assert shown["checks"][0] == {
             "name": "ttl",
             "kind": "ttl",
+            "address": "",
             "status": "critical",
             "last": "no work",
             "flaps": 0,

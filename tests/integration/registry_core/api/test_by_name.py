@@ -136,5 +136,8 @@ async def test_a_missing_name_is_denied_while_warming_if_the_setting_says_so() -
     async with serving(settings) as api:
         answer = await api.call("GET", f"/services/{NAME}")
         assert (answer.status, answer.body["error"]) == (404, "NotFound")
-        # Those who can wait are told.
+        answer = await api.call("GET", "/services")
+        assert (answer.status, answer.body) == (200, [])
+        # Agents, which can wait, are told.
+        assert (await api.call("GET", "/catalog")).status == 503
         assert (await api.call("GET", "/ready")).body["state"] == "warming"
