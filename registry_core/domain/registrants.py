@@ -14,6 +14,7 @@ Agents name their instances, which have an epoch; a heartbeat by name never mean
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -25,6 +26,8 @@ MAX_KNOWN: Final = 20_000
 # Two clients that each send a heartbeat every T seconds cannot both keep T/2 apart from the other's; one client that
 # sends them on time, give or take a quarter, never comes sooner than this share of T.
 SOONEST: Final = 0.75
+# This share of T after a registration, a heartbeat is by the same client: some send one at once.
+AT_ONCE: Final = 0.1
 
 
 class Origin(NamedTuple):
@@ -48,6 +51,7 @@ class Registrants:
 
     def __init__(self, heartbeat_s: float) -> None:
         self._asked_s = SOONEST * heartbeat_s
+        self._at_once_s = AT_ONCE * heartbeat_s
         self._known: OrderedDict[InstanceKey, _Registrant] = OrderedDict()
 
     def registered(self, instance: Instance, origin: Origin, now: float) -> None:
@@ -87,7 +91,10 @@ class Registrants:
         if key is None:
             return None
         before = self._known[key]
-        if before.last_at is not None and now - before.last_at < before.soonest_s:
+        age_s = math.inf if before.last_at is None else now - before.last_at
+        if before.has_registered_last and age_s <= self._at_once_s:
+            return key
+        if age_s < before.soonest_s:
             self._known[key] = before._replace(was_refused=True)
             return None
         self._known[key] = _Registrant(origin, before.epoch, before.soonest_s, now)

@@ -82,6 +82,15 @@ def test_one_client_that_is_a_little_early_or_late_is_not_taken_for_two() -> Non
     assert [replica.beaten(HERE, (ONE,), at) for at in (1.0, 26.0, 60.0, 83.0)] == [ONE.key] * 4
 
 
+def test_a_heartbeat_right_after_a_registration_is_by_the_same_client() -> None:
+    replica = known(one=HERE)
+    for at in (40.0, 80.0):
+        replica.registered(ONE, HERE, at)
+        assert replica.beaten(HERE, (ONE,), at + 1.0) == ONE.key
+    assert replica.beaten(HERE, (ONE,), 110.0) == ONE.key
+    assert replica.beaten(HERE, (ONE,), 111.0) is None  # after a heartbeat, it is not
+
+
 def test_an_agent_that_took_an_instance_over_is_its_newer_owner() -> None:
     replica, of_an_agent = known(one=HERE), instance(port=8001, epoch=1764000000000)
     assert replica.succeeded(HERE, of_an_agent)
