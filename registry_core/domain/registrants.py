@@ -28,6 +28,8 @@ MAX_KNOWN: Final = 20_000
 SOONEST: Final = 0.75
 # This share of T after a registration, a heartbeat is by the same client: some send one at once.
 AT_ONCE: Final = 0.1
+# This share of T a client has to register, after another one at its address has shown that there are two.
+SHARED: Final = 2.0
 
 
 class Origin(NamedTuple):
@@ -44,6 +46,7 @@ class _Registrant(NamedTuple):
     last_at: float | None = None  # the last sign of this client: a heartbeat by name, or another registration
     has_registered_last: bool = False  # and not sent a heartbeat since
     was_refused: bool = False  # since the last sign
+    shared_until: float = -math.inf  # until then, heartbeats by name from there may be those of another client
 
 
 class Registrants:
@@ -52,6 +55,7 @@ class Registrants:
     def __init__(self, heartbeat_s: float) -> None:
         self._asked_s = SOONEST * heartbeat_s
         self._at_once_s = AT_ONCE * heartbeat_s
+        self._shared_s = SHARED * heartbeat_s
         self._known: OrderedDict[InstanceKey, _Registrant] = OrderedDict()
 
     def registered(self, instance: Instance, origin: Origin, now: float) -> None:
@@ -60,11 +64,16 @@ class Registrants:
         before = self._known.pop(key, None)
         after = _Registrant(origin, instance.epoch, self._asked_s)
         if before is not None and before.origin == origin:
-            soonest_s = before.soonest_s
-            if before.has_registered_last and before.was_refused and before.last_at is not None:
-                # It registered, was refused, and registered again: that heartbeat was its own, and this its interval.
-                soonest_s = min(soonest_s, SOONEST * (now - before.last_at))
-            after = _Registrant(origin, instance.epoch, soonest_s, now, has_registered_last=True)
+            soonest_s, shared_until = before.soonest_s, before.shared_until
+            if before.was_refused and before.last_at is not None:
+                # The refused heartbeat was its own.
+                if before.has_registered_last:  # and so is this interval
+                    soonest_s = min(soonest_s, SOONEST * (now - before.last_at))
+                else:  # and the heartbeat before that came too soon before to be
+                    shared_until = now + self._shared_s
+            after = _Registrant(
+                origin, instance.epoch, soonest_s, now, has_registered_last=True, shared_until=shared_until
+            )
         self._known[key] = after
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
@@ -92,6 +101,9 @@ class Registrants:
             return None
         before = self._known[key]
         age_s = math.inf if before.last_at is None else now - before.last_at
+        if now < before.shared_until:
+            self._known[key] = before._replace(was_refused=True)
+            return None
         if before.has_registered_last and age_s <= self._at_once_s:
             return key
         if age_s < before.soonest_s:
