@@ -49,6 +49,8 @@ Bodies of the registry's endpoints. A field with a default may be left out.
 """
 _AGENT: Final = """## The agent
 
+[The guide](../guide/agent-http.md) shows how to use it.
+
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
 confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because
 the registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals
