@@ -46,7 +46,10 @@ class Outcome(NamedTuple):
 
 def outcomes(runs: Iterable[Run], folder: Path, modules: Iterable[str] = ()) -> list[Outcome]:
     """Return the outcomes of these runs in a folder; `modules` are imported once, before them."""
-    lines = [json.dumps({"folder": str(folder), "modules": list(modules)}), *(json.dumps(run._asdict()) for run in runs)]
+    lines = [
+        json.dumps({"folder": str(folder), "modules": list(modules)}),
+        *(json.dumps(run._asdict()) for run in runs),
+    ]
     argv = [sys.executable, "-m", "tests.forked"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -96,9 +99,9 @@ def _become(run: Run, folder: str, stdin: int, out: int, err: int) -> None:
     os.dup2(stdin, 0)
     if run.stdin == CLOSED:
         os.close(0)
-        sys.stdin = None  # type: ignore[assignment]  # as Python does
+        sys.stdin = None  # as Python does
     else:
-        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8")  # type: ignore[arg-type]  # it can be read
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8")
     sys.stdout = _stream(1, run.stdout, out)
     sys.stderr = _stream(2, run.stderr, err)
     os.environ.clear()
@@ -135,7 +138,7 @@ def _stream(number: int, kind: str, file: int) -> Any:
         os.close(reader)
     os.dup2(file, number)
     encoding = kind if kind not in ("", FULL, GONE) else "utf-8"
-    return io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding)  # type: ignore[arg-type]  # and written
+    return io.TextIOWrapper(io.FileIO(number, "w", closefd=False), encoding)
 
 
 if __name__ == "__main__":

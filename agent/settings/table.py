@@ -26,9 +26,10 @@ from registry_core.settings import (
     listen,
     positive_seconds,
     seconds,
-    secret,
+    switch,
     text,
 )
+from registry_core.shared_secret import SECRET
 from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
@@ -165,14 +166,6 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME",
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
-TOKEN: Final = Setting(
-    "VERTICE_REGISTRY_TOKEN",
-    secret,
-    "",
-    "the registry's shared secret, sent as X-Registry-Token",
-    "s3cret",
-    secret=True,
-)
 HEARTBEAT_INTERVAL: Final = Setting(
     "HEARTBEAT_INTERVAL",
     positive_seconds,
@@ -208,8 +201,8 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
 )
 FOLLOW_NAMESPACE: Final = Setting(
     "AGENT_FOLLOW_NAMESPACE",
-    choice("on", "off"),
-    "off",
+    switch,
+    False,
     "on: end, in order to be restarted, when the container whose network it shares was replaced",
     "on",
 )
@@ -352,7 +345,7 @@ CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
 }
 AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     REGISTRY_URL,
-    TOKEN,
+    SECRET,
     HEARTBEAT_INTERVAL,
     INITIAL_WAIT_TIMEOUT,
     HTTP_LISTEN,

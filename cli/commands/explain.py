@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return exit_code(answer)
         said = answer.json()
-        text = answer.body.decode() if arguments.output == JSON else "\n".join(lines(said))
+        text = answer.text() if arguments.output == JSON else "\n".join(lines(said))
         code = OK if said["found"] else NOT_FOUND if said["complete"] else FAILED
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)

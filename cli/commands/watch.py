@@ -16,10 +16,11 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, reason, registry_url
+from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, registry_url
 from cli.commands.changes import Changes
 from cli.exit_codes import EXIT_CODES, FAILED, USAGE
 from cli.options import JSON, add_output, add_registry
+from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
@@ -98,7 +99,7 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
             else:
                 _pass_over(response)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     except ValueError:
         raise Unreachable(f"{base_url} answers, but not with a watch stream") from None
     finally:

@@ -5,6 +5,7 @@ Decoding checks types and refuses unknown fields. This file knows neither HTTP n
 
 from __future__ import annotations
 
+import enum
 import re
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -12,8 +13,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry_core.api.schemas import RegisterBody
+from registry_core.causes import cause_of
+from registry_core.content_faults import shape_fault
 from registry_core.domain import names
-from registry_core.domain.records import Protocol, Registration, copied_as, default_instance_id
+from registry_core.domain.records import Protocol, Registration, Status, copied_as, default_instance_id
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
 
@@ -22,9 +25,6 @@ _ANY_PORT: Final = Rules(min_port=1)
 
 T = TypeVar("T")
 
-_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<field>[^`]*)`")
-_MISSING_FIELD: Final = re.compile(r"missing required field `(?P<field>[^`]*)`")
 _EXAMPLES: Final[dict[str, object]] = {
     "service_name": names.NAME_EXAMPLE,
     "endpoint": "http://10.0.0.7:8034",
@@ -46,6 +46,7 @@ _EXAMPLES: Final[dict[str, object]] = {
 }
 
 
+_ONE_OF: Final[dict[str, type[enum.StrEnum]]] = {"status": Status, "protocol": Protocol}
 _BODY_EXAMPLE: Final = {"service_name": names.NAME_EXAMPLE, "host": "10.0.0.7", "port": 8034}
 
 
@@ -60,7 +61,7 @@ def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
         raise _field_error(str(error), body) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValidationError(
-            f"the body is not JSON: {error}",
+            cause_of(error).replace("it is", "the body is", 1),
             field="body",
             provided=body[:100].decode("utf-8", "replace"),
             example=example,
@@ -68,15 +69,13 @@ def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
 
 
 def _field_error(text: str, body: bytes) -> ValidationError:
-    at = _PATH.search(text)
-    path = at["path"] if at is not None else ""
-    for pattern in (_UNKNOWN_FIELD, _MISSING_FIELD):
-        named = pattern.search(text)
-        if named is not None:
-            path = f"{path}.{named['field']}" if path else named["field"]
-    message = _PATH.sub("", text)
+    path, message = shape_fault(text)
     field = path or "body"
     top = re.split(r"[.\[]", field, maxsplit=1)[0]
+    if top in _ONE_OF and top == field:
+        message = f"it must be one of {', '.join(_ONE_OF[top])}"
+    if path and message.startswith("it "):
+        message = message.replace("it", field, 1)
     return ValidationError(message, field=field, provided=_provided(body, top), example=_EXAMPLES.get(top))
 
 
@@ -147,8 +146,8 @@ def parse_endpoint(endpoint: str) -> tuple[Protocol, str, int]:
     try:
         url = urlsplit(endpoint)
         port = url.port
-    except ValueError as error:  # a port above 65535, unclosed brackets
-        raise wrong(f"the endpoint is not a URL: {error}") from None
+    except ValueError:  # a port above 65535, unclosed brackets
+        raise wrong("the endpoint is not a URL: its host or its port cannot be read") from None
     try:
         protocol = Protocol(url.scheme)
     except ValueError:
