@@ -22,6 +22,7 @@ def add_output(
     formats: Sequence[str] = (TEXT, JSON),
     default: str = TEXT,
     older: Sequence[str] = ("--json",),
+    note: str = "",
 ) -> None:
     """Add `-o/--output`, and the older spellings: `--json`, which stands for `-o json`, and `--format`."""
     older_shown = f" ({' and '.join(older)}: older spellings)" if older else ""
@@ -32,7 +33,7 @@ def add_output(
         choices=formats,
         default=default,
         metavar="FORMAT",
-        help=f"the output format: {known} (default: {default}){older_shown}",
+        help=f"{note}{': ' if note else ''}the output format: {known} (default: {default}){older_shown}",
     )
     if "--format" in older:
         parser.add_argument("--format", choices=formats, dest="output", help=argparse.SUPPRESS)

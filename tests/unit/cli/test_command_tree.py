@@ -15,7 +15,7 @@ from cli.main import main
 LEAVES = list(leaves())
 GROUPS = [node for node in COMMANDS if isinstance(node, CommandGroup)]
 # These run until they are stopped, and print no data.
-LONG_LIVED = ("dev", "registry", "agent")
+LONG_LIVED = ("registry", "agent")
 
 
 def name_of(leaf: LeafCommand) -> str:
