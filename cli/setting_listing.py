@@ -6,10 +6,13 @@ Nothing secret is printed, and nothing is opened, resolved or asked beyond the f
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
+from cli.options import JSON, add_output
+from cli.parser import CommandParser, WrongUsage
 from cli.table import aligned
 from cli.terminal import printable
 from registry_core.setting_values import Values
@@ -17,10 +20,11 @@ from registry_core.settings import Setting
 
 MOST_CHARACTERS: Final = 100
 _HEAD: Final = ("setting", "value", "source")
+_SERVICE_HEAD: Final = ("service", "at", "checks", "source")
 
 
-def add_settings_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--check-config` and `--show-settings`."""
+def add_settings_flags(parser: CommandParser) -> None:
+    """Add `--check-config` and `--show-settings`, and the format in which the latter prints."""
     flags = parser.add_mutually_exclusive_group()
     flags.add_argument(
         "--check-config", action="store_true", help="check the settings and end: 0 when they are valid, else 2"
@@ -30,6 +34,15 @@ def add_settings_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print each setting with its value, secrets masked, and its source, and end",
     )
+
+    add_output(parser, older=())
+    parser.checks.append(_formats_settings)
+
+
+def _formats_settings(arguments: argparse.Namespace) -> None:
+    """Raise WrongUsage for a format of settings that are not shown."""
+    if arguments.output == JSON and not arguments.show_settings:
+        raise WrongUsage("--output is for --show-settings")
 
 
 def only_lists(args: argparse.Namespace) -> bool:
@@ -42,14 +55,26 @@ def print_check(program: str, what: str) -> None:
     print(f"vertice {program}: the settings are valid: {printable(what)}")
 
 
-def print_settings(table: Iterable[Setting[Any]], values: Values) -> None:
-    """Print the settings of `table`, one in a line."""
-    print_rows([_HEAD, *setting_rows(table, values)])
+def print_settings(
+    output: str, settings: Sequence[Sequence[str]], services: Sequence[Sequence[str]] | None = None
+) -> None:
+    """Print the rows of the settings, and those of the services if the program has any, as text or as JSON."""
+    if output == JSON:
+        found = {"settings": [dict(zip(_HEAD, row, strict=True)) for row in settings]}
+        if services is not None:
+            found["services"] = [dict(zip(_SERVICE_HEAD, row, strict=True)) for row in services]
+        print(json.dumps(found, indent=2))
+        return
+    _print_rows([_HEAD, *settings])
+    if services:
+        print()
+        _print_rows([_SERVICE_HEAD, *services])
 
 
-def print_rows(rows: Sequence[Sequence[str]]) -> None:
-    """Print the columns of a table."""
-    for line in aligned([[printable(cell) for cell in row] for row in rows]):
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    for line in aligned(
+        [[printable(_cut(cell) if column == 1 else cell) for column, cell in enumerate(row)] for row in rows]
+    ):
         print(line)
 
 
@@ -63,7 +88,7 @@ def print_warnings(program: str, unknown: Collection[str], removed: Iterable[str
 
 def setting_rows(table: Iterable[Setting[Any]], values: Values) -> list[tuple[str, str, str]]:
     """Return name, value and source of each setting."""
-    return [(setting.name, _cut(values.shown(setting)), values.source(setting)) for setting in table]
+    return [(setting.name, values.shown(setting), values.source(setting)) for setting in table]
 
 
 def _cut(text: str) -> str:

@@ -23,9 +23,9 @@ def network_of(text: str) -> IpNetwork:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError("it is not an address with a length, such as 10.0.0.0/8") from None
+        raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8") from None
     if "/" in text and ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
-        raise ValueError(f"its address is one within the network {network}")
+        raise ValueError(f"{text!r} is an address within the network {network}; write that")
     if network.version == 6 and network.subnet_of(_MAPPED):
         return ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))
     return network

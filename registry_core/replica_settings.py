@@ -255,7 +255,7 @@ def replica_values(environment: Mapping[str, str], flags: Given = NO_FLAGS) -> V
 
     Raises SettingsError for a wrong value, for a misspelt name, and for the file of a secret that cannot be read.
     """
-    unknown = unknown_names(SETTINGS, environment, ("REGISTRY_", "VERTICE_"), _OTHERS)
+    unknown = unknown_names(SETTINGS, environment, ("REGISTRY_",), _OTHERS)
     return values_of(SETTINGS, {**given_in(SETTINGS, environment), **flags}, unknown)
 
 

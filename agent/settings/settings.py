@@ -233,6 +233,7 @@ def _from_environment(values: Values) -> ServiceSpec:
         top, _, option = (error.field or "").partition(".")
         if top == "check":
             name = f"AGENT_CHECK_{option.upper()}" if option else CHECK.name
+            error.example = CHECK_OPTIONS[option].example if option in CHECK_OPTIONS else error.example
         else:
             name = "SERVICE_NAME" if top == "service_name" else f"SERVICE_{top.upper()}"
         raise SettingsError(_line(name, error)) from None

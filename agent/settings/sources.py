@@ -14,7 +14,7 @@ from registry_core.setting_sources import given_in, removed_among, unknown_names
 from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import RemovedSetting
 
-PREFIXES: Final = ("AGENT_", "SERVICE_", "VERTICE_")
+PREFIXES: Final = ("AGENT_", "SERVICE_")
 NO_FLAGS: Final[Given] = {}
 
 

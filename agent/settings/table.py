@@ -41,10 +41,7 @@ _LABEL: Final = re.compile(rf"(?=.*[a-z0-9])[a-z0-9_-]{{1,{MAX_LABEL}}}", re.ASC
 
 
 def _network(value: str) -> str:
-    try:
-        return str(network_of(value))
-    except ValueError as error:
-        raise ValueError(f"it is not a network ({error})") from None
+    return str(network_of(value))
 
 
 def _one_registry_or_more(value: str) -> tuple[str, ...]:

@@ -16,9 +16,16 @@ from agent.settings.sources import AgentSources, read_agent_sources
 from agent.settings.table import CONFIG, DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
 from cli.exit_codes import OK, exit_codes
-from cli.parser import file_path
+from cli.parser import CommandParser, file_path
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
-from cli.setting_listing import add_settings_flags, only_lists, print_check, print_rows, print_settings, print_warnings
+from cli.setting_listing import (
+    add_settings_flags,
+    only_lists,
+    print_check,
+    print_settings,
+    print_warnings,
+    setting_rows,
+)
 from cli.streams import announce
 from cli.table import settings_help
 from registry_core.setting_values import Given, from_flags
@@ -41,7 +48,7 @@ tags, metadata, zone, instance_id, check:
 {LIFE_CODES}"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of `vertice agent`."""
     parser.add_argument("--config", metavar="FILE", type=file_path, help="a TOML file; overrides AGENT_CONFIG")
     parser.add_argument(
@@ -97,10 +104,7 @@ def _listed(args: argparse.Namespace, sources: AgentSources, settings: AgentSett
         files = f", from the environment and {', '.join(settings.files)}" if settings.files else ""
         print_check("agent", f"{count} {'service' if count == 1 else 'services'} to register{files}")
         return OK
-    print_settings(TABLE, sources.values)
-    if count:
-        print()
-        print_rows([("service", "at", "checks", "source"), *service_rows(settings.services, sources)])
+    print_settings(args.output, setting_rows(TABLE, sources.values), service_rows(settings.services, sources))
     return OK
 
 

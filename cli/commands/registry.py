@@ -10,8 +10,16 @@ import os
 from typing import Final
 
 from cli.exit_codes import OK, exit_codes
+from cli.parser import CommandParser
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
-from cli.setting_listing import add_settings_flags, only_lists, print_check, print_settings, print_warnings
+from cli.setting_listing import (
+    add_settings_flags,
+    only_lists,
+    print_check,
+    print_settings,
+    print_warnings,
+    setting_rows,
+)
 from cli.streams import announce
 from cli.table import settings_help
 from registry_core.replica import Replica
@@ -33,7 +41,7 @@ EPILOG: Final = f"""settings (environment):
 {LIFE_CODES}"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of `vertice registry`."""
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="the address and port to listen on; overrides REGISTRY_LISTEN"
@@ -75,7 +83,7 @@ def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings)
         for access in (settings.redis.access, settings.redis.sentinel_access):
             tls_context(access)
     if args.show_settings:
-        print_settings(SETTINGS, values)
+        print_settings(args.output, setting_rows(SETTINGS, values))
     else:
         where = "this process" if settings.redis is None else values.shown(STORE)
         print_check("registry", f"it listens on {settings.listen}, and keeps registrations in {where}")

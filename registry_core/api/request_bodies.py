@@ -5,7 +5,6 @@ Decoding checks types and refuses unknown fields. This file knows neither HTTP n
 
 from __future__ import annotations
 
-import enum
 import re
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from registry_core.api.schemas import RegisterBody
 from registry_core.causes import cause_of
 from registry_core.content_faults import shape_fault
 from registry_core.domain import names
-from registry_core.domain.records import Protocol, Registration, Status, copied_as, default_instance_id
+from registry_core.domain.records import Protocol, Registration, copied_as, default_instance_id
 from registry_core.domain.registration import Rules, check_port
 from registry_core.errors import ValidationError
 
@@ -46,7 +45,6 @@ _EXAMPLES: Final[dict[str, object]] = {
 }
 
 
-_ONE_OF: Final[dict[str, type[enum.StrEnum]]] = {"status": Status, "protocol": Protocol}
 _BODY_EXAMPLE: Final = {"service_name": names.NAME_EXAMPLE, "host": "10.0.0.7", "port": 8034}
 
 
@@ -58,7 +56,7 @@ def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error), body) from None
+        raise _field_error(str(error), body, kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValidationError(
             cause_of(error).replace("it is", "the body is", 1),
@@ -68,15 +66,32 @@ def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
         ) from None
 
 
-def _field_error(text: str, body: bytes) -> ValidationError:
+def _field_error(text: str, body: bytes, kind: object) -> ValidationError:
     path, message = shape_fault(text)
     field = path or "body"
     top = re.split(r"[.\[]", field, maxsplit=1)[0]
-    if top in _ONE_OF and top == field:
-        message = f"it must be one of {', '.join(_ONE_OF[top])}"
+    if words := _words_of(kind, field):
+        message = f"it must be one of {', '.join(words)}"
     if path and message.startswith("it "):
         message = message.replace("it", field, 1)
     return ValidationError(message, field=field, provided=_provided(body, top), example=_EXAMPLES.get(top))
+
+
+def _words_of(kind: object, field: str) -> tuple[str, ...]:
+    """Return the words that `field` of a `kind` may have; none when any text will do."""
+    info = msgspec.inspect.type_info(kind)
+    if not isinstance(info, msgspec.inspect.StructType):
+        return ()
+    of = next((one.type for one in info.fields if one.encode_name == field), None)
+    for each in of.types if isinstance(of, msgspec.inspect.UnionType) else (of,):
+        match each:
+            case msgspec.inspect.EnumType(cls=words):
+                return tuple(str(word.value) for word in words)
+            case msgspec.inspect.LiteralType(values=values):
+                return tuple(map(str, values))
+            case _:
+                pass
+    return ()
 
 
 def _provided(body: bytes, field: str) -> object:

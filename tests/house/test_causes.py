@@ -9,7 +9,7 @@ from typing import Final
 
 from tools.sources import ROOT, modules
 
-# The one table in two modules, those of redis-py's errors, which show what a server answered, and that of TOML's.
+# The one table, in two modules, and those of the errors of redis-py, which show what a server answered, and of TOML.
 TABLES: Final = {
     "agent/settings/toml_text.py",
     "registry_core/causes.py",
@@ -20,7 +20,6 @@ TABLES: Final = {
 # ValueErrors whose texts are ours: each of these calls readers of this repository.
 OF_OUR_READERS: Final = {
     "agent/settings/checks.py",
-    "agent/settings/table.py",
     "cli/client.py",
     "cli/parser.py",
     "dns/forward_rules.py",
@@ -29,7 +28,7 @@ OF_OUR_READERS: Final = {
     "registry_core/store/redis/url.py",
 }
 # For people who read tracebacks: it names the class.
-FOR_DEVELOPERS: Final = {"registry_core/supervision.py", "registry_core/blocking.py"}
+FOR_DEVELOPERS: Final = {"cli/streams.py", "registry_core/blocking.py", "registry_core/supervision.py"}
 
 
 def _ours() -> set[str]:

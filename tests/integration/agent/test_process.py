@@ -160,7 +160,7 @@ def test_the_log_is_json_and_the_first_line_names_the_addresses(system: System) 
     ("settings", "exit_code", "said"),
     [
         ({"AGENT_CHECK_TIMEOUT": "9"}, 2, "vertice: AGENT_CHECK_TIMEOUT: '9' cannot be used"),
-        ({"AGENT_NONSENSE": "1"}, 2, "vertice: AGENT_NONSENSE: there is no such setting"),
+        ({"HEARTBEAT_INTERVALL": "5"}, 2, "vertice: HEARTBEAT_INTERVALL: there is no such setting (did you mean HEAR"),
         ({"SERVICE_NAME": "Osint"}, 2, "vertice: SERVICE_NAME: 'Osint' cannot be used"),
     ],
 )
@@ -185,6 +185,15 @@ def test_a_removed_setting_is_ignored_with_one_line(system: System, in_file: boo
         (warning,) = [line for line in logged if "AGENT_DNS_WORKERS" in str(line)]
         assert (warning["level"], warning["event"]) == ("warning", "settings_ignored")
         assert list(warning["details"]["removed"]) == ["AGENT_DNS_WORKERS"]
+        assert agent.stop() == 0
+
+
+def test_the_settings_of_other_programs_are_logged_once_and_change_nothing(system: System) -> None:
+    with system.agent(AGENT_NAME="linux-7", SERVICE_X_PORT="tcp://10.0.0.1:80", REGISTRY_USER="ci") as agent:
+        wait_until(lambda: "agent_started" in agent.output(), "it starts")
+        logged = [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
+        (warning,) = [line for line in logged if line["event"] == "settings_unknown"]
+        assert warning["details"] == {"names": ["AGENT_NAME", "SERVICE_X_PORT"], "count": 2}
         assert agent.stop() == 0
 
 

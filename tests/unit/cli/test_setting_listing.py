@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from cli import main as command_line
-from cli.setting_listing import setting_rows
-from registry_core import settings
-from registry_core.setting_sources import read_settings
-from registry_core.settings import Setting
 
 SECRET = "q7-never-shown-z9"
 FILE = f"""
@@ -103,8 +100,29 @@ def test_checking_the_settings_starts_nothing(
     assert bool(out) == (code == 0), "an error is on stderr only"
 
 
-def test_a_long_value_is_cut_and_stays_in_one_line() -> None:
-    setting = Setting("T_WORDS", settings.text, "", "words", "x")
-    ((_, value, _),) = setting_rows((setting,), read_settings((setting,), {"T_WORDS": "a\nb" * 100}))
-    assert len(value) == 100
-    assert "\n" not in value
+def test_the_settings_are_shown_as_json_without_being_cut(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(FILE, encoding="utf-8")
+    long = ",".join(f"10.{number}.0.0/16" for number in range(20))
+    environment.setenv("AGENT_DNS_ALLOW", long)
+    assert command_line.main(["agent", "--config", str(path), "--show-settings", "-o", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {"setting": "AGENT_DNS_ALLOW", "value": long, "source": "environment"} in shown["settings"]
+    (service,) = shown["services"]
+    assert service == {
+        "service": "web_shop",
+        "at": "10.0.0.3:8080",
+        "checks": "http",
+        "source": f"{path}: [[service]] 1",
+    }
+    assert command_line.main(["agent", "--show-settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("AGENT_DNS_ALLOW") and "..." in line for line in lines), "a long value is cut for people"
+
+
+def test_a_format_without_settings_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command_line.main(["agent", "-o", "json"])
+    assert "--output is for --show-settings" in capsys.readouterr().err

@@ -143,8 +143,17 @@ def test_the_default_check_suits_the_protocol(protocol: str, check: str, kind: C
         ({"AGENT_CHECK_TIMEOUT": "6"}, "AGENT_CHECK_TIMEOUT: '6' cannot be used: a check may take at most 5 s"),
         ({"AGENT_CHECK": "ping"}, "AGENT_CHECK: 'ping'"),
         ({"AGENT_DNS_ZONE": "a..b"}, "AGENT_DNS_ZONE: "),
-        ({"AGENT_DNS_ALLOW": "10.0.0.1/8"}, "AGENT_DNS_ALLOW: '10.0.0.1/8' cannot be used: it is not a network"),
+        ({"AGENT_DNS_ALLOW": "x"}, "AGENT_DNS_ALLOW: 'x' cannot be used: 'x' is not a network such as 10.0.0.0/8"),
+        (
+            {"AGENT_DNS_ALLOW": "10.0.0.1/8"},
+            "AGENT_DNS_ALLOW: '10.0.0.1/8' cannot be used: '10.0.0.1/8' is an address within the network 10.0.0.0/8",
+        ),
         ({"REGISTRY_URL": ","}, "REGISTRY_URL: "),
+        (
+            {**ONE, "AGENT_CHECK": "command", "AGENT_CHECK_COMMAND": 'a "b'},
+            "AGENT_CHECK_COMMAND: 'a \"b' cannot be used: it cannot be split into words: a quotation or a backslash",
+        ),
+        ({**ONE, "AGENT_CHECK_BODY": "a("}, "AGENT_CHECK_BODY: 'a(' cannot be used: it is not a regular expression: "),
         ({"REGISTRY_URL": "registry:8888"}, "REGISTRY_URL: "),
         ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "/nowhere/agent.toml: cannot be read"),
     ],
@@ -193,8 +202,15 @@ def test_the_secret_may_stand_in_a_file_which_is_read_again(name: str, tmp_path:
 
 
 def test_names_of_other_programs_are_reported_and_do_not_end_the_agent() -> None:
-    foreign = {"AGENT_NAME": "linux-7", "SERVICE_FOO": "1", "SERVICE_A_PORT": "80", "VERTICE_IMAGE": "x"}
-    environment = {**ONE, **foreign, "REGISTRY_USER": "ci", "REGISTRY_LISTEN": ":8888", "DEVICE_NAME": "sda"}
+    foreign = {"AGENT_NAME": "linux-7", "SERVICE_FOO": "1", "SERVICE_A_PORT": "80"}
+    environment = {
+        **ONE,
+        **foreign,
+        "REGISTRY_USER": "ci",
+        "REGISTRY_LISTEN": ":8888",
+        "VERTICE_TAG": "1",
+        "DEVICE_NAME": "sda",
+    }
     settings = read_agent_settings(environment)
     assert settings.unknown == tuple(sorted(foreign))
     assert settings.services[0].claim.service_name == "osint_service"

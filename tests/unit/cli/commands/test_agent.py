@@ -9,6 +9,7 @@ import pytest
 from agent.settings import sources, table
 from agent.settings.settings import read_agent_settings
 from cli.commands import agent
+from cli.parser import CommandParser
 from registry_core.errors import SettingsError
 from registry_core.settings import RemovedSetting
 
@@ -16,7 +17,7 @@ OLD = RemovedSetting("AGENT_OLD_WAY", "there is a better one", flag="--old-way")
 
 
 def parsed(*argv: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser = CommandParser("vertice agent", "", "")
     agent.add_arguments(parser)
     return parser.parse_args(argv)
 
@@ -37,7 +38,7 @@ def test_the_flag_of_a_removed_setting_is_accepted_but_hidden(monkeypatch: pytes
         monkeypatch.setattr(module, "REMOVED", (OLD,))
     assert read_agent_settings({}, flags=agent.flags_of(parsed("--old-way", "4"))).ignored == (OLD,)
     assert agent.flags_of(parsed()) == {}
-    parser = argparse.ArgumentParser()
+    parser = CommandParser("vertice agent", "", "")
     agent.add_arguments(parser)
     assert "old-way" not in parser.format_help()
 
