@@ -96,6 +96,8 @@ def ask(
         said = response.read(most_bytes + 1)
         if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
+        if response.length:  # that many bytes are missing
+            raise Unreachable(f"the answer of {base_url} was cut short")
         return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None

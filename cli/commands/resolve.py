@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from http import HTTPStatus
 from typing import Final
@@ -13,6 +14,7 @@ from cli.client import HttpResponse, Unreachable, agent_url, get, warn_of_age
 from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK, USAGE
 from cli.options import JSON, TEXT, add_agent, add_output
 
+_ADDRESS: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", re.ASCII)
 # The text is the URL.
 FORMATS: Final = (TEXT, "url", "hostport", JSON)
 EPILOG: Final = f"""examples:
@@ -40,13 +42,26 @@ def run(arguments: argparse.Namespace) -> int:
         if answer.status != HTTPStatus.OK:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return exit_code(answer)
-        text = json.dumps(answer.json(), indent=2) if form == JSON else answer.text().strip()
+        text = _shown(answer, form)
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED
     warn_of_age(answer)
     print(text)
     return OK
+
+
+def _shown(answer: HttpResponse, form: str) -> str:
+    """Return what to print for an answer. Raises Unreachable when it is no instance, as from another server."""
+    if form == JSON:
+        found = answer.json()
+        if isinstance(found, dict) and "host" in found:
+            return json.dumps(found, indent=2)
+    else:
+        text = answer.text().strip()
+        if _ADDRESS.fullmatch(text):
+            return text
+    raise Unreachable("the answer is no address of a service: is this the address of an agent?")
 
 
 def exit_code(answer: HttpResponse) -> int:

@@ -126,14 +126,16 @@ class Supervisor:
             return
         self._closing = True
         agent = self._children.get("agent")
-        if agent is not None and agent.exit_code is None:
-            drained = await agent.stop(AGENT_STOP_S)
-            left = await self._count_left()
-            self._keep_logs = self._keep_logs or bool(left) or not drained
-            self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
-        if self._keep_logs:
-            self._say(f"The logs stay in {self._folder}.")
-        await self._end_all()
+        try:
+            if agent is not None and agent.exit_code is None:
+                drained = await agent.stop(AGENT_STOP_S)
+                left = await self._count_left()
+                self._keep_logs = self._keep_logs or bool(left) or not drained
+                self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
+            if self._keep_logs:
+                self._say(f"The logs stay in {self._folder}.")
+        finally:
+            await self._end_all()  # also when nobody reads what is said
 
     # -- the parts
 
