@@ -17,20 +17,19 @@ import msgspec
 import structlog
 
 from agent.checks.group import ServiceChecks
-from agent.checks.result import ProbeAt
-from agent.checks.spec import CheckKind, CheckSpec
+from agent.checks.spec import CheckKind
 from agent.hosts.book import HostAddresses
 from agent.registration import decisions
 from agent.registration.claim import Claims, nothing_kept
-from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
+from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Wait
 from agent.registration.departures import Departures, call_off
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
-from agent.registration.leave import DrainWaits
 from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.published import may_change
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
@@ -44,15 +43,6 @@ MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
 
 _log = structlog.get_logger(component="agent.session")
-
-
-class SessionSettings(msgspec.Struct, frozen=True):
-    """The settings that may change while a session runs."""
-
-    timings: Timings
-    probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
-    drain_confirm_s: float = 3.0
-    drain_wait_s: float = 5.0
 
 
 class Session:
@@ -108,7 +98,7 @@ class Session:
             timings=lambda: self._settings.timings,
             done=self._wake.set,
         )
-        self._departures = Departures(client, self._background, self._drain_waits)
+        self._departures = Departures(client, self._background, lambda: self._settings.drain_waits)
         self._running = False
         self._relocating = False
 
@@ -130,12 +120,6 @@ class Session:
         for member in self._members.values():
             if member.checks is not None and member.checking is None:
                 member.checking = self._keep("checks", member.checks.run)
-
-    def _drain_waits(self) -> DrainWaits:
-        settings = self._settings
-        return DrainWaits(
-            confirm_s=settings.drain_confirm_s, srv_s=settings.timings.drain_srv_s, wait_s=settings.drain_wait_s
-        )
 
     # -- changes of settings
 

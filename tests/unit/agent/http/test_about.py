@@ -11,7 +11,8 @@ import pytest
 from agent.http.about import About
 from agent.http.lookups import Lookups
 from agent.registration.decisions import Phase, RequestOutcome, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.choice import RegistryAddress
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.registries.pool import Upstreams
