@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from agent.hosts.book import AddressBook
@@ -12,6 +12,8 @@ from dns.foreign import ForeignReply
 from dns.forward_rules import SYSTEM, ForwardRules
 from dns.forwarding import Forwarder
 from dns.resolver_client import Unanswered
+from registry_core.domain.catalog import Lived
+from registry_core.domain.records import InstanceKey
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background
 
@@ -48,6 +50,12 @@ class OwnNames:
     async def ask_here(self, name: Name, qtype: int) -> ForeignReply | Unanswered:
         """Ask the system's resolvers, or by the rules where this agent is the only one that resolv.conf names."""
         return await (self._system if self._system.has_resolvers else self._asker).look_up(name, qtype)
+
+    async def recall(self, instances: Iterable[Lived], own: Collection[InstanceKey]) -> None:
+        """Take over the addresses of the agent's own services from an earlier run."""
+        for instance in (lived.instance for lived in instances):
+            if instance.key in own:
+                await self.book.recall(instance.host, instance.addresses)
 
     async def start(self) -> None:
         """Start the forwarders."""

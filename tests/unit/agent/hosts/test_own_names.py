@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from dns.forward_rules import NOBODY, ForwardRules, read_rules
 from dns.forwarding import Forwarder
 from dns.resolver_client import Unanswered
 from registry_core.supervision import Background
-from tests.samples import FakeClock
+from tests.samples import FakeClock, instance, lived
 
 CLOCK = FakeClock()
 
@@ -86,3 +87,25 @@ async def test_an_agent_that_resolv_conf_alone_names_asks_by_its_rules(tmp_path:
     finally:
         await names.close()
     assert asked == ["system orders 1", "127.0.0.11:53 orders 1"]
+
+
+async def test_the_own_services_of_the_last_run_are_recalled_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = OwnNames(
+        None,
+        NOBODY,
+        forwarder,
+        zone="vertice.internal",
+        clock=CLOCK,
+        background=Background(CLOCK),
+        most_lookups=1,
+    )
+    recalled: list[str] = []
+
+    async def recall(host: str, _addresses: Iterable[str]) -> None:
+        recalled.append(host)
+
+    monkeypatch.setattr(names.book, "recall", recall)
+    own, other = instance("billing", "billing-1"), instance("orders", "orders-1")
+    await names.recall([lived(own), lived(other)], {own.key})
+    await names.close()
+    assert recalled == ["billing-1"]
