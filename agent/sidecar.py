@@ -36,7 +36,8 @@ from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
@@ -308,9 +309,11 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            answer=self.view.use_own_instances,
             background=self._background,
         )
         self.view.subscribe(self.session.news)
+        self.lookups.own = self.session.report
         self.sync = sync = WatchSync(
             http,
             self.upstreams,

@@ -24,8 +24,10 @@ from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.gauges import add_gauges
 from registry_core.api.guard_report import GUARD_HEALTH, guard_view
 from registry_core.api.health import CPU, MEMORY, Health, breaker_health, judged, of_shards, redis_health, worst
+from registry_core.api.health_reasons import health_reasons
 from registry_core.api.health_schemas import (
     CacheHealth,
     ComponentsHealth,
@@ -38,12 +40,12 @@ from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView, store_age
+from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
-from registry_core.domain.breaker import BreakerState
-from registry_core.domain.guard import GuardPhase
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import StoreUnavailable, Unavailable
@@ -114,9 +116,11 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
+        refusals = RefusalLog(self._clock)
         operations = Operations(
             self.store,
             self.view,
@@ -129,6 +133,7 @@ class Replica:
             ),
             metrics=self.metrics,
             gate=self._gate,
+            refusals=refusals,
             resolver=Resolver(),
             random=chance,
         )
@@ -148,8 +153,10 @@ class Replica:
             operations,
             handlers,
             Authenticator(settings.secrets),
+            self._access,
             first=self._first,
             gate=self._gate,
+            refusals=refusals,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
@@ -160,7 +167,16 @@ class Replica:
         self._started_at = self._swept_at = self._clock.monotonic()
         self._spared = False
         self._guard_log = GuardLog()
-        self._add_gauges()
+        add_gauges(
+            self.metrics,
+            self.view,
+            self.store,
+            self._access,
+            watchers=lambda: len(self.hub),
+            connections=lambda: len(self._connections.open),
+            sampler=self._sampler,
+            background=self._background,
+        )
 
     async def start(self) -> None:
         """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store.
@@ -253,6 +269,8 @@ class Replica:
             await asyncio.sleep(every_s())
 
     async def _sweep(self) -> None:
+        if self._access.refuses_all:
+            return  # the first sweep after this extends all leases by the gap
         report = await self.store.sweep()
         self._spared = report.spared
         if not report.unswept:
@@ -277,6 +295,7 @@ class Replica:
 
     async def _sync(self) -> None:
         self.hub.tick()
+        self._access.see()
 
     def _next_sync_s(self) -> float:
         # Tells readers of the end of warming at once.
@@ -292,12 +311,23 @@ class Replica:
         cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
-        swept = Health.HEALTHY if sweep_age_s <= SWEEP_OVERDUE_S else Health.DEGRADED
+        access = self._access.report()
+        accepts = Health.HEALTHY if access.status == "ok" else Health.DEGRADED
+        is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
+        swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self.store.guards())
         shards = self.store.shards()
         stored = worst(swept, of_shards(shards))
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase]).value,
+            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
+            reasons=health_reasons(
+                cpu=cpu,
+                memory=memory,
+                swept_late_s=sweep_age_s if is_late else None,
+                shards=shards,
+                guard=guard,
+                access=access,
+            ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
             state=self.view.state.value,
@@ -320,46 +350,10 @@ class Replica:
                 ),
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=len(self.hub)),
+                access=access,
                 background=self._background.report(),
             ),
         )
-
-    def _add_gauges(self) -> None:
-        gauge, catalog, sampler, guards = self.metrics.gauge, self.view.catalog, self._sampler, self.store.guards
-        gauge("registry_active_services", "Services with at least one instance.", lambda: catalog.service_count)
-        gauge("registry_instances", "Registered instances.", lambda: len(catalog))
-        gauge(
-            "registry_guarded_shards",
-            "Shards whose guard holds back a mass expiry, or releases it by a budget.",
-            lambda: sum(report.phase is not GuardPhase.CLEAR for report in guards()),
-        )
-        gauge(
-            "registry_suspect_instances",
-            "Instances that are kept although their leases have expired.",
-            lambda: sum(report.suspects for report in guards()),
-        )
-        shards = self.store.shards
-        for state in BreakerState:
-            self.metrics.breakers.labels(state.value).set_function(
-                lambda state=state: float(sum(report.breaker is state for report in shards()))  # type: ignore[misc]
-            )
-        background = self._background.report
-        self.metrics.counters(
-            "registry_background_restarts",
-            "Restarts of background tasks after they died.",
-            "task",
-            lambda: {one.task: one.restarts for one in background()},
-        )
-        self.metrics.counters(
-            "registry_background_failures",
-            "Deaths of background tasks.",
-            "task",
-            lambda: {one.task: one.failures for one in background()},
-        )
-        gauge("registry_watchers", "Open watch streams.", lambda: len(self.hub))
-        gauge("registry_connections", "Open connections.", lambda: len(self._connections.open))
-        gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
-        gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
 
 
 def _store(
@@ -386,8 +380,3 @@ def _store(
         observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
         background=background,
     )
-
-
-def _known(sampler: SystemSampler, field: str) -> float:
-    sample = sampler.latest
-    return float("nan") if sample is None else float(getattr(sample, field))

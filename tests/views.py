@@ -26,7 +26,7 @@ class StandingView:
         self.put(*instances)
 
     def find(self, name: str) -> Service | None:
-        return self.catalog.find(name) or (self.fallback if self.lacks(name) else self.static_services).find(name)
+        return self.catalog.find(name) or (self.fallback if self.lacks(name) else self.static).find(name)
 
     def lacks(self, name: str) -> bool:
         return label_of(name) in self.lacking
@@ -45,8 +45,14 @@ class StandingView:
         return not self.lacking
 
     @property
-    def static_services(self) -> Catalog:
+    def static(self) -> Catalog:
         return Catalog() if self.complete else self.fallback
+
+    def by_short(self, short: str) -> Instance | None:
+        return self.catalog.by_short(short) or self.static.by_short(short)
+
+    def by_ip(self, ip: str) -> tuple[Instance, ...]:
+        return self.catalog.by_ip(ip)
 
     def has_drained(self, instance: Instance) -> bool:
         return instance.key in self.drained

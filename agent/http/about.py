@@ -5,101 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import msgspec
-
+from agent.http.health import AgentHealth, judged
 from agent.http.lookups import Lookups
 from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
+from agent.http.reports import AgentHealthView, Components, LossGuardReport, SelfView, SyncReport, ViewReport
 from agent.registration.decisions import Phase
-from agent.registration.member import ServiceReport
 from agent.registration.session import Session
 from agent.registries.choice import Trouble, Use
-from agent.registries.pool import Upstreams, UpstreamsReport
-from agent.registries.srv import RegistryLookup, SrvReport
-from agent.settings.reload import Reloader, ReloadReport
+from agent.registries.pool import Upstreams
+from agent.registries.srv import RegistryLookup
+from agent.settings.reload import Reloader
 from agent.view.loader import ServiceLoader
-from agent.view.snapshot_writer import SnapshotKeeper, SnapshotReport
+from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
 from dns.udp import UdpServer
 from dns.upstreams import ResolverState
-from registry_core.domain.freshness import Freshness
 from registry_core.ports.clock import Clock
-from registry_core.supervision import Background, BackgroundReport
-
-
-class SyncReport(msgspec.Struct, kw_only=True):
-    """The watch: its registry, and the time since it last received something."""
-
-    connected: bool
-    registry: str
-    registries: tuple[str, ...]
-    silent_seconds: float
-    losses: int
-    resyncs: int
-    mismatches: int
-
-
-class LossGuardReport(msgspec.Struct, kw_only=True):
-    """A rejected snapshot of a registry that has just started: the services it lacks are still served."""
-
-    known_services: int  # before it
-    missing_services: int
-    held_seconds: float
-
-
-class ViewReport(msgspec.Struct, kw_only=True):
-    """The view: what it holds, and how far it can be trusted."""
-
-    freshness: Freshness
-    age_seconds: float
-    complete: bool
-    registry_state: str
-    services: int  # known
-    held_services: int  # fewer if the fleet exceeds the view's limits: then those that are looked up
-    instances: int  # of held services
-    largest_service: str  # the held service with the most instances; "" if there is none
-    largest_instances: int
-    bytes: int  # measured, including the names of all services
-    cursor: str
-    loss_guard: LossGuardReport | None  # None: nothing is held back
-    unread_shards: list[str]  # of the registry's store: it does not know their services yet
-    unreadable: str  # the last part of the registry's stream that could not be read; "" if there is none
-
-
-class SelfView(msgspec.Struct, kw_only=True):
-    """`GET /self`."""
-
-    uptime_seconds: float
-    epoch: int
-    services: list[ServiceReport]
-    view: ViewReport
-    sync: SyncReport
-    registries: UpstreamsReport
-    registry_names: list[SrvReport]
-    reload: ReloadReport | None  # None: settings are not reloaded
-    snapshot: SnapshotReport | None  # None: nothing is kept on disk
-    forwarding: ForwardingReport | None
-    background: list[BackgroundReport]
-
-
-class Components(msgspec.Struct, kw_only=True):
-    """The parts of an agent's health."""
-
-    view: ViewReport
-    sync: SyncReport
-    registrations: dict[str, int]
-    forwarding: ForwardingReport | None
-
-
-class AgentHealthView(msgspec.Struct, kw_only=True):
-    """`GET /health`."""
-
-    status: str  # "healthy" | "degraded" | "unhealthy"
-    timestamp: str
-    uptime_seconds: float
-    components: Components
+from registry_core.supervision import Background
 
 
 class About:
@@ -146,13 +71,16 @@ class About:
 
     def report(self) -> SelfView:
         """Return the agent's state, for people."""
-        session = self._session
+        session, view, sync = self._session, self._view_report(), self._sync_report()
+        health = self._judged(view, sync)
         return SelfView(
+            status=health.status,
+            reasons=health.reasons,
             uptime_seconds=self._uptime_s,
             epoch=session.epoch if session is not None else 0,
             services=session.report() if session is not None else [],
-            view=self._view_report(),
-            sync=self._sync_report(),
+            view=view,
+            sync=sync,
             registries=self._upstreams.report(),
             registry_names=self._lookup.report(),
             reload=self._reloader.report() if self._reloader is not None else None,
@@ -163,26 +91,21 @@ class About:
 
     def health(self) -> tuple[bool, AgentHealthView]:
         """Return whether lookups can be answered, and the health of the parts."""
-        view, sync, phases = self._view_report(), self._sync_report(), self._phases()
-        if not self._view.loaded:
-            status = "unhealthy"
-        elif (
-            not sync.connected
-            or view.loss_guard is not None
-            or view.unread_shards
-            or view.unreadable
-            or view.freshness is not Freshness.FRESH
-            or phases[Phase.FENCED]
-        ):
-            status = "degraded"
-        else:
-            status = "healthy"
+        view, sync = self._view_report(), self._sync_report()
+        health = self._judged(view, sync)
         return self._view.loaded, AgentHealthView(
-            status=status,
+            status=health.status,
+            reasons=health.reasons,
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=self._uptime_s,
-            components=Components(view=view, sync=sync, registrations=phases, forwarding=self._forwarding_report()),
+            components=Components(
+                view=view, sync=sync, registrations=self._phases(), forwarding=self._forwarding_report()
+            ),
         )
+
+    def _judged(self, view: ViewReport, sync: SyncReport) -> AgentHealth:
+        services = self._session.report() if self._session is not None else []
+        return judged(view, sync, services, loaded=self._view.loaded)
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""
@@ -254,9 +177,16 @@ class About:
                 ("outcome",),
                 outcomes,
             )
+        health = self._judged(self._view_report(), sync)
+        yield gauge("agent_healthy", "1 if /health gives no reason to the contrary.", not health.reasons)
         phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
         yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
         if self._session is not None:
+            yield gauge(
+                "agent_refused_services",
+                "Services of this agent whose registration or heartbeat the registry refused.",
+                sum(service.refused for service in self._session.report()),
+            )
             yield CounterSample(
                 "agent_check_results",
                 "Check results, by kind and status.",

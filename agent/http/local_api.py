@@ -6,7 +6,8 @@ accepted only from this machine, even if the agent listens beyond loopback, and 
 It uses aiohttp's low-level server: a router, middlewares and a full Request cost more than the answer, which is
 mostly ready (`ready_bodies.py`).
 
-Every answer from the view states the view's age: `Age` in seconds, and `X-Cache: fresh`, `stale` or `expired`.
+Every answer from the view states the view's age: `Age` in seconds, and `X-Cache: fresh`, `stale` or `expired`. With
+`X-Cache: partial` a fresh answer may lack something, because the registry does not know everything yet.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ class LocalApi:
             if ready is not None:
                 self._lookups.hits += 1
                 body, content_type = ready
-                age_s, freshness = int(self._view.age_s()), self._view.freshness.value
-                head = self._heads.head(content_type, age_s, freshness, self._clock.wall())
+                age_s, confidence = int(self._view.age_s()), self._view.trust.confidence(self._view.freshness)
+                head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
         try:
@@ -144,7 +145,7 @@ class LocalApi:
 
     async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
         read_query(request, ())
-        names = _ENCODER.encode(self._view.names())
+        names = _ENCODER.encode(self._lookups.names())
         return self._keep(request, Body("", (), lambda _at: names))
 
     async def _service(self, request: web.BaseRequest, name: str) -> web.Response:
@@ -188,7 +189,8 @@ class LocalApi:
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
         view = self._view
-        headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": view.freshness.value}
+        confidence = view.trust.confidence(view.freshness)
+        headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": confidence}
         return web.Response(body=body, headers=headers)
 
     # -- this agent's own services

@@ -7,20 +7,23 @@ registry's, so that a client may ask either.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
+from agent.registration.member import ServiceReport
 from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
-from registry_core.domain.names import NAME_EXAMPLE, check_known_name
-from registry_core.domain.records import Instance
+from registry_core.domain.names import NAME_EXAMPLE, check_known_name, label_of
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
 
 # A client that gets "cannot tell yet" may retry soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
 MOST_SHOWN: Final = 100
+OWN: Final = "own"
 
 
 class ViewTooOld(Unavailable):
@@ -46,6 +49,8 @@ class Lookups:
         self._zone = zone
         self._when_none_pass = when_none_pass
         self._random = random
+        # Set by the composition root: returns this agent's own services.
+        self.own: Callable[[], Iterable[ServiceReport]] = tuple
         self.hits = self.misses = 0
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
@@ -77,31 +82,36 @@ class Lookups:
         view = self._view
         try:
             check_known_name(name)
-            service = view.catalog.find(name)
-            static = view.static_services.find(name) if service is None else None
+            found = view.services.find(label_of(name))
             missing = self._missing(name).message
         except ValidationError as error:
-            service = static = None
+            found = None
             missing = f"{name[:MOST_SHOWN]!r} is not a valid service name: {error.message}"
-        found = service or static
-        if service is not None:
-            source = "snapshot" if not view.snapshots else "view"
-        else:
-            source = str(static.instances[0].metadata["source"]) if static is not None else ""
+        instances = found.instances if found is not None else ()
+        registered = {i.key for i in instances if view.catalog.get(i.key) is not None}
         basis = ExplanationInput(
             service=found,
-            source=source,
+            source=self._source(instances, registered),
             age_s=view.age_s(),
             freshness=view.freshness,
             complete=view.complete,
             missing=missing if found is None else "",
             similar=near_misses(name[:MOST_SHOWN], view.catalog.names()) if found is None else (),
-            ttl_remaining_s={i.key: view.ttl_remaining_s(i.key) for i in service.instances} if service else {},
+            ttl_remaining_s={key: view.ttl_remaining_s(key) for key in registered},
+            unregistered=frozenset(i.key for i in instances if view.services.is_only_own(i.key)),
             local_zone=self._zone,
             when_none_pass=self._when_none_pass,
-            drained={i.key for i in found.instances if view.has_drained(i)} if found else frozenset(),
+            checked={InstanceKey(label_of(one.service_name), one.instance_id): bool(one.checks) for one in self.own()},
+            drained={i.key for i in instances if view.has_drained(i)},
         )
         return explained(name[:MOST_SHOWN], wanted, basis)
+
+    def _source(self, instances: Sequence[Instance], registered: Collection[InstanceKey]) -> str:
+        if registered:
+            return "view" if self._view.snapshots else "snapshot"
+        if not instances:
+            return ""
+        return OWN if self._view.services.is_only_own(instances[0].key) else str(instances[0].metadata["source"])
 
     def ranked(self, found: LookupResult) -> list[InstanceView]:
         """Return all usable instances, the nearest and heaviest first."""
@@ -118,7 +128,7 @@ class Lookups:
         usable = serving(service.instances, wanted, self._when_none_pass)
         if not usable:
             if not self._view.complete:
-                raise self._cannot_tell(f"whether {name!r} has a usable instance")
+                raise self.cannot_tell(f"whether {name!r} has a usable instance")
             raise NotFound(why_none(service, wanted), field="service_name", provided=name)
         return LookupResult(usable, nearest(usable, self._zone))
 
@@ -132,9 +142,17 @@ class Lookups:
             return NotFound(
                 f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE
             )
-        return self._cannot_tell(f"whether {name!r} exists")
+        return self.cannot_tell(f"whether {name!r} exists")
 
-    def _cannot_tell(self, what: str) -> Unavailable:
+    def names(self) -> list[str]:
+        """Return the names of all known services, sorted. Raises Unavailable when none is known, but some may exist."""
+        names = self._view.services.names()
+        if not names and not self._view.complete:
+            raise self.cannot_tell("which services exist")
+        return names
+
+    def cannot_tell(self, what: str) -> Unavailable:
+        """Return the error for a question that the view cannot answer with certainty."""
         if not self._view.loaded:
             return Warming(
                 f"this agent has heard nothing from the registry yet, and cannot tell {what}",

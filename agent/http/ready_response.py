@@ -50,16 +50,16 @@ class Heads:
         self._heads: dict[tuple[str, int, str], bytes] = {}
         self._second = -1
 
-    def head(self, content_type: str, age_s: int, freshness: str, wall: float) -> bytes:
+    def head(self, content_type: str, age_s: int, confidence: str, wall: float) -> bytes:
         """Return everything up to the value of Content-Length; `wall` is the current time in Unix seconds."""
         if int(wall) != self._second:
             self._second = int(wall)
             self._heads.clear()
-        key = (content_type, age_s, freshness)
+        key = (content_type, age_s, confidence)
         found = self._heads.get(key)
         if found is None:
             found = self._heads[key] = (
-                f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nAge: {age_s}\r\nX-Cache: {freshness}\r\n"
+                f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nAge: {age_s}\r\nX-Cache: {confidence}\r\n"
                 f"Date: {formatdate(self._second, usegmt=True)}\r\nContent-Length: "
             ).encode()
         return found

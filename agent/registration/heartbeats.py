@@ -95,6 +95,8 @@ class Heartbeats:
                 member.state = decisions.after_beat(member.state, reply.outcome, now, draw, timings)
                 if reply.outcome is RequestOutcome.FENCED:
                     self._said.fenced(member, "a newer agent renews it")
+            present = ((member, reply) for key, reply in replies if (member := self._members.get(key)) is not None)
+            self._said.of_beats(present)
             self.under_way = False
             self._done()
         self._said.of_registry(failed[0] if failed else RegistryReply(RequestOutcome.DONE))

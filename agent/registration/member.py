@@ -12,7 +12,7 @@ from agent.checks.verdict import SEVERITY
 from agent.registration.decisions import NEVER, MemberState, Phase
 from agent.registration.published import published
 from agent.settings.settings import ServiceSpec
-from registry_core.domain.records import Registration, Status
+from registry_core.domain.records import Instance, Registration, Status, copied_as
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +29,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     last_check: str
     checks: list[CheckReport]
     problem: str
+    refused: bool  # the registry's latest answer to a registration, status or heartbeat was a refusal
 
 
 class Member:
@@ -48,6 +49,8 @@ class Member:
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
         self.problem = ""
         self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
+        self.refused = False  # the registry's latest answer refused it
+        self._answered: tuple[tuple[object, ...], Instance] | None = None
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
         self.republished_at = -NEVER  # when those of its host last changed, monotonic time
 
@@ -55,6 +58,22 @@ class Member:
     def published(self) -> tuple[str, ...]:
         """The addresses to register: those of its host that pass its checks."""
         return published(self.located_at, self.checks.passing if self.checks is not None else ())
+
+    def answered(self) -> Instance | None:
+        """Return the instance as this agent's own lookups show it; None while it waits for its first good check.
+
+        The same object while nothing changes.
+        """
+        state, claim = self.state, self.claim
+        if state.phase is Phase.WAITING:
+            return None
+        status = state.held or state.status or Status.CRITICAL
+        addresses = claim.addresses or self.registered_at
+        basis = (claim, addresses, status)
+        if self._answered is None or self._answered[0] != basis:
+            record = copied_as(claim, Instance, addresses=addresses, status=status, epoch=claim.epoch or 0)
+            self._answered = (basis, record)
+        return self._answered[1]
 
     def report(self) -> ServiceReport:
         """Return the state of the service."""
@@ -73,6 +92,7 @@ class Member:
             last_check="none yet" if shown is None else shown.last,
             checks=checks,
             problem=self.problem,
+            refused=self.refused,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,25 +17,24 @@ import msgspec
 import structlog
 
 from agent.checks.group import ServiceChecks
-from agent.checks.result import ProbeAt
-from agent.checks.spec import CheckKind, CheckSpec
+from agent.checks.spec import CheckKind
 from agent.hosts.book import HostAddresses
 from agent.registration import decisions
 from agent.registration.claim import Claims, nothing_kept
-from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
+from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Wait
 from agent.registration.departures import Departures, call_off
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
-from agent.registration.leave import DrainWaits
 from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.published import may_change
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import ip_address, label_of
-from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, Work, end
@@ -46,19 +45,11 @@ IDLE_S: Final = 60.0
 _log = structlog.get_logger(component="agent.session")
 
 
-class SessionSettings(msgspec.Struct, frozen=True):
-    """The settings that may change while a session runs."""
-
-    timings: Timings
-    probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
-    drain_confirm_s: float = 3.0
-    drain_wait_s: float = 5.0
-
-
 class Session:
     """The registrations of one agent. `lease_granted` is called with the TTL of each lease.
 
-    `sight` returns how the view shows a registration and its status; `news` schedules that comparison.
+    `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `answer` gets
+    this agent's own instances, for its lookups, whenever they change.
     """
 
     def __init__(
@@ -74,6 +65,7 @@ class Session:
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
         sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
+        answer: Callable[[Sequence[Instance]], None] = lambda _instances: None,
         background: Background | None = None,
     ) -> None:
         self._client = client
@@ -83,6 +75,8 @@ class Session:
         self._hosts = hosts
         self._lease_granted = lease_granted
         self._sight = sight
+        self._answer = answer
+        self._answered: list[Instance] = []
         self._background = background if background is not None else Background(clock)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,7 +98,7 @@ class Session:
             timings=lambda: self._settings.timings,
             done=self._wake.set,
         )
-        self._departures = Departures(client, self._background, self._drain_waits)
+        self._departures = Departures(client, self._background, lambda: self._settings.drain_waits)
         self._running = False
         self._relocating = False
 
@@ -126,12 +120,6 @@ class Session:
         for member in self._members.values():
             if member.checks is not None and member.checking is None:
                 member.checking = self._keep("checks", member.checks.run)
-
-    def _drain_waits(self) -> DrainWaits:
-        settings = self._settings
-        return DrainWaits(
-            confirm_s=settings.drain_confirm_s, srv_s=settings.timings.drain_srv_s, wait_s=settings.drain_wait_s
-        )
 
     # -- changes of settings
 
@@ -269,6 +257,7 @@ class Session:
         while True:
             self._wake.clear()
             wait_s = self._dispatch(self._clock.monotonic())
+            self._show(() if self._closing else self._members.values())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -298,6 +287,12 @@ class Session:
                 self._begin("heartbeats", self._beats.send)
             next_at = min(next_at, self._beats.at)
         return max(0.0, next_at - now)
+
+    def _show(self, members: Iterable[Member]) -> None:
+        answered = [instance for member in members if (instance := member.answered()) is not None]
+        if answered != self._answered:
+            self._answered = answered
+            self._answer(answered)
 
     def _look(self, member: Member, now: float) -> None:
         told, times = member.state.told, member.state.contradiction.times
@@ -367,6 +362,7 @@ class Session:
         if self._closing:
             return
         self._closing = True
+        self._show(())
         # Cancel everything except registrations that have been sent: endless tasks would be waited for in vain.
         members = [*self._members.values(), *self._departures.members()]
         sent = {member.request for member in members if member.registering}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import structlog
 
-from agent.registration.decisions import RequestOutcome, Sight
+from agent.registration.decisions import Phase, RequestOutcome, Sight
 from agent.registration.member import Member
 from agent.registries.client import RegistryReply
 from registry_core.domain.records import Status
@@ -26,16 +29,34 @@ class SessionLog:
             case RequestOutcome.DONE:
                 if registered_as is not None:
                     _log.info("registered", **who, status=registered_as)
-                member.problem = ""
+                member.problem, member.refused = "", False
             case RequestOutcome.FENCED:
                 self.fenced(member, reply.said)
             case RequestOutcome.REFUSED | RequestOutcome.UNKNOWN:
                 if reply.said != member.problem:  # each refusal is logged once, in the registry's words
                     member.problem = reply.said
                     _log.error("refused", **who, because=reply.said)
+                member.refused = True
             case RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
-                member.problem = reply.said
+                member.problem, member.refused = reply.said, False
         self.of_registry(reply)
+
+    def of_beats(self, replies: Iterable[tuple[Member, RegistryReply]]) -> None:
+        """Log once when heartbeats are refused, with the number of their services, and once when that is over."""
+        refused: Counter[str] = Counter()
+        accepted = 0
+        for member, reply in replies:
+            if reply.outcome is RequestOutcome.REFUSED:
+                refused[reply.said] += not member.refused or reply.said != member.problem
+                member.problem, member.refused = reply.said, True
+            elif reply.outcome is RequestOutcome.DONE and member.refused and member.state.phase is Phase.REGISTERED:
+                accepted += 1
+                member.problem, member.refused = "", False
+        for said, services in refused.items():
+            if services:
+                _log.error("heartbeats_refused", services=services, because=said)
+        if accepted:
+            _log.info("heartbeats_accepted", services=accepted)
 
     def of_registry(self, reply: RegistryReply) -> None:
         """Log when no registry accepts writes any more, and when one does again."""
@@ -57,5 +78,5 @@ class SessionLog:
         """Log once, not with each try, that a service has a newer owner."""
         if member.known or said != member.problem:
             _log.error("fenced", service=member.claim.service_name, instance=member.claim.instance_id, because=said)
-        member.problem = said
+        member.problem, member.refused = said, False
         member.known = False  # the newer owner alone may deregister it

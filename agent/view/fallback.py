@@ -45,6 +45,10 @@ class Fallback:
         """The number of entries."""
         return len(self._catalog)
 
+    def labels(self) -> Iterable[str]:
+        """Return the labels of all entries."""
+        return self._catalog.labels()
+
     def find(self, name: str) -> Service | None:
         """Return the entry of a service, or None; `_` and `-` are the same."""
         return self._catalog.find(name)

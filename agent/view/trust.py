@@ -10,11 +10,14 @@ import enum
 import math
 from typing import Final
 
+from registry_core.domain.freshness import Freshness
 from registry_core.watch.changes import Moved, Replaced, Synced
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import SYNC_EVERY_S
 
 READY: Final = "ready"
+# In X-Cache, beside the classes of freshness.
+PARTIAL: Final = "partial"
 # A stream that misses one keepalive is slow; one that misses two is silent.
 SILENT_AFTER_S: Final = 2 * SYNC_EVERY_S
 # How long a registry with a new history that does not report warming up has to hear from all agents.
@@ -54,6 +57,10 @@ class ViewTrust:
     def knows_all(self) -> bool:
         """Whether a name that the view lacks does not exist: the registry is complete, and so is the view."""
         return self.whole and self.state == READY and not self.unread
+
+    def confidence(self, freshness: Freshness) -> str:
+        """Return how far answers of that age can be trusted: as it says, or `partial` if a fresh one may lack some."""
+        return PARTIAL if freshness is Freshness.FRESH and not self.knows_all else freshness.value
 
     def heard(self, now: float) -> None:
         """Record that the registry sent something."""

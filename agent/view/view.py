@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from agent.registration.decisions import Timings
 from agent.view.cache import LossGuard, ViewCache
 from agent.view.draining import DrainingInstances
 from agent.view.fallback import Fallback
+from agent.view.known import KnownServices
 from agent.view.lease_times import LeaseTimes
 from agent.view.lru import ViewLimits
 from agent.view.snapshot_file import ViewSnapshot
@@ -30,9 +31,7 @@ from registry_core.domain.records import Instance, InstanceKey, Protocol, Servic
 from registry_core.ports.clock import Clock
 from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.stage import transports_of
 
-_NO_FALLBACK: Final = Fallback()
 _NOWHERE: Final = Position(0, "", 0)  # a renewal has no place in history
 
 
@@ -58,9 +57,9 @@ class AgentView:
         self._clock = clock
         self._limits = limits
         self._leases = LeaseTimes(ttl_s)
-        self._fallback = fallback if fallback is not None else _NO_FALLBACK
         self._cache = ViewCache(room, own)
         self._catalog = self._cache.catalog
+        self.services = KnownServices(self._cache, fallback, lambda: self.complete)
         self.draining = DrainingInstances(drain_srv_s)
         self._quiet: set[str] = set()  # held, but not looked up since the last tidy-up
         # Set by the composition root: they read a service, and reconnect a lost watch soon.
@@ -109,35 +108,34 @@ class AgentView:
         """The number of services, held or not."""
         return self._catalog.service_count + len(self._cache.absent)
 
-    def names(self) -> list[str]:
-        """Return the names of all services, held or not, sorted."""
-        return self._cache.names()
-
     def labels(self) -> Collection[str]:
         """Return the labels of all services, held or not."""
-        return self._cache.labels()
+        return self.services.labels()
 
     def transports(self, label: str) -> frozenset[Protocol]:
         """Return the transports of the service: TCP, UDP or both."""
-        absent = self._cache.absent.get(label)
-        if absent is not None:
-            return absent.transports
-        return frozenset().union(*(transports_of(i.instance) for i in self._catalog.lived(label)))
+        return self.services.transports(label)
+
+    def by_short(self, short: str) -> Instance | None:
+        """Return the instance whose short id is `short`, or None."""
+        return self.services.by_short(short)
+
+    def by_ip(self, ip: str) -> tuple[Instance, ...]:
+        """Return the instances with this IP address."""
+        return self.services.by_ip(ip)
 
     def find(self, name: str) -> Service | None:
-        """Return a service, from the view or from static_services, and record the lookup.
+        """Return a service, and record the lookup.
 
         A stale view is served unchanged, and triggers a refresh.
         """
         label = label_of(name)
         if self.refresh is not None and decide(self.age_s(), self.trust.live, self._limits).refresh is not Refresh.NONE:
             self.refresh()
-        found = self._catalog.find(label)
-        if found is not None:
+        if self._catalog.instance_count(label):
             self._cache.asked(label)
             self._quiet.discard(label)
-            return found
-        return (self._fallback if self.lacks(label) else self.static_services).find(label)
+        return self.services.find(label)
 
     def lacks(self, name: str) -> bool:
         """Return whether the service exists but is not held."""
@@ -156,26 +154,24 @@ class AgentView:
         """
         return self.trust.knows_all and self.freshness is not Freshness.EXPIRED
 
-    @property
-    def static_services(self) -> Fallback:
-        """Services from the environment or a file, for names that the view lacks.
-
-        Empty while the view itself knows which names do not exist.
-        """
-        return _NO_FALLBACK if self.complete else self._fallback
-
     def use_fallback(self, fallback: Fallback) -> None:
-        """Replace the fallback."""
-        self._fallback = fallback
+        """Replace the static services."""
+        self.services.use_fallback(fallback)
         self._tell(frozenset())
+
+    def use_own_instances(self, instances: Iterable[Instance]) -> None:
+        """Replace this agent's own instances, which it answers for even if the registry does not have them."""
+        changed = self.services.use_own(instances)
+        if changed:
+            self._tell(frozenset(changed))
 
     def use_own(self, labels: frozenset[str]) -> None:
         """Always hold the services of these labels from now on."""
         self._cache.lru.use_own(labels)
 
     def located(self, addresses: Mapping[str, tuple[str, ...]]) -> None:
-        """Set the addresses of the fallback's host names."""
-        changed = self._fallback.located(addresses)
+        """Set the addresses of the static services' host names."""
+        changed = self.services.located(addresses)
         if changed:
             self._tell(changed)
 
@@ -198,7 +194,7 @@ class AgentView:
 
     def has_drained(self, instance: Instance) -> bool:
         """Return whether the instance has drained for long enough to leave SRV answers, too."""
-        return self.draining.has_left(instance.key)
+        return self.draining.has_left(instance.key) or self.services.is_only_own(instance.key)
 
     def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
         """Call `listener` with the labels that changed; with none when all answers may have changed."""

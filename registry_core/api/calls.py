@@ -18,12 +18,17 @@ from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeo
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.write_access import WriteAccess
+from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
+# As an agent's answers say it: this is what is known, and there may be more.
+PARTIAL: Final[Mapping[str, str]] = {"X-Cache": "partial"}
 
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
+_BODY: Final = web.RequestKey("body", object)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,20 +46,51 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     sequence: int | None = None
 
 
-def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
-    """Return the handler of an endpoint that is one read-only operation."""
+def looking_up(
+    endpoint: Endpoint, operation: Callable[[Call], object], may_lack: Callable[[], bool]
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one read-only operation.
+
+    `may_lack` returns whether what comes from the store may lack something that exists; the answer then says so.
+    """
     status = min(endpoint.answers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(operation(Call(path=request.match_info, query=query)), status)
+        response = answer(operation(Call(path=request.match_info, query=query)), status)
+        if endpoint.from_store and may_lack():
+            response.headers.update(PARTIAL)
+        return response
 
     return handle
 
 
 def writing(
+    endpoint: Endpoint,
+    operation: Callable[[WriteCall[Any]], Awaitable[object]],
+    authenticator: Authenticator,
+    access: WriteAccess,
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one writing operation. `access` learns of living clients' writes."""
+    handle = _writing(endpoint, operation, authenticator)
+
+    async def noted(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        try:
+            response = await handle(request, query)
+        except (Unauthorized, Forbidden) as error:
+            access.refused(error)
+            raise
+        except CallerError:
+            access.accepted()  # its credential was valid
+            raise
+        access.accepted()
+        return response
+
+    return noted if endpoint.from_living else handle
+
+
+def _writing(
     endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
 ) -> EndpointHandler:
-    """Return the handler of an endpoint that is one writing operation."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 
@@ -62,11 +98,20 @@ def writing(
         # A caller without a credential is refused before its body is read.
         caller = authenticator.identify(request.headers)
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
+        request[_BODY] = body
         sequence = sequence_of(request) if is_ordered else None
         call = WriteCall(path=request.match_info, query=query, caller=caller, body=body, sequence=sequence)
         return answer(await operation(call), status)
 
     return handle
+
+
+def subject_of(request: web.Request) -> tuple[str, str]:
+    """Return the service and the instance that a write is about, as far as they are known; "" where not."""
+    body = request.get(_BODY)
+    service = request.match_info.get("service") or getattr(body, "service_name", None) or ""
+    instance = request.match_info.get("instance") or getattr(body, "instance_id", None) or ""
+    return service, instance
 
 
 def answer(value: object, status: int = 200) -> web.Response:

@@ -60,6 +60,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = JSON
     writes: bool = False
     from_store: bool = False  # needs the store's first delivery
+    is_list: bool = False  # of everything that the store has
+    from_living: bool = False  # only the owner of a living instance sends it
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
@@ -89,6 +91,7 @@ ENDPOINTS: Final = (
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
         writes=True,
         from_store=True,
+        from_living=True,
     ),
     Endpoint(
         method="POST",
@@ -100,6 +103,7 @@ ENDPOINTS: Final = (
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
         from_store=True,
+        from_living=True,
     ),
     Endpoint(
         method="DELETE",
@@ -136,6 +140,7 @@ ENDPOINTS: Final = (
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
         writes=True,
         from_store=True,
+        from_living=True,
     ),
     Endpoint(
         method="POST",
@@ -172,10 +177,11 @@ ENDPOINTS: Final = (
         method="GET",
         path="/services",
         name="services",
-        summary="The names of all services",
+        summary="The names of all services; 503 when none is known, but some may exist",
         answers={200: list[str]},
         errors=(503,),
         from_store=True,
+        is_list=True,
     ),
     Endpoint(
         method="GET",
@@ -196,7 +202,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/catalog",
         name="catalog",
-        summary="The whole catalogue, with the cursor from which /watch continues",
+        summary="The whole catalogue, with the cursor from which /watch continues; 503 as for /services",
         answers={200: CatalogView, 304: None},
         errors=(503,),
         from_store=True,

@@ -59,6 +59,15 @@ class WatchHealth(msgspec.Struct, kw_only=True):
     watchers: int
 
 
+class AccessHealth(msgspec.Struct, kw_only=True):
+    """The credentials of writes: `refusing` when writes were refused lately, and none had a valid credential."""
+
+    status: str  # "ok" | "refusing"
+    refused_recently: int  # in the last 90 s, or in the TTL of a lease if that is longer
+    refused_total: int
+    last_refusal: str  # in the words of the answer; "" when there was none
+
+
 class ShardGuardView(msgspec.Struct, kw_only=True):
     """The mass-expiry guard of one shard, as of the last sweep."""
 
@@ -97,6 +106,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     cache: CacheHealth
     system: SystemHealth
     watch: WatchHealth
+    access: AccessHealth
     background: list[BackgroundReport]
 
 
@@ -104,6 +114,7 @@ class HealthView(msgspec.Struct, kw_only=True):
     """`GET /health`."""
 
     status: str  # "healthy" | "degraded" | "unhealthy"
+    reasons: list[str]  # one sentence for each fault; none when it is healthy
     timestamp: str  # ISO 8601, UTC
     uptime_seconds: float
     state: str  # "ready" | "warming"

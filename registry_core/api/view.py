@@ -112,12 +112,19 @@ class ReplicaView:
 
     @property
     def state(self) -> ReplicaState:
-        """Warming: the store started empty so recently that live instances may not have registered yet."""
+        """Warming: live instances may be missing.
+
+        The store started empty so recently that they may not have registered yet, or they were refused.
+        """
         return ReplicaState.WARMING if self.warm_in_s() > 0 else ReplicaState.READY
 
     def warm_in_s(self) -> float:
         """Return the seconds until the state is `ready`; 0 when it is, infinite when that is unknown."""
         return max(0.0, self._warm_at - self._clock.monotonic())
+
+    def stay_warming(self, for_s: float) -> None:
+        """Be warming for at least `for_s` more seconds, because live instances were refused."""
+        self._warm_at = max(self._warm_at, self._clock.monotonic() + for_s)
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
         """Return the seconds left of the TTL of `key`; negative when it is overdue."""
@@ -187,7 +194,8 @@ class ReplicaView:
         if not snapshot.whole:
             self._warm_at = math.inf  # until the rest arrives, anything missing may exist
         elif not snapshot.instances or snapshot.born_empty:
-            self._warm_at = now + self._warming_s
+            kept = self._warm_at if self._warm_at < math.inf else now
+            self._warm_at = max(kept, now + self._warming_s)
         elif self._warm_at == math.inf:
             self._warm_at = now
         for listener in self._listeners:

@@ -7,34 +7,17 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from registry_core.domain import records
-from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance, Service
-
-
-class StaticServices(Protocol):
-    """Services that are configured outside the registry: in the environment or in a file."""
-
-    def find(self, name: str) -> Service | None:
-        """Return the service of that name, in either spelling of '_' and '-', or None."""
-        ...
-
-    def by_short(self, short: str) -> Instance | None:
-        """Return the instance whose short id is `short`, or None."""
-        ...
 
 
 class LocalView(Protocol):
     """The view that an agent's interfaces (DNS, localhost HTTP) answer from. In memory; no method waits."""
 
-    @property
-    def catalog(self) -> Catalog:
-        """The services held in the view. Always the same object; it changes in place."""
-        ...
-
     def find(self, name: str) -> Service | None:
         """Return the service of that name, in either spelling, and note that it was asked for.
 
-        Falls back on a static service when the catalogue does not have it. None also when `lacks` is true.
+        It includes this agent's own instances. A static service answers for a name that nothing else has. None also
+        when `lacks` is true.
         """
         ...
 
@@ -62,9 +45,12 @@ class LocalView(Protocol):
         """Whether no service is lacking."""
         ...
 
-    @property
-    def static_services(self) -> StaticServices:
-        """The static services that the catalogue does not have; none while it is complete."""
+    def by_short(self, short: str) -> Instance | None:
+        """Return the instance whose short id is `short`, or None."""
+        ...
+
+    def by_ip(self, ip: str) -> tuple[Instance, ...]:
+        """Return the registered instances with this IP address, in its canonical spelling."""
         ...
 
     @property

@@ -95,6 +95,15 @@ def test_an_old_answer_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[
     )
 
 
+def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    client.warn_of_age(answer(b"", X_Cache="partial", Age="0"))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        "vertice: partial: the registry does not know everything yet; there may be more\n",
+    )
+
+
 def test_a_failed_connection_is_explained_in_a_few_words() -> None:
     assert client.reason(TimeoutError()) == "timed out"
     assert client.reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"

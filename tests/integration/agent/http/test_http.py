@@ -225,7 +225,7 @@ async def test_bytes_that_are_not_http_are_answered_without_disturbing_others(ag
 
 
 async def test_an_internal_error_is_answered_and_not_fatal(agent: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.sidecar.view, "names", lambda: 1 / 0)
+    monkeypatch.setattr(agent.sidecar.lookups, "names", lambda: 1 / 0)
     with capture_logs() as lines:
         answer = await agent.get("/services")
     assert (answer.status, answer.body["error"]) == (500, "InternalError")

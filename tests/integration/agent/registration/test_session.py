@@ -15,7 +15,8 @@ from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
 from agent.hosts.book import AddressBook, BookPatience, HostAddresses
 from agent.registration.decisions import Phase, RequestOutcome, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status

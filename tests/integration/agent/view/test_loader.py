@@ -174,7 +174,7 @@ async def test_an_invalid_answer_leaves_the_service_missing(sent: bytes) -> None
         await waiting
         await eventually(lambda: loader.failures == 1, "it failed")
         assert view.lacks("geo")
-        assert view.names() == ["geo", "osint_service"]
+        assert view.services.names() == ["geo", "osint_service"]
 
 
 @pytest.mark.parametrize("behind", [b"", b"garbage\n", b'{"type":"sync"}\n'])

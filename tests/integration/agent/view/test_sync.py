@@ -239,7 +239,7 @@ async def test_a_refused_snapshot_is_logged_once() -> None:
     (said,) = [line for line in lines if line["event"] == "loss_guard_holds"]
     assert said["log_level"] == "warning"
     assert "lacks 1 of 1 known services" in said["because"]
-    assert agent.view.names() == ["osint_service"]
+    assert agent.view.services.names() == ["osint_service"]
 
 
 async def test_lookups_of_an_old_view_shorten_the_wait_for_the_next_try() -> None:

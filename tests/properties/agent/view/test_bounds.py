@@ -180,7 +180,7 @@ async def test_held_services_are_as_in_a_view_that_holds_everything(seed: int, s
         "the digest of what is held, and of the rest, is the registry's at every sign of life"
     )
     assert Advice.RESYNC not in world.small.advice
-    assert sorted(small.names()) == world.registry.catalog.names()
+    assert sorted(small.services.names()) == world.registry.catalog.names()
     held = [label for label in small.catalog.labels() if label != OWN]
     assert len(held) <= max(1, services)
     assert small.bytes <= kilobytes * 1024 or len(held) <= 1, "the most recently used one stays, whatever its size"

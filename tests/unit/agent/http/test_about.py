@@ -10,10 +10,11 @@ import pytest
 
 from agent.http.about import About
 from agent.http.lookups import Lookups
-from agent.registration.decisions import Phase, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.decisions import Phase, RequestOutcome, Timings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.choice import RegistryAddress
-from agent.registries.client import RegistryClient
+from agent.registries.client import RegistryClient, RegistryReply
 from agent.registries.pool import Upstreams
 from agent.registries.srv import RegistryLookup
 from agent.settings.settings import ServiceSpec
@@ -270,6 +271,26 @@ def test_a_service_with_a_newer_owner_is_degraded() -> None:
     _, health = agent.about.health()
     assert health.components.registrations == {"waiting": 0, "due": 0, "registered": 0, "fenced": 1}
     assert agent.metrics["agent_registrations"][("fenced",)] == 1
+
+
+def test_a_refused_service_is_degraded_with_the_reason_in_health_self_and_metrics() -> None:
+    agent = healthy()
+    (member,) = agent.session._members.values()
+    refused = RegistryReply(RequestOutcome.REFUSED, "Unauthorized: X-Registry-Token: the token is wrong")
+    agent.session._said.of_request(member, refused, registered_as=Status.PASSING)
+    assert agent.status == "degraded"
+    _, health = agent.about.health()
+    report = agent.about.report()
+    assert (
+        health.reasons
+        == report.reasons
+        == ["billing (10.0.0.7:8034) is refused by the registry: Unauthorized: X-Registry-Token: the token is wrong"]
+    )
+    assert report.status == "degraded"
+    assert (agent.metric("agent_healthy"), agent.metric("agent_refused_services")) == (False, 1)
+    agent.session._said.of_request(member, RegistryReply(RequestOutcome.DONE), registered_as=Status.PASSING)
+    assert (agent.status, agent.about.report().reasons) == ("healthy", [])
+    assert (agent.metric("agent_healthy"), agent.metric("agent_refused_services")) == (True, 0)
 
 
 def test_its_services_are_listed_with_its_epoch() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from agent.registration.decisions import Timings
 from agent.registration.drain import MOST_NAMED, AgentDrainView, DrainedService, OperatorDrain
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient
 from agent.settings.settings import ServiceSpec
 from registry_core.api.drain_schemas import DrainView

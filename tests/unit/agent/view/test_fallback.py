@@ -135,7 +135,7 @@ def test_the_fallback_is_used_only_while_the_view_cannot_tell() -> None:
     with pytest.raises(Warming):
         lookups.one("billing")
     view.apply(everything(instance("billing")))
-    assert view.static_services.find("geo") is None
+    assert view.services.static.find("geo") is None
     view.lost()
     clock.pass_time(61)
     assert lookups.one("geo").host == "10.9.9.9"

@@ -418,7 +418,7 @@ def test_a_larger_stored_view_is_loaded_as_far_as_there_is_room(watched: Watched
     view = AgentView(watched.clock, room=ViewLimits(1))
     view.restore(watched.view.snapshot(0.0), 0.0)
     assert view.catalog.names() == ["osint_service"]
-    assert view.names() == ["geo", "osint_service"]
+    assert view.services.names() == ["geo", "osint_service"]
     assert view.cursor == Cursor()
 
 

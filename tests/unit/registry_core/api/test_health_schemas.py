@@ -9,6 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from registry_core.api.health_schemas import (
+    AccessHealth,
     CacheHealth,
     CircuitBreakerHealth,
     ComponentsHealth,
@@ -37,6 +38,7 @@ def components(**more: Any) -> ComponentsHealth:
         cache=CacheHealth(size=3, services=2, age_s=0.0),
         system=SystemHealth(cpu_percent=None, memory_percent=None, tasks=9),
         watch=WatchHealth(watchers=4),
+        access=AccessHealth(status="ok", refused_recently=0, refused_total=0, last_refusal=""),
         background=[],
         **more,
     )
@@ -49,7 +51,7 @@ def written(view: msgspec.Struct) -> dict[str, Any]:
 
 def test_a_memory_store_reports_no_redis_and_no_breaker() -> None:
     said = written(components())
-    assert list(said) == ["store", "guard", "cache", "system", "watch", "background"]
+    assert list(said) == ["store", "guard", "cache", "system", "watch", "access", "background"]
 
 
 def test_a_redis_store_reports_redis_and_its_breaker() -> None:
@@ -88,6 +90,7 @@ def test_a_guard_that_does_not_hold_shows_null_for_its_release() -> None:
 def test_health_survives_a_round_trip(more: dict[str, Any]) -> None:
     view = HealthView(
         status="degraded",
+        reasons=["the leases were last swept 12 s ago"],
         timestamp="2025-11-24T16:00:00+00:00",
         uptime_seconds=1.5,
         state="warming",

@@ -1,0 +1,82 @@
+"""Exports the state of a replica's parts as metrics. They are read at each scrape; nothing is counted here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from registry_core.api.view import ReplicaState, ReplicaView
+from registry_core.api.write_access import WriteAccess
+from registry_core.domain.breaker import BreakerState
+from registry_core.domain.guard import GuardPhase
+from registry_core.ports.store import Store
+from registry_core.supervision import Background
+from registry_core.telemetry.metrics import ReplicaMetrics
+from registry_core.telemetry.system import SystemSampler
+
+
+def add_gauges(
+    metrics: ReplicaMetrics,
+    view: ReplicaView,
+    store: Store,
+    access: WriteAccess,
+    *,
+    watchers: Callable[[], int],
+    connections: Callable[[], int],
+    sampler: SystemSampler,
+    background: Background,
+) -> None:
+    """Add the metrics of these parts to `metrics`."""
+    gauge, catalog, guards, shards = metrics.gauge, view.catalog, store.guards, store.shards
+    gauge("registry_active_services", "Services with at least one instance.", lambda: catalog.service_count)
+    gauge("registry_instances", "Registered instances.", lambda: len(catalog))
+    gauge(
+        "registry_ready",
+        "1 if a missing name is certain not to exist; 0 while the registry is warming.",
+        lambda: view.state is ReplicaState.READY,
+    )
+    gauge(
+        "registry_refuses_all_writes",
+        "1 if writes were refused for their credentials lately, and none had a valid one.",
+        lambda: access.refuses_all,
+    )
+    metrics.counters(
+        "registry_writes_refused",
+        "Registrations, heartbeats and changes of a status that were refused for their credentials.",
+        "error",
+        lambda: access.refusals.counts,
+    )
+    gauge(
+        "registry_guarded_shards",
+        "Shards whose guard holds back a mass expiry, or releases it by a budget.",
+        lambda: sum(report.phase is not GuardPhase.CLEAR for report in guards()),
+    )
+    gauge(
+        "registry_suspect_instances",
+        "Instances that are kept although their leases have expired.",
+        lambda: sum(report.suspects for report in guards()),
+    )
+    for state in BreakerState:
+        metrics.breakers.labels(state.value).set_function(
+            lambda state=state: float(sum(report.breaker is state for report in shards()))  # type: ignore[misc]
+        )
+    metrics.counters(
+        "registry_background_restarts",
+        "Restarts of background tasks after they died.",
+        "task",
+        lambda: {one.task: one.restarts for one in background.report()},
+    )
+    metrics.counters(
+        "registry_background_failures",
+        "Deaths of background tasks.",
+        "task",
+        lambda: {one.task: one.failures for one in background.report()},
+    )
+    gauge("registry_watchers", "Open watch streams.", watchers)
+    gauge("registry_connections", "Open connections.", connections)
+    gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
+    gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
+
+
+def _known(sampler: SystemSampler, field: str) -> float:
+    sample = sampler.latest
+    return float("nan") if sample is None else float(getattr(sample, field))

@@ -1,0 +1,68 @@
+"""The reasons why a replica is not healthy: one sentence for each part that is not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from registry_core.api.health import CPU, MEMORY, Health, judged, of_shard
+from registry_core.api.health_schemas import AccessHealth, GuardView
+from registry_core.domain.guard import GuardPhase
+from registry_core.ports.reports import ShardReport
+
+# More shards share one sentence.
+MAX_SHARDS_NAMED: Final = 8
+
+
+def health_reasons(
+    *,
+    cpu: float | None,
+    memory: float | None,
+    swept_late_s: float | None,
+    shards: Sequence[ShardReport],
+    guard: GuardView,
+    access: AccessHealth,
+) -> list[str]:
+    """Return the reasons, the most urgent first; none when every part is healthy.
+
+    `swept_late_s` is the time since the last sweep if that is too long ago, else None.
+    """
+    return [
+        *_of_access(access),
+        *_of_shards(shards),
+        *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
+        *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
+        *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
+        *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
+    ]
+
+
+def _of_access(access: AccessHealth) -> Iterable[str]:
+    if access.status != "ok":
+        yield (
+            f"every write is refused ({access.refused_recently} lately): {access.last_refusal}. REGISTRY_SECRET and "
+            "the token of the agents differ; until they agree, nothing expires and an empty registry is not ready"
+        )
+
+
+def _of_shards(shards: Sequence[ShardReport]) -> Iterable[str]:
+    ill = [shard for shard in shards if of_shard(shard) is not Health.HEALTHY]
+    for shard in ill[:MAX_SHARDS_NAMED]:
+        yield f"shard {shard.shard!r}: {_of_shard(shard)}"
+    if len(ill) > MAX_SHARDS_NAMED:
+        yield f"{len(ill) - MAX_SHARDS_NAMED} more shards are not healthy"
+
+
+def _of_shard(shard: ShardReport) -> str:
+    if shard.problem:
+        return shard.problem
+    if shard.set_aside:
+        return f"{shard.set_aside} of its entries cannot be read"
+    if shard.age_s is None:
+        return "it has not been read yet"
+    return f"it is slow or does not answer: last confirmed {shard.age_s:.0f} s ago, breaker {shard.breaker.value}"
+
+
+def _of_load(what: str, of: str, percent: float | None, health: Health) -> Iterable[str]:
+    if percent is not None and health is not Health.HEALTHY:
+        yield f"{what}: {percent:.0f} % {of} is in use"

@@ -1,0 +1,83 @@
+"""Each fault of a replica has its sentence in `/health`, and a healthy replica has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from registry_core.api.guard_report import guard_view
+from registry_core.api.health_reasons import MAX_SHARDS_NAMED, health_reasons
+from registry_core.api.health_schemas import AccessHealth
+from registry_core.domain.breaker import BreakerState
+from registry_core.domain.guard import GuardPhase
+from registry_core.ports.reports import GuardReport, ShardReport
+
+ACCEPTS = AccessHealth(status="ok", refused_recently=1, refused_total=9, last_refusal="the token is wrong")
+REFUSES = AccessHealth(status="refusing", refused_recently=12, refused_total=90, last_refusal="the token is wrong")
+CLEAR = GuardReport("a", GuardPhase.CLEAR, 10, 0, 0.0, None, 3.0)
+HOLDS = GuardReport("a", GuardPhase.HOLDING, 10, 9, 5.0, 295.0, 3.0)
+SHARD = ShardReport(
+    shard="a",
+    master="10.0.0.9:6379",
+    problem="",
+    epoch="e1",
+    revision=7,
+    age_s=0.5,
+    writes_waiting=0,
+    breaker=BreakerState.CLOSED,
+    breaker_failures=0,
+    last_failure="",
+    last_failure_at=None,
+    not_closed_s=0.0,
+    latency_ms=0.4,
+    connection_pool=None,
+)
+
+
+def reasons(**more: Any) -> list[str]:
+    healthy: dict[str, Any] = {
+        "cpu": 5.0,
+        "memory": 40.0,
+        "swept_late_s": None,
+        "shards": (SHARD,),
+        "guard": guard_view([CLEAR]),
+        "access": ACCEPTS,
+    }
+    return health_reasons(**(healthy | more))
+
+
+def shard(**more: Any) -> ShardReport:
+    return msgspec.structs.replace(SHARD, **more)
+
+
+def test_a_healthy_replica_gives_no_reason() -> None:
+    assert reasons() == []
+    assert reasons(cpu=None, memory=None, shards=()) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"access": REFUSES}, ["every write is refused (12 lately)", "the token is wrong", "REGISTRY_SECRET"]),
+        ({"swept_late_s": 12.4}, ["last swept 12 s ago"]),
+        ({"guard": guard_view([HOLDS])}, ["too many leases ran out at once", "9 of 10"]),
+        ({"cpu": 91.0}, ["the processor: 91 %"]),
+        ({"memory": 85.0}, ["memory: 85 %"]),
+        ({"shards": (shard(age_s=30.0, problem="no master is known"),)}, ["shard 'a': no master is known"]),
+        ({"shards": (shard(age_s=None),)}, ["shard 'a': it has not been read yet"]),
+        ({"shards": (shard(set_aside=2),)}, ["2 of its entries cannot be read"]),
+        ({"shards": (shard(latency_ms=50.0),)}, ["slow or does not answer"]),
+    ],
+)
+def test_each_fault_has_its_sentence(more: dict[str, Any], words: list[str]) -> None:
+    (sentence,) = reasons(**more)
+    assert all(word in sentence for word in words), sentence
+
+
+def test_many_shards_share_a_sentence() -> None:
+    ill = tuple(shard(shard=str(number), problem="no master is known", age_s=None) for number in range(20))
+    given = reasons(shards=ill)
+    assert len(given) == MAX_SHARDS_NAMED + 1
+    assert given[-1] == "12 more shards are not healthy"
