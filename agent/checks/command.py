@@ -55,7 +55,7 @@ class CommandProbe:
         except TimeoutError:
             return after_timeout(f"it could not be stopped within {most_s:g} s", loop.time() - ends_at)
         except NoThread as error:
-            return NotChecked(f"it could not be started: {cause_of(error)}")
+            return NotChecked(f"it could not be started: {error.strerror}")
         finally:
             run.give_up()
 

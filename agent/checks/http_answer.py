@@ -11,8 +11,6 @@ import enum
 import re
 from typing import Final
 
-from agent.checks.connection import BadAnswer
-
 MAX_BODY_BYTES: Final = 16 * 1024
 # All heads of one answer together, with those of its interim responses.
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -28,6 +26,10 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] +([1-9][0-9]{2})(?: .*)?\r?", 
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?", re.DOTALL)
 _SWITCHING_PROTOCOLS: Final = 101
 _WITHOUT_BODY: Final = frozenset((_SWITCHING_PROTOCOLS, 204, 304))
+
+
+class BadAnswer(ValueError):
+    """Raised when an answer is not HTTP/1.1, or exceeds a limit."""
 
 
 class _Part(enum.Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.checks.http_answer import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_INTERIM, MAX_OCTETS, HttpAnswer
+from agent.checks.http_answer import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_INTERIM, MAX_OCTETS, BadAnswer, HttpAnswer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -100,7 +100,7 @@ def test_a_giant_body_is_read_up_to_the_limit(framing: bytes) -> None:
 )
 @pytest.mark.parametrize("size", [100_000, 1000])
 def test_what_is_endless_or_not_http_is_refused(octets: bytes, because: str, size: int) -> None:
-    with pytest.raises(match=f"^{because}$"):
+    with pytest.raises(BadAnswer, match=f"^{because}$"):
         read(*(octets[at : at + size] for at in range(0, len(octets), size)))
 
 
@@ -114,5 +114,5 @@ def test_what_is_endless_or_not_http_is_refused(octets: bytes, because: str, siz
     ],
 )
 def test_an_answer_that_ends_early_is_refused(octets: bytes, because: str) -> None:
-    with pytest.raises(match=f"^{because}$"):
+    with pytest.raises(BadAnswer, match=f"^{because}$"):
         read(octets, ends=True)
