@@ -49,6 +49,8 @@ Bodies of the registry's endpoints. A field with a default may be left out.
 """
 _AGENT: Final = """## The agent
 
+[The guide](../guide/agent-http.md) shows how to use it.
+
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
 confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`). `last_heartbeat` and `ttl_remaining` are lower bounds
 here, because renewals are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well.

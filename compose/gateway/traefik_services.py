@@ -2,8 +2,8 @@
 
     python3 traefik_services.py /etc/traefik/services/fleet.yml web shop
 
-It asks the agent (AGENT_URL, by default http://127.0.0.1:8880) once a second, and replaces the file when the instances
-have changed. While the agent gives no answer, the file stays as it is.
+It asks the agent (VERTICE_AGENT, by default http://127.0.0.1:8880) once a second, and replaces the file when the
+instances have changed. While the agent gives no answer, the file stays as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-AGENT = os.environ.get("AGENT_URL", "http://127.0.0.1:8880")
+AGENT = os.environ.get("VERTICE_AGENT", "http://127.0.0.1:8880")
 EVERY_S = 1.0
 
 
@@ -48,7 +48,7 @@ def configuration(fleet: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Return Traefik's configuration: /<service>/<path> goes to an instance of <service>, as /<path>."""
     routers: dict[str, Any] = {}
     services: dict[str, Any] = {}
-    middlewares: dict[str, Any] = {"again": {"retry": {"attempts": 3}}}
+    middlewares: dict[str, Any] = {"again": {"retry": {"attempts": 5}}}
     for name, found in fleet.items():
         routers[name] = {"rule": f"PathPrefix(`/{name}/`)", "service": name, "middlewares": [f"strip-{name}", "again"]}
         middlewares[f"strip-{name}"] = {"stripPrefix": {"prefixes": [f"/{name}"]}}

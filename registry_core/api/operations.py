@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from registry_core.api.beats import beats_of, raise_for_single
+from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.disputes import Disputes
 from registry_core.api.guard_report import guard_view
@@ -23,7 +24,6 @@ from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    BeatBody,
     BeatView,
     CatalogView,
     DeregisteredView,
@@ -46,13 +46,18 @@ from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
-from registry_core.domain.registrants import Origin, Registrants
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, Conflict, NotFound, StoreUnavailable, ValidationError, Warming
+from registry_core.errors import (
+    Conflict,
+    NotFound,
+    StoreUnavailable,
+    ValidationError,
+    Warming,
+)
 from registry_core.ports.clock import Clock
-from registry_core.ports.store import Beat, BeatResult, Store
+from registry_core.ports.store import BeatResult, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -96,8 +101,7 @@ class Operations:
         self._gate = gate
         self._resolver = resolver
         self._random = random
-        self._clock = clock
-        self._registrants = Registrants(policy.terms.heartbeat_s)
+        self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
         self._disputes = Disputes()
 
@@ -118,8 +122,7 @@ class Operations:
             except Conflict as error:
                 self._disputes.refused(claim.key, str(claim.holder), error)
                 raise
-        if call.body.instance_id is None or grant.instance.epoch == 0:  # not an agent: it may name its service alone
-            self._registrants.registered(grant.instance.key, call.origin, self._clock.monotonic())
+        self._by_name.registered(call.body, grant.instance, call.origin)
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
@@ -174,7 +177,7 @@ class Operations:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 call.caller.require(beat.service_name)
             self._gate.check()
-            named = [self._named(beat, call.origin) for beat in beats]
+            named = [self._by_name.beat(beat, call.origin) for beat in beats]
             meant = [beat for beat in named if beat is not None]
             known = iter(await self._store.renew(meant) if meant else ())
             results = [BeatResult("unknown") if beat is None else next(known) for beat in named]
@@ -201,18 +204,6 @@ class Operations:
             self._disputes.fenced(result.key, owner.holder)
         return owner
 
-    def _named(self, beat: BeatBody, origin: Origin) -> Beat | None:
-        """Return which lease a heartbeat renews; None when its sender must register again to make that certain."""
-        instance_id = beat.instance_id
-        if instance_id is None and beat.epoch is None:
-            service = self._view.catalog.find(beat.service_name)
-            instances = service.instances if service is not None else ()
-            own = self._registrants.beaten(origin, instances, self._clock.monotonic())
-            if own is None:
-                return None
-            instance_id = own.instance_id
-        return Beat(beat.service_name, instance_id, beat.epoch)
-
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.
 
@@ -229,15 +220,8 @@ class Operations:
             else:
                 service = self._service(service_name, may_warm=False)
                 keys = [instance.key for instance in service.instances]
-                if len(keys) > 1 and not every:
-                    own = self._registrants.own(call.origin, service.instances)
-                    if own is None:
-                        raise AmbiguousInstance(
-                            f"{service.name!r} has {len(keys)} instances: name one, or ask for all=true",
-                            field="instance_id",
-                            example=keys[0].instance_id,
-                        )
-                    keys = [own]
+                if not every:
+                    keys = [self._by_name.departing(service, call.origin)]
             gone: list[Instance] = []
             for key in keys:
                 self._gate.check()
@@ -302,7 +286,8 @@ class Operations:
 
     def services(self, _call: Call) -> list[str]:
         """Return the names of all services, sorted. Raises as `refuse_unknown_nothing` does."""
-        self.refuse_unknown_nothing()
+        if not self._policy.denies_while_warming or not self.is_warming():
+            self.refuse_unknown_nothing()
         return self._view.catalog.names()
 
     def refuse_unknown_nothing(self) -> None:

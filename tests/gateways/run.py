@@ -207,7 +207,7 @@ def measured(gateway: Gateway, rounds: int, folder: Path) -> str:
         for example in sorted(set(failed))[:5]:
             sys.stderr.write(f"{gateway.name}: {example}\n")
     columns = [shown(column) for column in zip(*of_rounds, strict=True)]
-    return " | ".join([gateway.name, *columns, *(f"{len(failed)} of {asked:,}" for asked, failed in failures)])
+    return " | ".join([gateway.name, *columns, *(f"{len(failed):,} of {asked:,}" for asked, failed in failures)])
 
 
 def main() -> int:

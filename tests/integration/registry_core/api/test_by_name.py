@@ -107,6 +107,21 @@ async def test_an_old_sidecar_takes_only_its_own_instance_out() -> None:
         assert ports(api) == {8001}
 
 
+async def test_an_old_sidecar_that_ends_leaves_the_instance_that_an_agent_took_over() -> None:
+    async with serving() as api, two("127.0.0.5") as sidecars:
+        await sidecars[0].register(api)
+        await api.register(NAME, "10.0.0.7", 8001, instance_id="10.0.0.7:8001", epoch=1764000000000)
+        await sidecars[0].beat(api)
+        assert sidecars[0].answers == [200]
+        assert await sidecars[0].call(api, "DELETE", f"/deregister/{NAME}") == 409
+        assert ports(api) == {8001}
+        await api.register(NAME, "10.0.0.8", 8001, instance_id="10.0.0.8:8001", epoch=1764000000000)
+        assert await sidecars[0].call(api, "DELETE", f"/deregister/{NAME}") == 409
+        assert (await api.call("DELETE", f"/deregister/{NAME}/10.0.0.8:8001")).status == 200
+        # A caller that did not register it, such as an operator, removes it.
+        assert (await api.call("DELETE", f"/deregister/{NAME}")).status == 200
+
+
 async def test_many_heartbeats_by_name_are_judged_one_by_one() -> None:
     async with serving() as api:
         await api.register("billing")
@@ -121,5 +136,8 @@ async def test_a_missing_name_is_denied_while_warming_if_the_setting_says_so() -
     async with serving(settings) as api:
         answer = await api.call("GET", f"/services/{NAME}")
         assert (answer.status, answer.body["error"]) == (404, "NotFound")
-        # Those who can wait are told.
+        answer = await api.call("GET", "/services")
+        assert (answer.status, answer.body) == (200, [])
+        # Agents, which can wait, are told.
+        assert (await api.call("GET", "/catalog")).status == 503
         assert (await api.call("GET", "/ready")).body["state"] == "warming"

@@ -16,7 +16,7 @@ def known(**registered: Origin) -> Registrants:
     """Return what a replica knows after these registrations, by the instance's name above."""
     found = Registrants(EVERY_S)
     for name, origin in registered.items():
-        found.registered({"one": ONE, "other": OTHER}[name].key, origin, 0.0)
+        found.registered({"one": ONE, "other": OTHER}[name], origin, 0.0)
     return found
 
 
@@ -34,7 +34,7 @@ def test_a_client_that_registered_nothing_registers_again_even_beside_a_sole_ins
 def test_nothing_is_certain_while_another_instance_was_registered_elsewhere() -> None:
     replica = known(one=HERE)
     assert replica.beaten(HERE, BOTH, 0.0) is None
-    replica.registered(OTHER.key, THERE, 0.0)
+    replica.registered(OTHER, THERE, 0.0)
     assert replica.beaten(HERE, BOTH, 0.0) == ONE.key
 
 
@@ -60,31 +60,43 @@ def test_heartbeats_that_come_too_often_for_one_client_make_both_register_again(
     replica = known(one=HERE)  # the other's registration is lost, and it shares the address
     assert replica.beaten(HERE, (ONE,), 15.0) == ONE.key  # it is the other's
     assert replica.beaten(HERE, (ONE,), 30.0) is None
-    replica.registered(ONE.key, HERE, 30.0)
+    replica.registered(ONE, HERE, 30.0)
     assert replica.beaten(HERE, (ONE,), 45.0) is None
-    replica.registered(OTHER.key, HERE, 45.0)
+    replica.registered(OTHER, HERE, 45.0)
     assert replica.beaten(HERE, BOTH, 60.0) is None
 
 
 def test_one_client_that_is_faster_than_asked_registers_again_only_until_its_interval_is_known() -> None:
     replica = known(one=HERE)
-    answered = []
-    for at in range(10, 100, 10):
-        answered.append(replica.beaten(HERE, (ONE,), float(at)) is not None)
-        if not answered[-1]:
-            replica.registered(ONE.key, HERE, float(at))
-    assert answered == [True, False, False, *[True] * 6]
-    assert replica.beaten(HERE, (ONE,), 95.0) is None  # another one's
+    refused = []
+    for at in range(10, 200, 10):
+        if replica.beaten(HERE, (ONE,), float(at)) is None:
+            refused.append(at)
+            replica.registered(ONE, HERE, float(at))
+    # The second one looks like another client's, which would register within a minute.
+    assert refused == [20, 30, 40, 50, 60, 70]
+    assert replica.beaten(HERE, (ONE,), 195.0) is None  # another one's
 
 
-def test_one_client_that_is_a_little_early_or_late_is_not_taken_for_two() -> None:
+def test_a_heartbeat_right_after_a_registration_is_by_the_same_client() -> None:
     replica = known(one=HERE)
-    assert [replica.beaten(HERE, (ONE,), at) for at in (1.0, 26.0, 60.0, 83.0)] == [ONE.key] * 4
+    for at in (40.0, 80.0):
+        replica.registered(ONE, HERE, at)
+        assert replica.beaten(HERE, (ONE,), at + 1.0) == ONE.key
+    assert replica.beaten(HERE, (ONE,), 110.0) == ONE.key
+    assert replica.beaten(HERE, (ONE,), 111.0) is None  # after a heartbeat, it is not
+
+
+def test_an_agent_that_took_an_instance_over_is_its_newer_owner() -> None:
+    replica, of_an_agent = known(one=HERE), instance(port=8001, epoch=1764000000000)
+    assert replica.succeeded(HERE, of_an_agent)
+    assert not replica.succeeded(HERE, ONE)
+    assert not replica.succeeded(THERE, of_an_agent)
 
 
 def test_the_number_of_known_registrants_is_bounded() -> None:
     replica = known(one=HERE)
     for number in range(registrants.MAX_KNOWN):
-        replica.registered(instance("billing", port=number).key, THERE, 0.0)
+        replica.registered(instance("billing", port=number), THERE, 0.0)
     assert replica.beaten(HERE, (ONE,), 0.0) is None
     assert replica.beaten(THERE, (instance("billing", port=0),), 0.0) == instance("billing", port=0).key
