@@ -126,13 +126,7 @@ class Sidecar:
             reverse=settings.dns_reverse,
         )
         self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
-        self.responder = Responder(
-            self.view,
-            self.dns_settings,
-            self._random,
-            self.forwarder,
-            clock=self._clock,
-        )
+        self.responder = Responder(self.view, self.dns_settings, self._random, self.forwarder, clock=self._clock)
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         self._names = OwnNames(
             self.forwarder,

@@ -123,17 +123,17 @@ def _writing(
     return handle
 
 
+def origin_of(request: web.Request) -> Origin:
+    """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
+    return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
+
+
 def subject_of(request: web.Request) -> tuple[str, str]:
     """Return the service and the instance that a write is about, as far as they are known; "" where not."""
     body = request.get(_BODY)
     service = request.match_info.get("service") or getattr(body, "service_name", None) or ""
     instance = request.match_info.get("instance") or getattr(body, "instance_id", None) or ""
     return service, instance
-
-
-def origin_of(request: web.Request) -> Origin:
-    """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
-    return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
 
 
 def answer(value: object, status: int = 200) -> web.Response:

@@ -68,8 +68,9 @@ async def test_the_older_of_two_hosts_with_one_id_takes_over_at_once_when_the_ne
             assert (await reported(older))["refused_for"] is None
     (said,) = (line for line in lines if line["event"] == "fenced")
     assert (said["address"], said["holder"]) == ("127.77.1.1:8034", f"{host}:8034")
-    (logged,) = (line for line in lines if line["event"] == "claim refused")
-    assert (logged["address"], logged["holder_address"]) == ("127.77.1.1:8034", f"{host}:8034")
+    (logged,) = (line for line in lines if line["event"] == "write_refused")
+    assert (logged["service"], logged["instance"], logged["client"]) == ("orders", "one", "127.0.0.1")
+    assert f"{host}:8034" in logged["because"]
 
 
 async def test_the_older_one_takes_over_at_once_when_the_lease_of_the_newer_one_is_over() -> None:
@@ -93,7 +94,8 @@ async def test_an_agent_that_is_fenced_by_a_heartbeat_says_where_the_newer_one_i
             await is_in(older, Phase.FENCED)
             mine = await reported(older)
             assert (mine["refused_for"]["address"], "10.0.0.2:8034" in mine["problem"]) == ("10.0.0.2:8034", True)
-    assert [line["holder_address"] for line in lines if line["event"] == "claim refused"] == ["10.0.0.2:8034"]
+    (logged, *_) = (line for line in lines if line["event"] == "write_refused")
+    assert (logged["operation"], logged["instance"], "10.0.0.2:8034" in logged["because"]) == ("heartbeat", "one", True)
 
 
 @pytest.mark.parametrize("change", ["deregistered", "critical", "moved"])
