@@ -20,8 +20,8 @@ Agent and registry write one JSON object per line to stderr, with the keys `time
 `component`, `event`, `details` (an object; its keys are in the last column) and `trace_id`. On a terminal the lines are
 text for people; `AGENT_LOG_FORMAT` and `REGISTRY_LOG_FORMAT` choose `json` or `console` wherever they go.
 `AGENT_LOG_LEVEL` and `REGISTRY_LOG_LEVEL` set the lowest level that is written. Lookups and requests are not logged.
-Failures that repeat are logged when they begin, every 30 s with a count, and when they end. Libraries (aiohttp, asyncio)
-log in the same form.
+Failures that repeat are logged when they begin, every 30 s with a count, and when they end. Libraries (aiohttp,
+asyncio) log in the same form.
 
 """
 
