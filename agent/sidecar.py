@@ -124,13 +124,7 @@ class Sidecar:
             reverse=settings.dns_reverse,
         )
         self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
-        self.responder = Responder(
-            self.view,
-            self.dns_settings,
-            self._random,
-            self.forwarder,
-            clock=self._clock,
-        )
+        self.responder = Responder(self.view, self.dns_settings, self._random, self.forwarder, clock=self._clock)
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         self._names = OwnNames(
             self.forwarder,
@@ -313,6 +307,7 @@ class Sidecar:
             background=self._background,
         )
         self.view.subscribe(self.session.news)
+        self.lookups.own = self.session.report
         self.sync = sync = WatchSync(
             http,
             self.upstreams,

@@ -40,6 +40,7 @@ from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView, store_age
@@ -115,10 +116,11 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self._access = WriteAccess(self.view, self._clock)
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
+        refusals = RefusalLog(self._clock)
         operations = Operations(
             self.store,
             self.view,
@@ -132,6 +134,7 @@ class Replica:
             ),
             metrics=self.metrics,
             gate=self._gate,
+            refusals=refusals,
             resolver=Resolver(),
             random=chance,
             clock=self._clock,
@@ -155,6 +158,7 @@ class Replica:
             self._access,
             first=self._first,
             gate=self._gate,
+            refusals=refusals,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,

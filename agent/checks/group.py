@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from agent.checks.checker import Checker, Locate, ProbingChecker, ReportedChecker
-from agent.checks.result import CheckOutcome, ProbeAt
+from agent.checks.result import CheckOutcome, NotChecked, ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec, TtlCheck
 from agent.checks.state import EVERYWHERE, NEW
 from agent.checks.verdict import best, worst
@@ -27,6 +27,7 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     last: str
     flaps: int
     held_seconds: float
+    not_checked: str = ""  # why the last check could not be made: the agent's own trouble
 
 
 class ServiceChecks:
@@ -117,6 +118,7 @@ class ServiceChecks:
                 last=state.shown_last,
                 flaps=state.flaps,
                 held_seconds=round(state.held_s(now), 1),
+                not_checked=state.last.because if isinstance(state.last, NotChecked) else "",
             )
             for c in self.checkers
             for address, state in (c.states or {EVERYWHERE: NEW}).items()

@@ -9,7 +9,6 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import Final
 from urllib.parse import unquote
@@ -20,6 +19,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
+from agent.checks.connection import converse
 from agent.checks.result import WELL, CheckOutcome, CheckResult, after_error, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
@@ -70,46 +70,66 @@ class GrpcCall:
 
     async def __call__(self, address: str) -> CheckOutcome:
         """Return the outcome at `address`. Raises OSError when there is no connection to it."""
-        reader, writer = await asyncio.open_connection(
-            address, self._port, limit=READ_BYTES, ssl=self._tls, server_hostname=self._server_name
-        )
+        call = _GrpcConversation(self._headers, self._message)
+        error = await converse(call, address, self._port, tls=self._tls, server_name=self._server_name)
         try:
-            return await self._asked(reader, writer)
-        except (OSError, h2.exceptions.H2Error, ValueError) as error:
-            return after_error(error, f"the server does not speak gRPC: {str(error) or type(error).__name__}")
-        finally:
-            writer.transport.abort()
+            if error is None:
+                return call.result()
+        except ValueError as unreadable:
+            error = unreadable
+        return after_error(error, f"the server does not speak gRPC: {str(error) or type(error).__name__}")
 
-    async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CheckResult:
+
+class _GrpcConversation:
+    """One call over HTTP/2."""
+
+    def __init__(self, headers: tuple[tuple[str, str], ...], message: bytes) -> None:
         config = h2.config.H2Configuration(client_side=True, header_encoding=None)
-        connection = h2.connection.H2Connection(config)
-        connection.local_settings = h2.settings.Settings(
+        self._connection = h2.connection.H2Connection(config)
+        self._connection.local_settings = h2.settings.Settings(
             client=True, initial_values={h2.settings.SettingCodes.ENABLE_PUSH: 0}
         )
-        connection.initiate_connection()
-        connection.send_headers(1, self._headers)
-        connection.send_data(1, self._message, end_stream=True)
-        writer.write(connection.data_to_send())
-        answer = GrpcResponse()
-        budget, events = MAX_READ_BYTES, 0
-        while not answer.ended:
-            data = await reader.read(min(budget, READ_BYTES))
-            if not data:
-                return critical(
-                    "the connection was closed before the answer"
-                    if budget
-                    else f"its answer has more than {MAX_READ_BYTES} bytes"
-                )
-            budget -= len(data)
-            for event in connection.receive_data(data):
-                answer.take(event)
-                events += 1
-            if events > MAX_EVENTS and not answer.ended:
-                return critical(f"it sends more than {MAX_EVENTS} HTTP/2 frames without an answer")
-            writer.write(connection.data_to_send())
-            # What has arrived already is read without waiting: others get their turn in between.
-            await asyncio.sleep(0)
-        return answer.result()
+        self._connection.initiate_connection()
+        self._connection.send_headers(1, headers)
+        self._connection.send_data(1, message, end_stream=True)
+        self._answer = GrpcResponse()
+        self._problem = ""
+        self._octets = self._events = 0
+
+    @property
+    def done(self) -> bool:
+        return self._answer.ended or bool(self._problem)
+
+    def start(self) -> bytes:
+        data: bytes = self._connection.data_to_send()
+        return data
+
+    def feed(self, data: bytes) -> bytes:
+        try:
+            for at in range(0, len(data), READ_BYTES):
+                self._take(data[at : at + READ_BYTES])
+                if self.done:
+                    break
+        except h2.exceptions.H2Error as error:
+            raise ValueError(str(error) or type(error).__name__) from None
+        return self.start()
+
+    def _take(self, data: bytes) -> None:
+        self._octets += len(data)
+        for event in self._connection.receive_data(data):
+            self._answer.take(event)
+            self._events += 1
+        if self._octets > MAX_READ_BYTES:
+            self._problem = f"its answer has more than {MAX_READ_BYTES} bytes"
+        elif self._events > MAX_EVENTS:
+            self._problem = f"it sends more than {MAX_EVENTS} HTTP/2 frames without an answer"
+
+    def end(self) -> None:
+        self._problem = "the connection was closed before the answer"
+
+    def result(self) -> CheckResult:
+        """Return the result of the call. Raises ValueError when the answer's message cannot be read."""
+        return self._answer.result() if self._answer.ended else critical(self._problem)
 
 
 class GrpcResponse:

@@ -5,11 +5,11 @@ It follows no redirects, ignores proxies in the environment, inflates nothing, a
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
-from agent.checks.http_answer import MAX_BODY_BYTES, BadAnswer, HttpAnswer
+from agent.checks.connection import converse
+from agent.checks.http_answer import MAX_BODY_BYTES, HttpAnswer
 from agent.checks.pattern import Pattern
 from agent.checks.result import WELL, CheckOutcome, Judgement, NotChecked, after_error, critical
 from agent.checks.spec import HttpCheck
@@ -42,18 +42,13 @@ class HttpRequest:
     async def __call__(self, address: str) -> CheckOutcome | Judgement:
         """Return the outcome at `address`, or what gives it. Raises OSError when there is no connection to it."""
         answer = HttpAnswer(self._how.method, wants_body=self._pattern is not None)
-        loop = asyncio.get_running_loop()
-        transport, reading = await loop.create_connection(
-            lambda: _HttpExchange(answer, self._request, loop.create_future()),
+        error = await converse(
+            _HttpConversation(self._request, answer),
             address,
             self._port,
-            ssl=self._tls,
-            server_hostname=self._server_name,
+            tls=self._tls,
+            server_name=self._server_name,
         )
-        try:
-            error = await reading.finished
-        finally:
-            transport.abort()
         if error is not None:
             return after_error(error)
         if not any(low <= answer.status <= high for low, high in self._how.statuses):
@@ -71,50 +66,26 @@ class HttpRequest:
         return critical(f"HTTP {answer.status}, but{whole} the body did not match {self._how.body!r}")
 
 
-class _HttpExchange(asyncio.Protocol):
-    """Sends a request and reads the answer. `finished` has its failure; None when enough of it is known."""
+class _HttpConversation:
+    """A request and its answer."""
 
-    def __init__(self, answer: HttpAnswer, request: bytes, finished: asyncio.Future[Exception | None]) -> None:
-        self.finished = finished
-        self._answer = answer
+    def __init__(self, request: bytes, answer: HttpAnswer) -> None:
         self._request = request
-        self._transport: asyncio.Transport | None = None
+        self._answer = answer
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
-        self._transport.write(self._request)
+    @property
+    def done(self) -> bool:
+        return self._answer.done
 
-    def data_received(self, data: bytes) -> None:
-        if self.finished.done():
-            return
-        try:
-            self._answer.feed(data)
-        except BadAnswer as error:
-            self._finish(error)
-        else:
-            if self._answer.done:
-                self._finish(None)
+    def start(self) -> bytes:
+        return self._request
 
-    def eof_received(self) -> None:
-        self._end(None)
+    def feed(self, data: bytes) -> bytes:
+        self._answer.feed(data)
+        return b""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc)
-
-    def _end(self, error: Exception | None) -> None:
-        try:
-            self._answer.end()
-        except BadAnswer as bad:
-            self._finish(error if error is not None else bad)
-        else:
-            self._finish(None)
-
-    def _finish(self, error: Exception | None) -> None:
-        # At once, and not only when the waiting task has its turn: a flood must not be read on.
-        if self._transport is not None:
-            self._transport.abort()
-        if not self.finished.done():
-            self.finished.set_result(error)
+    def end(self) -> None:
+        self._answer.end()
 
 
 async def matches(pattern: Pattern, text: str, timeout_s: float) -> bool:

@@ -50,10 +50,10 @@ class Member:
         self.owned = False  # by this agent since it registered
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
         self.problem = ""
+        self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
         self.refused = False  # the registry's latest answer refused it
         self._answered: tuple[tuple[object, ...], Instance] | None = None
         self.rival: Holder | None = None  # the instance that it was refused for
-        self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
         self.republished_at = -NEVER  # when those of its host last changed, monotonic time
 

@@ -86,7 +86,7 @@ class SessionLog:
                 because=said,
                 holder=_where(member),
             )
-        member.problem = said
+        member.problem, member.refused = said, False
         member.known = False  # the newer owner alone may deregister it
 
 

@@ -1,4 +1,4 @@
-"""The settings of a session that may change while it runs."""
+"""The settings of a session that may change while it runs. Frozen data only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from registry_core.domain.records import Registration
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
-    """Its pace, its checks, and how long it drains. `probe_for` returns the probe of a check of a service."""
+    """How a session's services are timed, checked and drained. `_s` means seconds."""
 
     timings: Timings
     probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
@@ -23,4 +23,5 @@ class SessionSettings(msgspec.Struct, frozen=True):
 
     @property
     def drain_waits(self) -> DrainWaits:
+        """How long a service that leaves is waited for."""
         return DrainWaits(confirm_s=self.drain_confirm_s, srv_s=self.timings.drain_srv_s, wait_s=self.drain_wait_s)

@@ -35,26 +35,27 @@ def beats_of(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
     return body.instances, "instances[{}]."
 
 
-def raise_for_single(result: BeatView, beat: BeatBody, owner: Instance | None = None) -> None:
-    """Raise NotFound, or Fenced because of `owner`, when the one lease was not renewed."""
+def refusal_of(result: BeatView, beat: BeatBody, owner: Instance | None) -> NotFound | Fenced | None:
+    """Return why a lease was not renewed, where that is the caller's part: it is unknown, or has a newer `owner`."""
     which = f"instance {beat.instance_id!r} of " if beat.instance_id is not None else ""
     if result.status == "unknown" and beat.instance_id is None:
-        raise NotFound(
+        return NotFound(
             f"which instance of {beat.service_name!r} this client registered is not known, if any: register it again",
             field="service_name",
             provided=beat.service_name,
         )
     if result.status == "unknown":
-        raise NotFound(
+        return NotFound(
             f"{which}{beat.service_name!r} is not registered: register it again",
             field="instance_id",
             provided=beat.instance_id,
         )
     if result.status == "fenced":
         where = "" if owner is None else f", at {owner.holder}"
-        raise Fenced(
+        return Fenced(
             f"{which}{beat.service_name!r} has a newer owner{where}: stop asserting it",
             field="epoch",
             provided=beat.epoch,
             holder=msgspec.UNSET if owner is None else owner.holder,
         )
+    return None

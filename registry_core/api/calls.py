@@ -32,6 +32,7 @@ MAX_FORWARDED: Final = 256
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
+_BODY: Final = web.RequestKey("body", object)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +107,7 @@ def _writing(
         # A caller without a credential is refused before its body is read.
         caller = authenticator.identify(request.headers)
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
+        request[_BODY] = body
         sequence = sequence_of(request) if is_ordered else None
         call = WriteCall(
             path=request.match_info,
@@ -124,6 +126,14 @@ def _writing(
 def origin_of(request: web.Request) -> Origin:
     """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
     return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
+
+
+def subject_of(request: web.Request) -> tuple[str, str]:
+    """Return the service and the instance that a write is about, as far as they are known; "" where not."""
+    body = request.get(_BODY)
+    service = request.match_info.get("service") or getattr(body, "service_name", None) or ""
+    instance = request.match_info.get("instance") or getattr(body, "instance_id", None) or ""
+    return service, instance
 
 
 def answer(value: object, status: int = 200) -> web.Response:

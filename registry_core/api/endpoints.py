@@ -91,7 +91,8 @@ ENDPOINTS: Final = (
         method="POST",
         path="/register",
         name="register",
-        summary="Register or replace an instance, by host and port or by endpoint",
+        summary="Register or replace an instance, by host and port or by endpoint; a 409 names the holder of the id or "
+        "address, and says in Retry-After when to come again",
         headers=(_SEQUENCE, _CHECK),
         body=RegisterBody,
         answers={201: RegisteredView},

@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 import structlog
 
-from registry_core.api.beats import beats_of, raise_for_single
+from registry_core.api.beats import beats_of, refusal_of
 from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
-from registry_core.api.disputes import Disputes
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.queries import boolean, filter_of, integer
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
     BeatView,
@@ -50,7 +50,7 @@ from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import (
-    Conflict,
+    Fenced,
     NotFound,
     StoreUnavailable,
     ValidationError,
@@ -90,6 +90,7 @@ class Operations:
         *,
         metrics: ReplicaMetrics,
         gate: WriteGate,
+        refusals: RefusalLog,
         resolver: Resolver,
         random: Random,
         clock: Clock,
@@ -99,11 +100,11 @@ class Operations:
         self._policy = policy
         self._metrics = metrics
         self._gate = gate
+        self._refusals = refusals
         self._resolver = resolver
         self._random = random
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
-        self._disputes = Disputes()
 
     # -- writes
 
@@ -117,11 +118,7 @@ class Operations:
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
             newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
-            try:
-                grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
-            except Conflict as error:
-                self._disputes.refused(claim.key, str(claim.holder), error)
-                raise
+            grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
         self._by_name.registered(call.body, grant.instance, call.origin)
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
@@ -189,20 +186,19 @@ class Operations:
                 )
                 for beat, result in zip(beats, results, strict=True)
             ]
-            owners = [self._owner(result) for result in results]
-            if call.body.instances is None:
-                raise_for_single(views[0], beats[0], owners[0])
+            for view, beat, result in zip(views, beats, results, strict=True):
+                owner = self._view.catalog.get(result.key) if result.key is not None else None
+                refusal = refusal_of(view, beat, owner)
+                if refusal is not None and call.body.instances is None:
+                    raise refusal
+                if isinstance(refusal, Fenced):
+                    there = {"service": view.service_name, "instance": view.instance_id or ""}
+                    self._refusals.note("heartbeat", refusal, **there, client=call.origin.peer)
+            lost = sum(view.status == "unavailable" for view in views)
+            if lost:
+                self._refusals.beats_failed(lost)
         whole = all(view.status == "renewed" for view in views)
         return HeartbeatView(status="renewed" if whole else "partial", instances=views)
-
-    def _owner(self, result: BeatResult) -> Instance | None:
-        """Return the newer owner that a heartbeat was refused for, after logging it; None when it was not."""
-        if result.outcome != "fenced" or result.key is None:
-            return None
-        owner = self._view.catalog.get(result.key)
-        if owner is not None:
-            self._disputes.fenced(result.key, owner.holder)
-        return owner
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.

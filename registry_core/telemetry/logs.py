@@ -2,7 +2,7 @@
 
 `timestamp` (ISO 8601, UTC), `level`, `component`, `event`, `details` (all other fields) and `trace_id`.
 Logs of aiohttp and asyncio, which use the standard library, take the same form. This file decides
-what a line looks like, never whether to log it.
+what a line looks like; `flood_filter.py` decides whether it is one too many.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+
+from registry_core.telemetry.flood_filter import LEFT_OUT, FloodFilter
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -32,10 +34,12 @@ def configure(level: str, component: str) -> None:
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(FloodFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
+                _with_count,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 shaped(component),
                 structlog.processors.JSONRenderer(serializer=_json),
@@ -55,6 +59,14 @@ def configure(level: str, component: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _with_count(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add how many similar lines were left out before this one."""
+    left_out = getattr(said.get("_record"), LEFT_OUT, 0)
+    if left_out:
+        said[LEFT_OUT] = left_out
+    return said
 
 
 def shaped(component: str) -> structlog.typing.Processor:

@@ -48,7 +48,7 @@ BLOCKING: Mapping[str, str] = {
     "registry_core/blocking.py Threads.begin": "it is the helper",
     "registry_core/resolution.py _system_addresses": "it is what is run in the threads",
     "dns/udp.py _bound": "of an address, which asks nobody",
-    "agent/checks/http.py HttpRequest.__call__": "the loop's own, to an address: it waits without blocking",
+    "agent/checks/connection.py converse": "the loop's own, to an address: it waits without blocking",
     "agent/healthy.py is_well": "a program of its own, without a loop",
 }
 

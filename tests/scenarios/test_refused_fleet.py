@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +19,14 @@ from tests.programs import VERTICE, Program, free_port, running, wait_until
 from tests.scenarios.two_releases import ask
 
 SECRET, OTHER = "the-fleets-own-secret", "quite-another-secret"
-WARMING_S = 1.0
+# Shorter than the 60 s of a real registry, and long enough for agents on a busy machine to come back before its end.
+WARMING_S = 20.0
 
 
 @contextlib.contextmanager
-def registry(folder: Path, port: int, secret: str) -> Iterator[Program]:
+def registry(folder: Path, port: int, secret: str, warming_s: float = 0.0) -> Iterator[Program]:
     argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
-    settings = {"REGISTRY_SECRET": secret, "REGISTRY_WARMING": str(WARMING_S)}
+    settings = {"REGISTRY_SECRET": secret, "REGISTRY_WARMING": str(warming_s)}
     with running(argv, folder / f"registry-{secret}.log", settings) as program:
         wait_until(lambda: ask(port, "GET", "/ready")[0] == 200, "the registry is ready")
         yield program
@@ -106,13 +106,17 @@ def test_a_fleet_that_is_refused_stays_known_and_everybody_says_why(tmp_path: Pa
             for one in fleet:
                 wait_until(lambda one=one: one.finds("billing") == one.finds("geo") == FOUND, "both are found")  # type: ignore[misc]
                 wait_until(lambda one=one: one.get("/health")[1]["status"] == "healthy", "it is healthy")  # type: ignore[misc]
-        replica = stack.enter_context(registry(tmp_path, port, OTHER))
+        replica = stack.enter_context(registry(tmp_path, port, OTHER, WARMING_S))
         late = stack.enter_context(agent(tmp_path, "mailer", "127.88.0.3", port))
         for one in (*fleet, late):
             wait_until(lambda one=one: refused(one), "it is refused", timeout_s=40)  # type: ignore[misc]
             wait_until(lambda one=one: bool(one.get("/health")[1]["components"]["sync"]["connected"]), "it follows")  # type: ignore[misc]
-        uptime_s = ask(port, "GET", "/health")[1]["uptime_seconds"]
-        time.sleep(max(0.0, 3 * WARMING_S - uptime_s))  # the registry's own time must pass
+        wait_until(
+            lambda: ask(port, "GET", "/health")[1]["uptime_seconds"] > WARMING_S + 1,
+            "it would have been ready, had it not refused them",
+            timeout_s=2 * WARMING_S,
+            every_s=0.5,
+        )
 
         for one in fleet:
             assert (one.finds("billing"), one.finds("geo")) == (FOUND, FOUND), one.name

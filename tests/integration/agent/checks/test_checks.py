@@ -442,6 +442,27 @@ async def test_a_certificate_is_verified_on_request(certificate: tuple[Path, str
             assert "certificate" in (await probe()).because.lower()
 
 
+async def test_what_is_read_over_tls_is_limited_with_all_its_records(
+    monkeypatch: pytest.MonkeyPatch, certificate: tuple[Path, str]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[0])
+    async with stand_in(tls=context) as service:
+        assert await http_probe(service, tls=Tls())() == WELL
+        monkeypatch.setattr("agent.checks.connection.MAX_OCTETS", 500)  # less than the certificate has
+        assert await http_probe(service, tls=Tls())() == critical("it sends 500 bytes and more")
+
+
+async def test_a_connection_that_ends_during_the_tls_handshake_is_critical() -> None:
+    async def close(_writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async with serving(close) as service:
+        found = await result(http_probe(service, tls=Tls()))
+    assert not found.good
+    assert "closed during the TLS handshake" in found.because or "reset" in found.because
+
+
 # -- rows of results
 
 

@@ -68,8 +68,9 @@ async def test_the_older_of_two_hosts_with_one_id_takes_over_at_once_when_the_ne
             assert (await reported(older))["refused_for"] is None
     (said,) = (line for line in lines if line["event"] == "fenced")
     assert (said["address"], said["holder"]) == ("127.77.1.1:8034", f"{host}:8034")
-    (logged,) = (line for line in lines if line["event"] == "claim refused")
-    assert (logged["address"], logged["holder_address"]) == ("127.77.1.1:8034", f"{host}:8034")
+    (logged,) = (line for line in lines if line["event"] == "write_refused")
+    assert (logged["service"], logged["instance"], logged["client"]) == ("orders", "one", "127.0.0.1")
+    assert f"{host}:8034" in logged["because"]
 
 
 async def test_the_older_one_takes_over_at_once_when_the_lease_of_the_newer_one_is_over() -> None:
@@ -93,7 +94,8 @@ async def test_an_agent_that_is_fenced_by_a_heartbeat_says_where_the_newer_one_i
             await is_in(older, Phase.FENCED)
             mine = await reported(older)
             assert (mine["refused_for"]["address"], "10.0.0.2:8034" in mine["problem"]) == ("10.0.0.2:8034", True)
-    assert [line["holder_address"] for line in lines if line["event"] == "claim refused"] == ["10.0.0.2:8034"]
+    (logged, *_) = (line for line in lines if line["event"] == "write_refused")
+    assert (logged["operation"], logged["instance"], "10.0.0.2:8034" in logged["because"]) == ("heartbeat", "one", True)
 
 
 @pytest.mark.parametrize("change", ["deregistered", "critical", "moved"])
@@ -186,3 +188,18 @@ async def test_new_settings_have_a_refused_service_tried_again() -> None:
             await eventually(lambda: session.phases()[Phase.REGISTERED] == 1, "it is registered")
         finally:
             await sidecar.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
+async def test_a_service_takes_over_its_own_address_under_another_host(patient: Api, before: str, after: str) -> None:
+    """Without an id of its own it is another instance then, which waits for the departure of the first."""
+    settings = msgspec.structs.replace(QUICK, registry_urls=(patient.url,), services=(of(before),))
+    sidecar = Sidecar(settings, read_again=lambda: msgspec.structs.replace(settings, services=(of(after),)))
+    await sidecar.start()
+    try:
+        catalog = patient.replica.view.catalog
+        await eventually(lambda: [one.host for one in catalog] == [before], "it is registered")
+        sidecar.reload()
+        await eventually(lambda: [one.host for one in catalog] == [after], "it has taken its own place")
+    finally:
+        await sidecar.close()

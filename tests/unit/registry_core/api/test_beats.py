@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from registry_core.api.beats import beats_of, raise_for_single
+from registry_core.api.beats import beats_of, refusal_of
 from registry_core.api.schemas import MAX_BEATS, BeatBody, BeatView, HeartbeatBody
+from registry_core.domain.records import Instance
 from registry_core.errors import Fenced, NotFound, ValidationError
+from tests.samples import instance
 
 BEAT = BeatBody(service_name="ip_intel", instance_id="a:1", epoch=5)
 
@@ -33,12 +36,21 @@ def test_other_forms_are_refused(body: HeartbeatBody, field: str) -> None:
 
 
 def test_a_lease_that_was_not_renewed_says_what_to_do() -> None:
-    raise_for_single(BeatView(service_name="ip_intel", instance_id="a:1", status="renewed"), BEAT)
-    with pytest.raises(NotFound, match="'a:1' of 'ip_intel' is not registered: register it again"):
-        raise_for_single(BeatView(service_name="ip_intel", instance_id="a:1", status="unknown"), BEAT)
-    with pytest.raises(NotFound, match="which instance of 'ip_intel' this client registered is not known"):
-        raise_for_single(
-            BeatView(service_name="ip_intel", instance_id=None, status="unknown"), BeatBody(service_name="ip_intel")
-        )
-    with pytest.raises(Fenced, match="newer owner"):
-        raise_for_single(BeatView(service_name="ip_intel", instance_id="a:1", status="fenced"), BEAT)
+    def refusal(
+        status: str, owner: Instance | None = None, instance_id: str | None = "a:1"
+    ) -> NotFound | Fenced | None:
+        beat = BeatBody(service_name="ip_intel", instance_id=instance_id)
+        return refusal_of(BeatView(service_name="ip_intel", instance_id=instance_id, status=status), beat, owner)
+
+    assert refusal("renewed") is None
+    assert refusal("unavailable") is None
+    assert "'a:1' of 'ip_intel' is not registered: register it again" in str(refusal("unknown"))
+    by_name = refusal("unknown", instance_id=None)
+    assert "which instance of 'ip_intel' this client registered is not known" in str(by_name)
+    owner = instance(epoch=7)
+    fenced = refusal("fenced", owner)
+    assert isinstance(fenced, Fenced)
+    assert (fenced.holder, "newer owner, at 10.0.0.7:8034" in str(fenced)) == (owner.holder, True)
+    lost = refusal("fenced")
+    assert isinstance(lost, Fenced)
+    assert lost.holder is msgspec.UNSET, "not the same as an owner that was removed"
