@@ -193,7 +193,7 @@ WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
     "all",
-    "what to answer for a service when all its instances fail: `all` of them, or `none`",
+    "what to answer for a service of which no instance passes or drains: `all` that fail, or `none`",
     "none",
 )
 LOG_FORMAT: Final = Setting("REGISTRY_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
