@@ -54,8 +54,8 @@ _AGENT: Final = """## The agent
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
 confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because
 the registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals
-are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well. A service's name may
-have capitals and end with the zone (`/resolve/Auth.vertice.internal.`).
+are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well. A service's name may have
+capitals and end with the zone (`/resolve/Auth.vertice.internal.`).
 Requests that change something, `GET /drain` and `GET /maintenance` are accepted from the agent's own machine only
 (loopback addresses), whatever address the agent listens on, and never from a page in a browser; others get 403.
 
