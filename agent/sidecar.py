@@ -41,6 +41,7 @@ from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
+from agent.settings.table import DNS_LISTEN, HTTP_LISTEN
 from agent.view.fallback import Fallback
 from agent.view.last_run import LastRun
 from agent.view.loader import ServiceLoader
@@ -56,6 +57,7 @@ from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import HostResolver, ServerResolver
+from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
@@ -180,6 +182,8 @@ class Sidecar:
             raise
         if self.settings.ignored:
             _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
+        if unknown := self.settings.unknown:
+            _log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         _log.info(
             "agent_started",
             http=str(self.http_listen),
@@ -227,7 +231,7 @@ class Sidecar:
         await self._asker.start()
         self._stack.push_async_callback(self._asker.close)
         where = self.settings.dns_listen
-        udp, tcp = await serve_dns(self.responder, where)
+        udp, tcp = await serve_dns(self.responder, where, setting=DNS_LISTEN.name)
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
@@ -242,7 +246,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         serve = runner.server
         assert serve is not None  # set by setup()
-        server = await listening(self._connections.guarding(serve), where, "HTTP")
+        server = await listening(self._connections.guarding(serve), where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 

@@ -17,14 +17,17 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cli.terminal import printable
+from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import MAX_LABEL_LENGTH, name_in_zone
 from registry_core.errors import SettingsError, VerticeError
-from registry_core.settings import http_url, items, listen, secret, shown
+from registry_core.setting_names import misspelt
+from registry_core.setting_sources import read_settings
+from registry_core.settings import http_url, items, listen, shown
+from registry_core.shared_secret import SECRET, sent
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
-TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
 SRV_PREFIX: Final = "srv:"
 TIMEOUT_S: Final = 5.0
 DNS_ZONE: Final = "vertice.internal"
@@ -49,6 +52,13 @@ class HttpResponse(NamedTuple):
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise Unreachable("the answer is not JSON: is this the address of an agent or a registry?") from None
+
+    def text(self) -> str:
+        """Return the body as text. Raises Unreachable when it is not UTF-8."""
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError:
+            raise Unreachable("the answer is not text: is this the address of an agent or a registry?") from None
 
     @property
     def is_not_found(self) -> bool:
@@ -101,20 +111,13 @@ def ask(
         said = response.read(most_bytes + 1)
         if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
+        if response.length:  # that many bytes are missing
+            raise Unreachable(f"the answer of {base_url} was cut short")
         return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     finally:
         connection.close()
-
-
-def reason(error: Exception) -> str:
-    """Return in a few words why a connection failed."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"{type(error).__name__} {error}".strip()
 
 
 def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
@@ -124,7 +127,7 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     """
     if arguments.agent is not None:
         return _address("--agent", arguments.agent, AGENT_URL)
-    given = environment.get("AGENT_HTTP_LISTEN", "").strip()
+    given = _set_in(environment, "AGENT_HTTP_LISTEN")
     if not given:
         return AGENT_URL
     try:
@@ -142,7 +145,7 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     """
     if arguments.registry is not None:
         return _address("--registry", arguments.registry, REGISTRY_URL)
-    given = environment.get("REGISTRY_URL", "")
+    given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
     return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
@@ -155,13 +158,17 @@ def service_name(given: str, environment: Mapping[str, str] = os.environ) -> str
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the headers that authenticate to the registry: the shared token, if one is set. Raises SettingsError."""
-    given = environment.get(TOKEN, "")
-    if not given.strip():
-        return {}
-    try:
-        return {"X-Registry-Token": secret(given)}
-    except ValueError as error:
-        raise SettingsError(f"{TOKEN}: the value cannot be used: {error} (example: s3cret)") from None
+    secret = sent(read_settings((SECRET,), environment)[SECRET])
+    return {"X-Registry-Token": secret} if secret else {}
+
+
+def _set_in(environment: Mapping[str, str], name: str) -> str:
+    """Return the text of a setting; empty when it is not set. Raises SettingsError when its name is misspelt."""
+    given = environment.get(name, "").strip()
+    for other in environment if not given else ():
+        if misspelt(other, (name,)) is not None:
+            raise SettingsError(f"{other}: there is no such setting (did you mean {name}?)")
+    return given
 
 
 def base_url(given: str) -> str:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
+from registry_core.causes import cause_of
 from registry_core.errors import SettingsError, VerticeError
 
 OK: Final = 0
@@ -123,7 +124,7 @@ async def _run(
         except SettingsError:
             raise
         except (VerticeError, OSError) as error:
-            print(f"vertice: {error}", file=sys.stderr)
+            print(f"vertice: {cause_of(error)}", file=sys.stderr)
             return FAILED
         # Modules, and everything loaded at the start, live as long as the process: scanning them for garbage
         # would block the loop for tens of milliseconds each time.

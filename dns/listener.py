@@ -15,8 +15,8 @@ from registry_core.settings import Listen
 TRIES: Final = 20
 
 
-async def serve_dns(responder: Responder, where: Listen) -> tuple[UdpServer, TcpServer]:
-    """Answer on `where`, over UDP and TCP. Raises CannotListen."""
+async def serve_dns(responder: Responder, where: Listen, *, setting: str) -> tuple[UdpServer, TcpServer]:
+    """Answer on `where`, over UDP and TCP. Raises CannotListen, which names the `setting` of the address."""
     for left in reversed(range(TRIES if where.port == 0 else 1)):
         udp: UdpServer | None = None
         try:
@@ -26,5 +26,6 @@ async def serve_dns(responder: Responder, where: Listen) -> tuple[UdpServer, Tcp
             if udp is not None:
                 udp.close()
             if not left:
-                raise cannot_listen(where, error, "DNS" if udp is None else "DNS over TCP") from error
+                what, kind = ("DNS", "udp") if udp is None else ("DNS over TCP", "tcp")
+                raise await cannot_listen(where, error, what, setting=setting, kind=kind) from error
     raise AssertionError("the last try returns or raises")

@@ -49,8 +49,9 @@ from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
-from registry_core.replica_settings import ReplicaSettings
+from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background, end
@@ -198,6 +199,8 @@ class Replica:
         except BaseException:
             await self.close()
             raise
+        if unknown := self.settings.unknown:
+            log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:
@@ -229,7 +232,7 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         serve = runner.server
         assert serve is not None  # set by setup()
-        return await listening(self._connections.guarding(serve), self.settings.listen)
+        return await listening(self._connections.guarding(serve), self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
 

@@ -20,6 +20,7 @@ from typing import IO, Final
 from agent.checks.result import WELL, CheckResult, critical, shown
 from agent.checks.spec import CommandCheck
 from registry_core.blocking import NoThread, Threads
+from registry_core.causes import cause_of
 from registry_core.domain.records import Registration, Status
 
 # Programs are expensive: the others wait for their turn.
@@ -109,8 +110,7 @@ class Run:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            return critical(f"{self._argv[0]} cannot be started: {reason}")
+            return critical(f"{self._argv[0]} cannot be started: {cause_of(error)}")
         self._process = process
         assert process.stdout is not None  # set by stdout=PIPE
         with process.stdout as pipe:

@@ -23,6 +23,7 @@ import h2.settings
 from agent.checks.result import WELL, CheckResult, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
+from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
@@ -44,6 +45,10 @@ _CODES: Final = {
     14: "UNAVAILABLE",
     16: "UNAUTHENTICATED",
 }
+
+
+class BadGrpcReply(ValueError):
+    """Raised when an answer is not a HealthCheckResponse."""
 
 
 class GrpcProbe:
@@ -77,7 +82,7 @@ class GrpcProbe:
                             address, self._port, ssl=self._tls, server_hostname=self._server_name
                         )
                     except OSError as error:  # the next address may work
-                        because = str(error) or type(error).__name__
+                        because = cause_of(error)
                         continue
                     try:
                         return await self._asked(reader, writer)
@@ -86,7 +91,7 @@ class GrpcProbe:
         except TimeoutError:
             because = f"no answer within {self._timeout_s:g} s"
         except (OSError, h2.exceptions.H2Error, ValueError) as error:
-            because = f"the server does not speak gRPC: {str(error) or type(error).__name__}"
+            because = f"the server does not speak gRPC: {cause_of(error)}"
         return critical(because)
 
     async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CheckResult:
@@ -157,9 +162,9 @@ def request_message(service: str) -> bytes:
 
 
 def status_of(body: bytes) -> int:
-    """Return field 1 of a framed HealthCheckResponse. Raises ValueError when `body` is not one."""
+    """Return field 1 of a framed HealthCheckResponse. Raises BadGrpcReply when `body` is not one."""
     if len(body) < 5 or body[0] != 0 or len(body) != 5 + int.from_bytes(body[1:5], "big"):
-        raise ValueError("its message is truncated, compressed or too long")
+        raise BadGrpcReply("its message is truncated, compressed or too long")
     status, at, end = 0, 5, len(body)
     while at < end:
         key, at = _varint(body, at)
@@ -176,9 +181,9 @@ def status_of(body: bytes) -> int:
             case 5:
                 at += 4
             case _:
-                raise ValueError("its message is not protobuf")
+                raise BadGrpcReply("its message is not protobuf")
     if at != end:
-        raise ValueError("its message is not protobuf")
+        raise BadGrpcReply("its message is not protobuf")
     return status
 
 
@@ -192,4 +197,4 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("its message is not protobuf")
+    raise BadGrpcReply("its message is not protobuf")

@@ -20,6 +20,7 @@ from agent.checks.spec import CheckSpec, CommandCheck, GrpcCheck, HttpCheck, Tcp
 from agent.checks.tls import tls_context
 from registry_core.blocking import NoThread, Threads
 from registry_core.bodies import read_up_to
+from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.resolution import HostResolver
@@ -79,7 +80,7 @@ class HttpProbe:
         except TimeoutError:
             return critical(f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return critical(_reason(error))
+            return critical(cause_of(error))
         return await self._searched(self._pattern, response.status, body)
 
     async def _searched(self, pattern: Pattern, status: int, body: bytes) -> CheckResult:
@@ -100,16 +101,6 @@ async def matches(pattern: Pattern, text: str, timeout_s: float) -> bool:
     return await _SEARCHES.run(lambda: pattern.is_in(text), timeout_s=timeout_s)
 
 
-def _reason(error: Exception) -> str:
-    """Return the cause of an error, without aiohttp's own wording around it."""
-    inner: Exception = error
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        inner = error.certificate_error
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        inner = error.os_error
-    return str(inner) or type(inner).__name__
-
-
 class TcpProbe:
     """One TCP connection: healthy if it is accepted."""
 
@@ -126,7 +117,7 @@ class TcpProbe:
                     try:
                         _, writer = await asyncio.open_connection(address, self._port)
                     except OSError as error:  # the next address may work
-                        because = str(error) or type(error).__name__
+                        because = cause_of(error)
                         continue
                     # No data was sent, so aborting loses nothing.
                     writer.transport.abort()

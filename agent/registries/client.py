@@ -25,6 +25,7 @@ from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.bodies import decoded, read_whole
+from registry_core.causes import cause_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports.clock import Clock
 from registry_core.watch.cursor import Cursor
@@ -190,7 +191,7 @@ class RegistryClient:
         except TimeoutError:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}")
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}")
 
     async def _send(self, method: str, path: str, body: bytes | None = None, *, ordered: bool = False) -> RegistryReply:
         reply = RegistryReply(RequestOutcome.UNAVAILABLE, "no address of the registry is known yet")
@@ -225,7 +226,7 @@ class RegistryClient:
             # As far as known it is alive, but its store does not answer.
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time"), Trouble.REFUSING
         except (aiohttp.ClientError, OSError) as error:
-            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}"), Trouble.SILENT
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}"), Trouble.SILENT
         if reply.outcome is RequestOutcome.UNAVAILABLE:
             # A replica that cannot write now says nothing about the others: each has its own breaker.
             return reply, Trouble.REFUSING
@@ -278,7 +279,10 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
         return RegistryReply(RequestOutcome.DONE, body=answer)
     problem = decoded(answer, Problem)
     if problem is None:  # a proxy's page
-        problem = Problem(error="", message=f"HTTP {status}")
+        return RegistryReply(
+            _OUTCOMES.get(status, RequestOutcome.UNAVAILABLE),
+            f"HTTP status {status}, and not from a registry: a proxy finds none, or REGISTRY_URL leads elsewhere",
+        )
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Late":

@@ -11,6 +11,7 @@ from agent.settings import table
 from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
+from registry_core.shared_secret import SECRET
 
 # Sockets and what depends on them, and the state folder, which is locked from start to end.
 NEED_RESTART: Final = {
@@ -28,7 +29,7 @@ NEED_RESTART: Final = {
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,
-    "token": table.TOKEN.name,
+    "token": SECRET.name,
     "heartbeat_s": table.HEARTBEAT_INTERVAL.name,
     "initial_wait_s": table.INITIAL_WAIT_TIMEOUT.name,
     "zone": table.ZONE.name,

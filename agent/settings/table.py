@@ -26,9 +26,10 @@ from registry_core.settings import (
     listen,
     positive_seconds,
     seconds,
-    secret,
+    switch,
     text,
 )
+from registry_core.shared_secret import SECRET
 from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
@@ -40,10 +41,7 @@ _LABEL: Final = re.compile(rf"(?=.*[a-z0-9])[a-z0-9_-]{{1,{MAX_LABEL}}}", re.ASC
 
 
 def _network(value: str) -> str:
-    try:
-        return str(network_of(value))
-    except ValueError as error:
-        raise ValueError(f"it is not a network ({error})") from None
+    return str(network_of(value))
 
 
 def _one_registry_or_more(value: str) -> tuple[str, ...]:
@@ -165,14 +163,6 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME",
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
-TOKEN: Final = Setting(
-    "VERTICE_REGISTRY_TOKEN",
-    secret,
-    "",
-    "the registry's shared secret, sent as X-Registry-Token",
-    "s3cret",
-    secret=True,
-)
 HEARTBEAT_INTERVAL: Final = Setting(
     "HEARTBEAT_INTERVAL",
     positive_seconds,
@@ -208,8 +198,8 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
 )
 FOLLOW_NAMESPACE: Final = Setting(
     "AGENT_FOLLOW_NAMESPACE",
-    choice("on", "off"),
-    "off",
+    switch,
+    False,
     "on: end, in order to be restarted, when the container whose network it shares was replaced",
     "on",
 )
@@ -352,7 +342,7 @@ CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
 }
 AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     REGISTRY_URL,
-    TOKEN,
+    SECRET,
     HEARTBEAT_INTERVAL,
     INITIAL_WAIT_TIMEOUT,
     HTTP_LISTEN,

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from registry_core.content_faults import unreadable
 from registry_core.domain.catalog import Lived, share
 from registry_core.domain.foreign_values import record_of
 from registry_core.errors import ValidationError, VerticeError
@@ -106,7 +107,7 @@ def decode(data: bytes) -> ViewSnapshot:
         instances = tuple(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
-        raise BadViewSnapshot(f"its content cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its content cannot be read: {unreadable(error)}") from None
     if len(instances) != header.count:
         raise BadViewSnapshot(f"it should hold {header.count} instances, but holds {len(instances)}")
     return ViewSnapshot(instances, cursor, header.digest, header.confirmed_at)
@@ -143,4 +144,4 @@ def _header(line: bytes) -> _ViewSnapshotHeader:
     try:
         return msgspec.json.decode(line, type=_ViewSnapshotHeader)
     except msgspec.MsgspecError as error:
-        raise BadViewSnapshot(f"its first line cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its first line cannot be read: {unreadable(error)}") from None

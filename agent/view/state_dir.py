@@ -19,6 +19,7 @@ from agent.files import replace_file
 from agent.registration.identity import Identity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
+from registry_core.causes import cause_of
 
 SNAPSHOT: Final = "snapshot.jsonl"
 SET_ASIDE: Final = "snapshot.bad"
@@ -106,7 +107,7 @@ class StateDir:
         except FileNotFoundError:
             return Identity()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.warning("identity_not_read", file=str(path), because=str(error))
+            _log.warning("identity_not_read", file=str(path), because=cause_of(error))
             return Identity()
 
     def write_identity(self, identity: Identity) -> None:
@@ -115,4 +116,4 @@ class StateDir:
 
 
 def _said(path: Path, error: OSError) -> str:
-    return f"{path}: {error.strerror or error}"
+    return f"{path}: {cause_of(error)}"

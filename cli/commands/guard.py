@@ -27,7 +27,7 @@ def tell(
         if said is None:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return NOT_FOUND if answer.is_not_found else FAILED
-        text = answer.body.decode() if arguments.output == JSON else "\n".join(_lines(said))
+        text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from cli.client import TOKEN, Unreachable, ask, credentials, registry_url
+from cli.client import Unreachable, ask, credentials, registry_url
 from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
 from cli.commands.migrate import add_waves, fleet_of
@@ -32,6 +32,7 @@ from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.options import JSON, add_registry
 from registry_core.api.schemas import CatalogView
 from registry_core.domain.records import Status
+from registry_core.shared_secret import SECRET
 
 OLD_S: Final = 10.0
 ANSWER_S: Final = 30.0
@@ -41,7 +42,7 @@ EPILOG: Final = f"""examples:
   vertice migrate status compose.yml --registry 10.0.0.2:8888
   vertice migrate status compose.yml -o json
 
-The shared token in {TOKEN} is sent to the registry. Use the same --by, --pilot and --wave-size as for the plan, so
+The secret in {SECRET.name} is sent to the registry. Use the same --by, --pilot and --wave-size as for the plan, so
 that the waves are the same.
 
 {exit_codes(failed="failed: nothing answers at the address, or the registry does not know everything")}"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from http import HTTPStatus
 from typing import Final
@@ -12,8 +13,10 @@ from urllib.parse import quote
 from cli.client import HttpResponse, Unreachable, agent_url, get, service_name, warn_of_age
 from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK, USAGE
 from cli.options import JSON, TEXT, add_agent, add_output
+from cli.parser import plain_text
 from cli.terminal import printable
 
+_ADDRESS: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", re.ASCII)
 # The text is the URL.
 FORMATS: Final = (TEXT, "url", "hostport", JSON)
 EPILOG: Final = f"""examples:
@@ -28,7 +31,7 @@ EPILOG: Final = f"""examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice resolve`."""
-    parser.add_argument("name", metavar="NAME", help="the service, as registered or as in DNS")
+    parser.add_argument("name", metavar="NAME", type=plain_text, help="the service, as registered or as in DNS")
     add_output(parser, formats=FORMATS, older=("--json", "--format"))
     add_agent(parser)
 
@@ -43,13 +46,26 @@ def run(arguments: argparse.Namespace) -> int:
         if answer.status != HTTPStatus.OK:
             print(f"vertice: {answer.message}{_similar(url, name, answer)}", file=sys.stderr)
             return exit_code(answer)
-        text = json.dumps(answer.json(), indent=2) if form == JSON else answer.body.decode().strip()
+        text = _shown(answer, form)
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED
     warn_of_age(answer)
     print(text)
     return OK
+
+
+def _shown(answer: HttpResponse, form: str) -> str:
+    """Return what to print for an answer. Raises Unreachable when it is no instance, as from another server."""
+    if form == JSON:
+        found = answer.json()
+        if isinstance(found, dict) and "host" in found:
+            return json.dumps(found, indent=2)
+    else:
+        text = answer.text().strip()
+        if _ADDRESS.fullmatch(text):
+            return text
+    raise Unreachable("the answer is no address of a service: is this the address of an agent?")
 
 
 def _similar(url: str, name: str, refusal: HttpResponse) -> str:

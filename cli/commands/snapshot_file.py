@@ -98,14 +98,14 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
     """
     path = path.resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise OSError("it exists and is not a file")
+        raise OSError(None, "it exists and is not a file")
     replace_file(path, encoded(header, records))
 
 
 def read(path: Path) -> SnapshotFile:
     """Return the content of `path` once all of it is checked. Raises BadSnapshotFile and OSError."""
     if not path.is_file():
-        raise FileNotFoundError("there is no such file" if not path.exists() else "it is not a file")
+        raise OSError(None, "there is no such file" if not path.exists() else "it is not a file")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise BadSnapshotFile(f"{path}: it has {size} bytes; a snapshot has at most {MAX_FILE_BYTES}")

@@ -14,20 +14,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.client import TOKEN, credentials, registry_url
+from cli.client import credentials, registry_url
 from cli.commands import snapshot_file
 from cli.commands.restore import GaveUp, Tally, restore
 from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFile
 from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.options import JSON, STDIN, add_output, add_registry
 from cli.parser import file_path
+from registry_core.causes import cause_of
 from registry_core.domain.restoration import RestoreOutcome
+from registry_core.shared_secret import SECRET
 
 EPILOG: Final = f"""examples:
   vertice snapshot restore fleet.snapshot --dry-run
   vertice snapshot restore fleet.snapshot --registry 10.0.0.3:8888
 
-The shared token in {TOKEN} is sent to the registry. An instance whose name or address belongs to another one there is
+The secret in {SECRET.name} is sent to the registry. An instance whose name or address belongs to another one there is
 a conflict: it is listed and not restored.
 
 {
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
-        print(f"vertice: {arguments.file}: {error.strerror or error}", file=sys.stderr)
+        print(f"vertice: {arguments.file}: {cause_of(error)}", file=sys.stderr)
         return USAGE
 
     told = 0

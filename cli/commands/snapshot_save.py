@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from cli.client import TOKEN, HttpResponse, Unreachable, ask, credentials, registry_url
+from cli.client import HttpResponse, Unreachable, ask, credentials, registry_url
 from cli.commands import snapshot_file
 from cli.commands.snapshot_file import SnapshotFileHeader, SnapshotFileRecord
 from cli.exit_codes import FAILED, OK, exit_codes
@@ -23,8 +23,10 @@ from cli.options import JSON, STDOUT, add_output, add_registry
 from cli.parser import file_path
 from cli.plurals import counted
 from registry_core.api.schemas import CatalogView
+from registry_core.causes import cause_of
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import Instance, copied_as
+from registry_core.shared_secret import SECRET
 
 # A snapshot from an older view of the store is still complete; the command only says how old it is.
 OLD_S: Final = 10.0
@@ -35,7 +37,7 @@ EPILOG: Final = f"""examples:
   head -1 fleet.snapshot | jq
   vertice snapshot save - | gzip > fleet.snapshot.gz
 
-The shared token in {TOKEN} is sent to the registry.
+The secret in {SECRET.name} is sent to the registry.
 
 {exit_codes(failed="failed: nothing answers at the address, or something may be missing; nothing was written")}"""
 
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     except (Unreachable, Incomplete) as error:
         print(f"vertice: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"vertice: {arguments.file}: {error.strerror or error}", file=sys.stderr)
+        print(f"vertice: {arguments.file}: {cause_of(error)}", file=sys.stderr)
     return FAILED
 
 

@@ -16,10 +16,12 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, reason, registry_url, service_name
+from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, registry_url, service_name
 from cli.commands.changes import Changes
 from cli.exit_codes import EXIT_CODES, FAILED, USAGE
 from cli.options import JSON, add_output, add_registry
+from cli.parser import plain_text
+from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
@@ -37,7 +39,7 @@ be resumed), then "registered", "status_changed", "deregistered" and "expired".
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice watch`."""
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="only this service (default: all)")
+    parser.add_argument("name", nargs="?", metavar="NAME", type=plain_text, help="only this service (default: all)")
     add_output(parser)
     add_registry(parser)
 
@@ -53,7 +55,7 @@ class WatchRefused(Exception):
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice watch` until it is interrupted; return an exit code when it cannot start."""
     base_url = registry_url(arguments)
-    name = service_name(arguments.name)
+    name = service_name(arguments.name or "")
     changes = Changes()
     connected = False
     failures = 0
@@ -99,7 +101,7 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
             else:
                 _pass_over(response)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
+        raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     except ValueError:
         raise Unreachable(f"{base_url} answers, but not with a watch stream") from None
     finally:

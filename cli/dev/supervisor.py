@@ -27,6 +27,7 @@ from cli.dev.guide import Ports
 from cli.dev.plan import FIRST_NET, NETS, Plan, PlanFinding, PlannedInstance, Weight, instances
 from cli.dev.standin import StandIns
 from cli.plurals import counted
+from registry_core.causes import cause_of
 from registry_core.errors import Unavailable, VerticeError
 
 START_TIMEOUT_S: Final = 30.0
@@ -127,14 +128,16 @@ class Supervisor:
             return
         self._closing = True
         agent = self._children.get("agent")
-        if agent is not None and agent.exit_code is None:
-            drained = await agent.stop(AGENT_STOP_S)
-            left = await self._count_left()
-            self._keep_logs = self._keep_logs or bool(left) or not drained
-            self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
-        if self._keep_logs:
-            self._say(f"The logs stay in {self._folder}.")
-        await self._end_all()
+        try:
+            if agent is not None and agent.exit_code is None:
+                drained = await agent.stop(AGENT_STOP_S)
+                left = await self._count_left()
+                self._keep_logs = self._keep_logs or bool(left) or not drained
+                self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
+            if self._keep_logs:
+                self._say(f"The logs stay in {self._folder}.")
+        finally:
+            await self._end_all()  # also when nobody reads what is said
 
     # -- the parts
 
@@ -277,7 +280,7 @@ def check_ports(ports: Ports) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise PortTaken(
-                    f"cannot use port {port} of 127.0.0.1: {error.strerror} (choose another with --{name}-port)"
+                    f"cannot use port {port} of 127.0.0.1: {cause_of(error)} (choose another with --{name}-port)"
                 ) from None
 
 
@@ -309,7 +312,7 @@ def agent_toml(listening: Iterable[PlannedInstance]) -> str:
 
 def _reason(instance: PlannedInstance, error: OSError) -> str:
     hint = " (ports below 1024 need root)" if isinstance(error, PermissionError) and instance.port < 1024 else ""
-    return f"{error.strerror}{hint}"
+    return f"{cause_of(error)}{hint}"
 
 
 async def _answers(http: aiohttp.ClientSession, url: str) -> bool:

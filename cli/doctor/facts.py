@@ -9,6 +9,7 @@ import enum
 
 import msgspec
 
+from registry_core.listening_sockets import Listener
 from registry_core.settings import Listen
 
 DNS_PORT = 53
@@ -69,15 +70,6 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     largest_instances: int = 0
     status: str = ""  # "healthy", "degraded", "unhealthy"; an agent of the last release does not say
     reasons: tuple[str, ...] = ()
-
-
-class Listener(msgspec.Struct, frozen=True):
-    """A listening socket on this machine."""
-
-    kind: str  # "tcp" | "udp"
-    host: str
-    port: int
-    holder: str = ""  # the program and its pid, if we may see it
 
 
 class Libc(msgspec.Struct, frozen=True):

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.registries.clock import time_of
-from cli.client import HttpResponse, Unreachable, ask, get, reason
+from cli.client import HttpResponse, Unreachable, ask, get
 from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
 from cli.terminal import printable
+from registry_core.causes import cause_of
 from registry_core.domain import names
 from registry_core.domain.host_port import split_host_port
 
@@ -69,7 +70,7 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
     try:
         addresses = resolve(parts.hostname or "")
     except OSError as error:
-        return RegistrySeen(url=url, problem=f"its name cannot be resolved ({reason(error)})")
+        return RegistrySeen(url=url, problem=f"its name cannot be resolved ({cause_of(error)})")
     port = parts.port or _PORTS.get(parts.scheme, 80)
     dead = [address for address in addresses[:MAX_ADDRESSES] if len(addresses) > 1 and not connects(address, port)]
     try:
@@ -152,8 +153,8 @@ def resolve(host: str) -> tuple[str, ...]:
     """Return the addresses of `host`. Blocks for as long as the system's resolver does. Raises OSError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise OSError(None, f"it is not a host name ({error})") from None
+    except UnicodeError:
+        raise OSError(None, "it is not a host name") from None
     return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 

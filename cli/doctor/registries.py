@@ -69,14 +69,14 @@ TOKEN_MISSING = DoctorRule(
     DoctorSeverity.ERROR,
     "the registry at {url} requires a token, but none is set",
     "every registration is refused (401)",
-    "VERTICE_REGISTRY_TOKEN=...    # the REGISTRY_SECRET of the registry",
+    "REGISTRY_SECRET=...    # as at the registry",
 )
 TOKEN_WRONG = DoctorRule(
     "token-wrong",
     DoctorSeverity.ERROR,
     "the registry at {url} refuses this token ({status})",
     "every registration is refused",
-    "VERTICE_REGISTRY_TOKEN=...    # the REGISTRY_SECRET of the registry; look for stray spaces or line ends",
+    "REGISTRY_SECRET=...    # as at the registry",
 )
 NO_WRITES = DoctorRule(
     "registry-no-writes",

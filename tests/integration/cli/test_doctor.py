@@ -150,7 +150,7 @@ def test_an_unreachable_registry_is_reported_with_the_reason() -> None:
     assert "cannot be resolved" in ask_registry("http://registry.invalid:8888", "").problem
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         assert ask_registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", "").problem == "timed out"
-    assert "SSL" in ask_registry_with_tls().problem
+    assert "TLS" in ask_registry_with_tls().problem
 
 
 def ask_registry_with_tls() -> Any:

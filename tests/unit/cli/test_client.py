@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+from pathlib import Path
 
 import pytest
 
@@ -131,10 +132,31 @@ def test_an_old_answer_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[
     )
 
 
-def test_a_failed_connection_is_explained_in_a_few_words() -> None:
-    assert client.reason(TimeoutError()) == "timed out"
-    assert client.reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
-    assert client.reason(http.client.BadStatusLine("x")) == "BadStatusLine x"
+def test_the_secret_is_sent_under_each_of_its_names(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n", encoding="utf-8")
+    for environment in (
+        {"REGISTRY_SECRET": "s3cret"},
+        {"VERTICE_REGISTRY_TOKEN": "s3cret"},
+        {"REGISTRY_SECRET": "s3cret,old"},
+        {"REGISTRY_SECRET_FILE": str(file)},
+        {"VERTICE_REGISTRY_TOKEN_FILE": str(file), "REGISTRY_SECRET": "s3cret"},
+    ):
+        assert client.credentials(environment) == {"X-Registry-Token": "s3cret"}
+    assert client.credentials({"SERVICE_NAME": "web"}) == {}
+    with pytest.raises(SettingsError, match="are names of one setting and differ"):
+        client.credentials({"REGISTRY_SECRET": "one", "VERTICE_REGISTRY_TOKEN": "other"})
+
+
+def test_a_misspelt_setting_of_a_command_is_found() -> None:
+    agent, registry = argparse.Namespace(agent=None), argparse.Namespace(registry=None)
+    with pytest.raises(SettingsError, match=r"AGENT_HTTP_LISTN: .*did you mean AGENT_HTTP_LISTEN\?"):
+        client.agent_url(agent, {"AGENT_HTTP_LISTN": ":1"})
+    with pytest.raises(SettingsError, match=r"REGISTRY_URLS: .*did you mean REGISTRY_URL\?"):
+        client.registry_url(registry, {"REGISTRY_URLS": "http://r"})
+    with pytest.raises(SettingsError, match=r"VERTICE_REGISTRY_TOKN: .*did you mean VERTICE_REGISTRY_TOKEN\?"):
+        client.credentials({"VERTICE_REGISTRY_TOKN": "x"})
+    assert client.agent_url(agent, {"AGENT_HTTP_SERVICE_HOST": "x", "AGENT_NAME": "y"}) == client.AGENT_URL
 
 
 @pytest.mark.parametrize(

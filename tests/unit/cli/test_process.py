@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from cli.process import add_parent_flag, run_until_signal
+from registry_core.causes import cause_of
 from registry_core.errors import CannotListen, SettingsError
 
 
@@ -126,13 +127,15 @@ def test_a_second_signal_ends_it_without_waiting(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "vertice: ended without waiting for the rest\n"
 
 
-@pytest.mark.parametrize("error", [CannotListen("cannot listen on x: the port is taken"), OSError("no such thing")])
+@pytest.mark.parametrize(
+    "error", [CannotListen("cannot listen on x: the port is taken"), OSError(None, "no such thing")]
+)
 def test_a_failed_start_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     async def start() -> Running:
         raise error
 
     assert run_until_signal(start) == 1
-    assert capsys.readouterr().err == f"vertice: {error}\n"
+    assert capsys.readouterr().err == f"vertice: {cause_of(error)}\n"
 
 
 def test_an_invalid_setting_is_raised_to_the_caller() -> None:

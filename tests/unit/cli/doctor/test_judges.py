@@ -16,7 +16,6 @@ from cli.doctor.facts import (
     Agent,
     Facts,
     Libc,
-    Listener,
     Lookup,
     Machine,
     RegistrySeen,
@@ -25,6 +24,7 @@ from cli.doctor.facts import (
     ZoneAnswer,
 )
 from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.listening_sockets import Listener
 from registry_core.settings import Listen
 
 OURS, UNKNOWN, SILENT, ELSEWHERES = ZoneAnswer.OURS, ZoneAnswer.UNKNOWN, ZoneAnswer.SILENT, ZoneAnswer.ELSEWHERES

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.view.state_dir import StateDir as HeldFolder
-from cli.doctor.facts import Libc, Listener
+from cli.doctor.facts import Libc
 from cli.doctor.finding import DoctorFinding, DoctorSeverity
 from cli.doctor.libc import hosts_line
 from cli.doctor.machine import read_machine
@@ -21,6 +21,7 @@ from cli.doctor.parallel import Together
 from cli.doctor.report import report_json, report_text
 from cli.doctor.resolv_conf import ResolvConf, read_resolv_conf
 from cli.doctor.state_dir_facts import look_at
+from registry_core.listening_sockets import Listener
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3412 1 0 100 0 0 10 0
@@ -242,7 +243,7 @@ def test_a_failing_job_is_named_with_its_reason_and_the_others_continue() -> Non
     together = Together(limit_s=10)
     broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
     assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
-    assert together.missing == ["broken (ValueError: invalid literal for int() with base 10: 'x')"]
+    assert together.missing == ["broken (it failed unexpectedly (ValueError))"]
 
 
 @pytest.mark.usefixtures("no_threads")
@@ -250,7 +251,7 @@ def test_a_job_that_cannot_start_is_named_with_its_reason() -> None:
     together = Together(limit_s=10)
     begun = together.begin("the disk", lambda: 1)
     assert together.result(begun, 0) == 0
-    assert together.missing == ["the disk (can't start new thread (doctor))"]
+    assert together.missing == ["the disk (the system allows no more threads (doctor))"]
 
 
 # -- reporting
