@@ -132,3 +132,14 @@ def file_path(given: str) -> Path:
     if not given or "\0" in given:
         raise argparse.ArgumentTypeError("the name of a file is empty" if not given else "a name contains a NUL")
     return Path(given)
+
+
+def plain_text(given: str) -> str:
+    """Read a text that is not empty, as a type for argparse. Only names of files may be other than UTF-8."""
+    if not given.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{given!r} is not UTF-8") from None
+    return given

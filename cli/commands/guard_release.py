@@ -15,6 +15,7 @@ from cli.client import credentials
 from cli.commands.guard import tell
 from cli.exit_codes import EXIT_CODES
 from cli.options import add_output, add_registry
+from cli.parser import plain_text
 from registry_core.shared_secret import SECRET
 
 EPILOG: Final = f"""examples:
@@ -28,7 +29,7 @@ The secret in {SECRET.name} is sent to the registry.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice guard release`."""
-    parser.add_argument("--shard", metavar="NAME", help="only this shard (default: all)")
+    parser.add_argument("--shard", metavar="NAME", type=plain_text, help="only this shard (default: all)")
     add_output(parser)
     add_registry(parser)
 

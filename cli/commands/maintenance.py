@@ -14,6 +14,7 @@ from cli.client import Unreachable, agent_url, ask, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import FAILED, OK
 from cli.options import JSON, add_agent, add_output
+from cli.parser import plain_text
 from cli.terminal import printable
 
 MAINTENANCE: Final = "maintenance"
@@ -22,7 +23,11 @@ MAINTENANCE: Final = "maintenance"
 def add_what(parser: argparse.ArgumentParser) -> None:
     """Add the service, and the options of every request."""
     parser.add_argument(
-        "what", metavar="SERVICE[/INSTANCE]", nargs="?", default="", help="a service of the agent (default: all)"
+        "what",
+        metavar="SERVICE[/INSTANCE]",
+        type=plain_text,
+        nargs="?",
+        help="a service of the agent (default: all)",
     )
     add_output(parser, older=())
     add_agent(parser)
@@ -31,7 +36,7 @@ def add_what(parser: argparse.ArgumentParser) -> None:
 def tell(method: str, arguments: argparse.Namespace) -> int:
     """Send one request about maintenance, print the states that it leads to, and return the exit code."""
     url = agent_url(arguments)
-    service, _, instance = arguments.what.partition("/")
+    service, _, instance = (arguments.what or "").partition("/")
     named = {"service": service_name(service), "instance": instance}
     query = urlencode({name: value for name, value in named.items() if value})
     try:

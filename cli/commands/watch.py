@@ -20,6 +20,7 @@ from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, reg
 from cli.commands.changes import Changes
 from cli.exit_codes import EXIT_CODES, FAILED, USAGE
 from cli.options import JSON, add_output, add_registry
+from cli.parser import plain_text
 from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
@@ -38,7 +39,7 @@ be resumed), then "registered", "status_changed", "deregistered" and "expired".
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice watch`."""
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="only this service (default: all)")
+    parser.add_argument("name", nargs="?", metavar="NAME", type=plain_text, help="only this service (default: all)")
     add_output(parser)
     add_registry(parser)
 
@@ -54,7 +55,7 @@ class WatchRefused(Exception):
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice watch` until it is interrupted; return an exit code when it cannot start."""
     base_url = registry_url(arguments)
-    name = service_name(arguments.name)
+    name = service_name(arguments.name or "")
     changes = Changes()
     connected = False
     failures = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.parser import CommandParser, did_you_mean, file_path, value
+from cli.parser import CommandParser, did_you_mean, file_path, plain_text, value
 from registry_core.settings import integer
 
 
@@ -93,3 +93,10 @@ def test_options_and_other_words_may_stand_in_any_order(
 )
 def test_a_hint_is_near_or_absent(word: str, hint: str) -> None:
     assert did_you_mean(word, ["services", "registry"]) == hint
+
+
+@pytest.mark.parametrize(("given", "said"), [("", "it is empty"), (" ", "it is empty"), ("a\udcff", "is not UTF-8")])
+def test_a_text_is_not_empty_and_is_utf_8(given: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        plain_text(given)
+    assert plain_text("é b") == "é b"
