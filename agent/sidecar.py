@@ -98,9 +98,7 @@ class Sidecar:
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
         self._background = Background(self._clock)
-        limit = descriptor_limit()
-        self._budget = budget(limit, checks=sum(len(spec.checks) for spec in settings.services))
-        self._few = limit if limit is not None and limit < ENOUGH else None
+        self._budget = budget(descriptor_limit(), checks=sum(len(spec.checks) for spec in settings.services))
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - only spreads load; not security-relevant
         self.fallback = Fallback(*settings.static_services)
@@ -169,11 +167,8 @@ class Sidecar:
         self._client: RegistryClient | None = None
         self._loader: ServiceLoader | None = None
         self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        self._fallback_hosts = FallbackHosts(
-            self._names.book,
-            lambda: self.fallback.hosts(),  # noqa: PLW0108 - a reload replaces the fallback
-            self.view.located,
-        )
+        names = self._names.book
+        self._fallback_hosts = FallbackHosts(names, lambda: sorted(self.fallback.hosts()), self.view.located)
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -193,8 +188,8 @@ class Sidecar:
         except BaseException:
             await self._stack.aclose()
             raise
-        if self._few is not None:
-            _log.warning("few_descriptors", limit=self._few, enough=ENOUGH, budget=msgspec.structs.asdict(self._budget))
+        if (limit := descriptor_limit()) is not None and limit < ENOUGH:
+            _log.warning("few_descriptors", limit=limit, enough=ENOUGH, budget=msgspec.structs.asdict(self._budget))
         if self.settings.ignored:
             _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
         if unknown := self.settings.unknown:
@@ -246,9 +241,8 @@ class Sidecar:
     async def _serve_dns(self) -> None:
         await self._names.start()
         self._stack.push_async_callback(self._names.close)
-        where = self.settings.dns_listen
-        limits = TcpLimits(connections=self._budget.dns_tcp)
-        udp, tcp = await serve_dns(self.responder, where, limits, setting=DNS_LISTEN.name)
+        where, most = self.settings.dns_listen, TcpLimits(connections=self._budget.dns_tcp)
+        udp, tcp = await serve_dns(self.responder, where, most, setting=DNS_LISTEN.name)
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)

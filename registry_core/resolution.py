@@ -49,6 +49,10 @@ def system_addresses(host: str) -> tuple[str, ...]:
     return _asked(_system_addresses, host)
 
 
+class Unresolved(socket.gaierror):
+    """Raised when a name has no address, or none is known; its number is one of getaddrinfo(3), its text is ours."""
+
+
 def is_no_such_name(error: OSError) -> bool:
     """Return whether an error of the system's resolver says that a name has no address, and not that it cannot tell."""
     return isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
@@ -179,7 +183,7 @@ class ServerAddresses:
             return known
         if isinstance(answer, OSError):
             raise answer
-        raise socket.gaierror(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
+        raise Unresolved(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
 
     def _under_way(self, host: str) -> Job[tuple[str, ...]] | None:
         """Return the running lookup of `host`, or a new one; None when no lookup can start now."""

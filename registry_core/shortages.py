@@ -9,6 +9,8 @@ import errno
 import socket
 from typing import Final
 
+from registry_core.causes import cause_of
+
 # EAGAIN: the system or a container allows no more processes or threads; connect(2) and fork(2).
 _NUMBERS: Final = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN),
@@ -30,5 +32,5 @@ def socket_shortage() -> str:
     try:
         socket.socket().close()
     except OSError as error:
-        return error.strerror or str(error)
+        return cause_of(error)
     return ""

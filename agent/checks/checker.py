@@ -26,6 +26,7 @@ from agent.checks.result import (
 )
 from agent.checks.spec import CheckPace, CheckSpec, TtlCheck
 from agent.checks.state import EVERYWHERE, NEW, CheckState, after_outcome, settled
+from registry_core.causes import cause_of
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.resolution import is_no_such_name
@@ -220,5 +221,5 @@ def _after_lookup(error: OSError) -> CheckOutcome:
     """Return the outcome of a check whose host name has no address. Silence of name servers is no failure of it."""
     shortage = socket_shortage()
     if not shortage and is_no_such_name(error):
-        return critical(error.strerror or str(error))
-    return NotChecked(shown(shortage or error.strerror or str(error)))
+        return critical(cause_of(error))
+    return NotChecked(shown(shortage or cause_of(error)))

@@ -204,3 +204,18 @@ def test_a_taken_port_is_one_line_and_exit_code_1(system: System) -> None:
         said = f"vertice: cannot listen on {taken} for HTTP: the port is taken by "
         assert agent.output().startswith(said)
         assert agent.output().endswith("); stop it, or set AGENT_HTTP_LISTEN to another port\n"), "the holder has a pid"
+
+
+def test_a_state_folder_that_is_open_to_all_is_not_used_and_the_log_says_how_to_mend_it(system: System) -> None:
+    folder = system.folder / "state"
+    folder.mkdir()
+    folder.chmod(0o777)
+    planted = '{"epoch": 9007199254740991, "instance_ids": {"osint_service:1": "a b"}}'
+    (folder / "identity.json").write_text(planted)
+    with system.agent(AGENT_STATE_DIR=str(folder)) as agent:
+        wait_until(lambda: "agent_started" in agent.output(), "it starts")
+        (line,) = [line for line in agent.output().splitlines() if '"state_not_kept"' in line]
+        assert f"every user may write to it: chmod o-w {folder}" in json.loads(line)["details"]["because"]
+        assert agent.stop() == 0
+    assert (folder / "identity.json").read_text() == planted
+    assert [path.name for path in folder.iterdir()] == ["identity.json"]
