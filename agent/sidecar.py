@@ -46,6 +46,7 @@ from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
+from agent.settings.table import DNS_LISTEN, HTTP_LISTEN
 from agent.view.fallback import Fallback
 from agent.view.last_run import LastRun
 from agent.view.loader import ServiceLoader
@@ -62,6 +63,7 @@ from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
+from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 
@@ -194,6 +196,8 @@ class Sidecar:
             _log.warning("few_descriptors", limit=self._few, enough=ENOUGH, budget=msgspec.structs.asdict(self._budget))
         if self.settings.ignored:
             _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
+        if unknown := self.settings.unknown:
+            _log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         _log.info(
             "agent_started",
             http=str(self.http_listen),
@@ -234,6 +238,7 @@ class Sidecar:
         snapshot = self._last_run.snapshot
         if snapshot is not None:
             self.view.restore(snapshot, self._clock.wall())
+            await self._names.recall(snapshot.instances, {spec.claim.key for spec in self._last_run.services})
             _log.info("snapshot_read", instances=len(snapshot.instances), age_s=round(self.view.age_s()))
         self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 
@@ -241,7 +246,8 @@ class Sidecar:
         await self._names.start()
         self._stack.push_async_callback(self._names.close)
         where = self.settings.dns_listen
-        udp, tcp = await serve_dns(self.responder, where, TcpLimits(connections=self._budget.dns_tcp))
+        limits = TcpLimits(connections=self._budget.dns_tcp)
+        udp, tcp = await serve_dns(self.responder, where, limits, setting=DNS_LISTEN.name)
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
@@ -256,7 +262,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         serve = runner.server
         assert serve is not None  # set by setup()
-        server = await listening(self._connections.guarding(serve), where, "HTTP")
+        server = await listening(self._connections.guarding(serve), where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 

@@ -15,13 +15,17 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
+from registry_core.domain.names import MAX_LABEL_LENGTH
 from registry_core.errors import SettingsError, VerticeError
-from registry_core.settings import http_url, items, listen, secret, shown
+from registry_core.setting_names import misspelt
+from registry_core.setting_sources import read_settings
+from registry_core.settings import http_url, items, listen, shown
+from registry_core.shared_secret import SECRET, sent
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
-TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
 SRV_PREFIX: Final = "srv:"
 TIMEOUT_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -44,6 +48,13 @@ class HttpResponse(NamedTuple):
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise Unreachable("the answer is not JSON: is this the address of an agent or a registry?") from None
+
+    def text(self) -> str:
+        """Return the body as text. Raises Unreachable when it is not UTF-8."""
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError:
+            raise Unreachable("the answer is not text: is this the address of an agent or a registry?") from None
 
     @property
     def message(self) -> str:
@@ -86,26 +97,10 @@ def ask(
         if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
         return HttpResponse(response.status, response.headers, said)
-    except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     finally:
         connection.close()
-
-
-def reason(error: Exception) -> str:
-    """Return in a few words why a connection failed."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"{type(error).__name__} {error}".strip()
-
-
-def add_agent_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--agent`, for commands that ask the agent on this machine."""
-    parser.add_argument(
-        "--agent", metavar="URL", help=f"the agent's URL (default: AGENT_HTTP_LISTEN, else {AGENT_URL})"
-    )
 
 
 def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
@@ -114,8 +109,8 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     Raises SettingsError when the URL is unusable.
     """
     if arguments.agent is not None:
-        return _read("--agent", arguments.agent)
-    given = environment.get("AGENT_HTTP_LISTEN", "").strip()
+        return _address("--agent", arguments.agent, AGENT_URL)
+    given = _set_in(environment, "AGENT_HTTP_LISTEN")
     if not given:
         return AGENT_URL
     try:
@@ -126,23 +121,14 @@ def agent_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os
     return f"http://{host_port(where.local_host, where.port)}"
 
 
-def add_registry_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--registry`, for commands that ask the registry itself."""
-    parser.add_argument(
-        "--registry",
-        metavar="URL",
-        help=f"the registry's URL (default: the first in REGISTRY_URL, else {REGISTRY_URL})",
-    )
-
-
 def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> str:
     """Return the registry's URL from the flag, else the first one in REGISTRY_URL, else the default.
 
     Raises SettingsError when the URL is unusable.
     """
     if arguments.registry is not None:
-        return _read("--registry", arguments.registry)
-    given = environment.get("REGISTRY_URL", "")
+        return _address("--registry", arguments.registry, REGISTRY_URL)
+    given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
     return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
@@ -150,13 +136,42 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the headers that authenticate to the registry: the shared token, if one is set. Raises SettingsError."""
-    given = environment.get(TOKEN, "")
-    if not given.strip():
-        return {}
+    secret = sent(read_settings((SECRET,), environment)[SECRET])
+    return {"X-Registry-Token": secret} if secret else {}
+
+
+def _set_in(environment: Mapping[str, str], name: str) -> str:
+    """Return the text of a setting; empty when it is not set. Raises SettingsError when its name is misspelt."""
+    given = environment.get(name, "").strip()
+    for other in environment if not given else ():
+        if misspelt(other, (name,)) is not None:
+            raise SettingsError(f"{other}: there is no such setting (did you mean {name}?)")
+    return given
+
+
+def base_url(given: str) -> str:
+    """Read a URL, `host:port` or `:port`, which is on this machine. Raises ValueError with the reason."""
+    text = given.strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("it has characters that no address has")
+    if "://" not in text:
+        try:
+            where = listen(text.rstrip("/"))
+        except ValueError:
+            raise ValueError("it is neither a URL nor host:port") from None
+        text = f"http://{host_port(where.local_host, where.port)}"
+    url = http_url(text)
+    labels = (urlsplit(url).hostname or "").removesuffix(".").split(".")
+    if not all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels):
+        raise ValueError("it has no valid host")
+    return url
+
+
+def _address(name: str, given: str, example: str) -> str:
     try:
-        return {"X-Registry-Token": secret(given)}
+        return base_url(given)
     except ValueError as error:
-        raise SettingsError(f"{TOKEN}: the value cannot be used: {error} (example: s3cret)") from None
+        raise SettingsError(f"{name}: {shown(given)} cannot be used: {error} (example: {example})") from None
 
 
 def _read(name: str, given: str) -> str:

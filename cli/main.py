@@ -1,99 +1,108 @@
-"""The `vertice` command: its subcommands and the meaning of its exit codes.
-
-Each subcommand's module is imported only when it is requested, so that `vertice agent` does not load
-the registry, and `vertice resolve` does not load a server.
-"""
+"""The `vertice` command: finds the requested command, runs it, and turns what it raises into an exit code."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NoReturn
 
+from cli.command_tree import COMMANDS, CommandGroup, CommandNode, LeafCommand
+from cli.exit_codes import EXIT_CODES, INTERRUPTED, OK, USAGE
+from cli.parser import CommandParser, WrongUsage, did_you_mean
+from cli.streams import guarded
 from registry_core.errors import SettingsError
 
-OK: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-NOT_FOUND: Final = 3
-INTERRUPTED: Final = 130
-
-EXIT_CODES: Final = """exit codes:
-  0    done
-  1    failed: a port is taken, or nothing answers at the address
-  2    wrong usage, or a wrong or unknown setting
-  3    no such service
-  130  interrupted by Ctrl-C"""
-
-
-class Command(NamedTuple):
-    """A subcommand: its name, its module (with `add_arguments` and `run`), its one-line help."""
-
-    name: str
-    module: str
-    summary: str
-
-
-COMMANDS: Final = (
-    Command("dev", "cli.commands.dev", "try it: a registry, an agent and the services of a compose file, on loopback"),
-    Command("registry", "cli.commands.registry", "run one registry replica"),
-    Command("agent", "cli.commands.agent", "run the agent next to a service"),
-    Command("services", "cli.commands.services", "list the services that the agent knows"),
-    Command("resolve", "cli.commands.resolve", "print the address of a service"),
-    Command("explain", "cli.commands.explain", "show why each instance of a service is or is not in the answers"),
-    Command("drain", "cli.commands.drain", "drain a service of this machine"),
-    Command("watch", "cli.commands.watch", "print changes as they happen"),
-    Command("guard", "cli.commands.guard", "show or release the guard against mass expiry"),
-    Command("snapshot", "cli.commands.snapshot", "save all registrations to a file, or restore them"),
-    Command("compose", "cli.commands.compose", "audit a compose file, and prepare it for Vértice"),
-    Command("migrate", "cli.commands.migrate", "migrate a fleet in waves: the plan and the progress"),
-    Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
-)
+DESCRIPTION: Final = "Service discovery for plain containers, over DNS and over localhost HTTP."
+HELP: Final = ("-h", "--help")
+VERSION: Final = ("-V", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (without the program's name) and return the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="vertice",
-        description="Service discovery for plain containers, over DNS and over localhost HTTP.",
-        epilog=EXIT_CODES + "\n\n`vertice COMMAND --help` describes each command.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        # Only the requested command's module is imported, for its arguments.
-        if words and words[0] == command.name:
-            module = importlib.import_module(command.module)
-            subparser = subparsers.add_parser(
-                command.name,
-                help=command.summary,
-                description=module.__doc__,
-                epilog=getattr(module, "EPILOG", EXIT_CODES),
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-            )
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
-        else:
-            subparsers.add_parser(command.name, help=command.summary)
-    arguments = parser.parse_args(words)
+    """Run the command line `argv` (without the program's name) and return the exit code.
+
+    Without `argv` this is the program: it runs what this process was started with, on guarded streams.
+    """
+    return guarded(lambda: _main(sys.argv[1:])) if argv is None else _main(argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    words = list(argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        leaf, rest = find(words)
+        parser = leaf.parser()
+        arguments = parser.read(rest)
+        try:
+            code: int = arguments.run(arguments)
+        except WrongUsage as error:
+            parser.error(error.message)
     except SettingsError as error:
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # `vertice watch | head`: the reader has what it wanted. Discard the rest of our buffer, so that
-        # the interpreter does not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     return code
+
+
+def find(words: Sequence[str]) -> tuple[LeafCommand, list[str]]:
+    """Return the command that `words` begin with, and the words behind it.
+
+    Ends the program after `--help` and `--version`, and when there is no such command.
+    """
+    nodes: Sequence[CommandNode] = COMMANDS
+    path: tuple[str, ...] = ()
+    group: CommandGroup | None = None
+    for at, word in enumerate(words):
+        if word in HELP:
+            print(_page(path, group).format_help(), end="")
+            raise SystemExit(OK)
+        if word in VERSION and group is None:
+            print(f"vertice {installed_version()}")
+            raise SystemExit(OK)
+        node = next((node for node in nodes if node.name == word), None)
+        if node is None:
+            _refuse(word, path, group, nodes)
+        path = (*path, node.name)
+        if not isinstance(node, CommandGroup):
+            return LeafCommand(path, node), list(words[at + 1 :])
+        group, nodes = node, node.commands
+    return _refuse(None, path, group, nodes)
+
+
+def installed_version() -> str:
+    """Return the version of the installed package; 0 in a checkout that is not installed."""
+    try:
+        return version("vertice-registry")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _refuse(
+    word: str | None, path: tuple[str, ...], group: CommandGroup | None, nodes: Sequence[CommandNode]
+) -> NoReturn:
+    page = _page(path, group)
+    if word is None:
+        page.error(f"a command is missing: {', '.join(node.name for node in nodes)}")
+    if word.startswith("-"):
+        near = did_you_mean(word.partition("=")[0], (*HELP, *(() if group else VERSION)))
+        page.error(f"unknown option {word.partition('=')[0]!r} before the command{near}; options follow it")
+    page.error(f"there is no command {word!r}{did_you_mean(word, [node.name for node in nodes])}")
+
+
+def _page(path: tuple[str, ...], group: CommandGroup | None) -> CommandParser:
+    """Return the page that lists the commands of a group; all commands when it is None."""
+    prog = " ".join(["vertice", *path])
+    description = DESCRIPTION if group is None else f"{group.summary[0].upper()}{group.summary[1:]}."
+    parser = CommandParser(prog, description, f"{EXIT_CODES}\n\n`{prog} COMMAND --help` describes each command.")
+    if group is None:
+        parser.add_argument(*VERSION, action="store_true", help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=argparse.ArgumentParser)
+    for node in COMMANDS if group is None else group.commands:
+        commands.add_parser(node.name, help=node.summary)
+    return parser
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
+from registry_core.causes import cause_of
 from registry_core.errors import SettingsError, VerticeError
 
 OK: Final = 0
@@ -54,16 +55,22 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_until_signal(start: Callable[[], Awaitable[P]], *, hang_up: Callable[[P], None] | None = None) -> int:
-    """Start a program, run it until SIGTERM or SIGINT, close it, and return the exit code.
+def run_until_signal(
+    start: Callable[[], Awaitable[P]],
+    *,
+    hang_up: Callable[[P], None] | None = None,
+    until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> int:
+    """Start a program, run it until SIGTERM, SIGINT or the end of `until`, close it, and return the exit code.
 
     The first signal closes it, even while it starts; a second one ends it without waiting. An address that
     cannot be bound, or any other expected error of the start, gives one line on stderr and exit code 1.
     SettingsError goes to the caller. SIGHUP calls `hang_up`, if given; it is ignored until the program has started,
-    since the program is still about to read its settings.
+    since the program is still about to read its settings. Without `hang_up` it ends the program as SIGTERM does: its
+    terminal is gone.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(start, hang_up))
+        return runner.run(_run(start, hang_up, until))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -76,7 +83,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] | None) -> int:
+async def _run(
+    start: Callable[[], Awaitable[P]],
+    hang_up: Callable[[P], None] | None,
+    until: Callable[[], Coroutine[Any, Any, None]] | None,
+) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     gc.collect()
@@ -96,10 +107,15 @@ async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] |
         if hang_up is not None and program is not None and not stop.is_set():
             hang_up(program)
 
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, on_signal)
-    if hang_up is not None:
-        loop.add_signal_handler(signal.SIGHUP, on_hang_up)
+    handlers: dict[signal.Signals, Callable[[], None]] = dict.fromkeys(_SIGNALS, on_signal)
+    # nohup(1) starts programs that ignore SIGHUP: they live on without their terminal.
+    if hang_up is not None or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = on_signal if hang_up is None else on_hang_up
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    ended = asyncio.ensure_future(until()) if until is not None else None
+    if ended is not None:
+        ended.add_done_callback(lambda _: None if stop.is_set() else on_signal())
     try:
         try:
             program = await starting
@@ -108,7 +124,7 @@ async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] |
         except SettingsError:
             raise
         except (VerticeError, OSError) as error:
-            print(f"vertice: {error}", file=sys.stderr)
+            print(f"vertice: {cause_of(error)}", file=sys.stderr)
             return FAILED
         # Modules, and everything loaded at the start, live as long as the process: scanning them for garbage
         # would block the loop for tens of milliseconds each time.
@@ -122,5 +138,7 @@ async def _run(start: Callable[[], Awaitable[P]], hang_up: Callable[[P], None] |
             return FAILED
         return OK
     finally:
-        for number in (*_SIGNALS, *((signal.SIGHUP,) if hang_up is not None else ())):
+        if ended is not None:
+            ended.cancel()
+        for number in handlers:
             loop.remove_signal_handler(number)

@@ -22,7 +22,14 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> li
     ]
 
 
+def _further_names(setting: Setting[Any]) -> str:
+    further = ", ".join(setting.spellings[1:])
+    return f" (also {further})" if further else ""
+
+
 def settings_help(table: Iterable[Setting[Any]]) -> str:
     """Return a table of settings for `--help`: name, meaning, default."""
-    rows = [(setting.name, f"{setting.meaning} [{shown_default(setting)}]") for setting in table]
+    rows = [
+        (setting.name, f"{setting.meaning}{_further_names(setting)} [{shown_default(setting)}]") for setting in table
+    ]
     return "\n".join(f"{_GAP}{line}" for line in aligned(rows))

@@ -20,7 +20,12 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def network_of(text: str) -> IpNetwork:
     """Return the network, that of IPv4-mapped IPv6 addresses as IPv4. Raises ValueError when `text` is none."""
-    network = ipaddress.ip_network(text)
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8") from None
+    if "/" in text and ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"{text!r} is an address within the network {network}; write that")
     if network.version == 6 and network.subnet_of(_MAPPED):
         return ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))
     return network

@@ -16,9 +16,9 @@ TRIES: Final = 20
 
 
 async def serve_dns(
-    responder: Responder, where: Listen, limits: TcpLimits | None = None
+    responder: Responder, where: Listen, limits: TcpLimits | None = None, *, setting: str
 ) -> tuple[UdpServer, TcpServer]:
-    """Answer on `where`, over UDP and TCP. Raises CannotListen."""
+    """Answer on `where`, over UDP and TCP. Raises CannotListen, which names the `setting` of the address."""
     for left in reversed(range(TRIES if where.port == 0 else 1)):
         udp: UdpServer | None = None
         try:
@@ -28,5 +28,6 @@ async def serve_dns(
             if udp is not None:
                 udp.close()
             if not left:
-                raise cannot_listen(where, error, "DNS" if udp is None else "DNS over TCP") from error
+                what, kind = ("DNS", "udp") if udp is None else ("DNS over TCP", "tcp")
+                raise await cannot_listen(where, error, what, setting=setting, kind=kind) from error
     raise AssertionError("the last try returns or raises")

@@ -79,8 +79,8 @@ class SystemCalls:
         try:
             library = ctypes.PyDLL(None, use_errno=True)
             self._receive, self._send = library.recvmmsg, library.sendmmsg
-        except (AttributeError, OSError, TypeError) as error:
-            raise OSError(f"this system has no recvmmsg and sendmmsg: {error}") from None
+        except (AttributeError, OSError, TypeError):
+            raise OSError(None, "this system has no recvmmsg and sendmmsg") from None
 
     # The arguments are existing C objects: converting numbers takes 0.4 us, half of an idle call.
 

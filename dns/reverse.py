@@ -55,7 +55,7 @@ def read_reverse_names(text: str) -> ReverseNames:
         try:
             networks.append(str(network_of(item)))
         except ValueError as error:
-            raise ValueError(f"{item!r} is neither fallback, all or none, nor a network ({error})") from None
+            raise ValueError(f"{item!r} is neither fallback, all or none, nor a network: {error}") from None
     if not networks:
         raise ValueError("it is empty")
     return ReverseNames(tuple(dict.fromkeys(networks)), fallback=False)

@@ -122,7 +122,7 @@ class Threads:
             threading.Thread(target=self._run, args=(job,), name=self.purpose, daemon=True).start()
         except RuntimeError as error:  # the thread limit of the system or the container
             self._places.release()
-            raise NoThread(f"{error} ({self.purpose})") from error
+            raise NoThread(f"the system allows no more threads ({self.purpose})") from error
         except BaseException:
             self._places.release()
             raise

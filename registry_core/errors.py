@@ -127,5 +127,9 @@ class CannotListen(VerticeError):
     """Raised when the program cannot listen on an address, usually because the port is taken."""
 
 
+class MissingPackage(VerticeError):
+    """Raised when a setting needs a Python package that is not installed; its text says what to install."""
+
+
 class SettingsError(VerticeError):
     """Raised when a setting is wrong or unknown; its text is the one line shown to the user."""

@@ -6,20 +6,30 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from registry_core.blocking import Threads
+from registry_core.causes import cause_of
 from registry_core.errors import CannotListen
+from registry_core.listening_sockets import holder_of
 from registry_core.resolution import addresses_to_listen_on
 from registry_core.settings import Listen
 
 BACKLOG: Final = 1024
 # With port 0 the system picks a free port of the first address, which may be in use on another: then one more is tried.
 TRIES: Final = 20
-_KNOWN: Final = {errno.EADDRINUSE: "the port is taken", errno.EACCES: "not allowed"}
+LOOK_S: Final = 3.0
+_FIRST_FREE_PORT: Final = 1024
 
 
-async def listening(protocol: Callable[[], asyncio.Protocol], where: Listen, what: str = "") -> asyncio.Server:
-    """Return a server that serves each connection with a new `protocol`. Raises CannotListen, which names `what`."""
+async def listening(
+    protocol: Callable[[], asyncio.Protocol], where: Listen, what: str = "", *, setting: str
+) -> asyncio.Server:
+    """Return a server that serves each connection with a new `protocol`.
+
+    Raises CannotListen, which names `what` and the `setting` of the address.
+    """
     loop = asyncio.get_running_loop()
     try:
         addresses = await addresses_to_listen_on(where.host)
@@ -32,7 +42,7 @@ async def listening(protocol: Callable[[], asyncio.Protocol], where: Listen, wha
                 if not left:
                     raise
     except OSError as error:
-        raise cannot_listen(where, error, what) from error
+        raise await cannot_listen(where, error, what, setting=setting) from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -43,7 +53,31 @@ def _free_port(address: str) -> int:
         return port
 
 
-def cannot_listen(where: Listen, error: OSError, what: str = "") -> CannotListen:
-    """Return the error to raise when `what` cannot listen on `where`."""
+async def cannot_listen(
+    where: Listen, error: OSError, what: str = "", *, setting: str, kind: str = "tcp"
+) -> CannotListen:
+    """Return the error to raise when `what` cannot listen on `where`, of which `setting` is the setting."""
+    holder = ""
+    if error.errno == errno.EADDRINUSE:
+        try:
+            holder = await Threads("find a port's holder", 1).run(partial(holder_of, kind, where), timeout_s=LOOK_S)
+        except (OSError, TimeoutError):
+            holder = ""
     wanted = f"{where} for {what}" if what else str(where)
-    return CannotListen(f"cannot listen on {wanted}: {_KNOWN.get(error.errno or 0, str(error))}")
+    return CannotListen(f"cannot listen on {wanted}: {_reason(where, error, setting, holder)}")
+
+
+def _reason(where: Listen, error: OSError, setting: str, holder: str) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            by = holder or f"a program that this user cannot see (`ss -lnp 'sport = :{where.port}'` as root shows it)"
+            return f"the port is taken by {by}; stop it, or set {setting} to another port"
+        case errno.EACCES if where.port < _FIRST_FREE_PORT:
+            return (
+                f"this user may not use ports below {_FIRST_FREE_PORT}; give the program CAP_NET_BIND_SERVICE, or set "
+                f"{setting} to a higher port"
+            )
+        case errno.EADDRNOTAVAIL:
+            return f"this machine has no such address; set {setting} to one that it has, or to :{where.port} for all"
+        case _:
+            return f"{cause_of(error)}; {setting} sets the address"

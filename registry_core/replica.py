@@ -48,13 +48,14 @@ from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import StoreUnavailable, Unavailable
+from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_descriptors import replica_budget
-from registry_core.replica_settings import ReplicaSettings
+from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background, end
@@ -208,6 +209,8 @@ class Replica:
         except BaseException:
             await self.close()
             raise
+        if unknown := self.settings.unknown:
+            log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:
@@ -239,7 +242,7 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         serve = runner.server
         assert serve is not None  # set by setup()
-        return await listening(self._connections.guarding(serve), self.settings.listen)
+        return await listening(self._connections.guarding(serve), self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
 
@@ -363,10 +366,16 @@ def _store(
 ) -> Store:
     if settings.redis is None:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
-    # A replica with the memory store does not load redis-py, which saves memory.
-    from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
-    from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
-    from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
+    # A replica with the memory store does not load redis-py, which saves memory and need not be installed.
+    try:
+        from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
+        from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
+        from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"REGISTRY_STORE needs the Python package {error.name}, which is not installed: install Vértice with its "
+            "extra `registry`, or pip install 'redis[hiredis]>=8'"
+        ) from None
 
     return RedisStore(
         masters_of(settings.redis, clock, background),

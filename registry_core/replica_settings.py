@@ -17,6 +17,8 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.setting_sources import given_in, unknown_names
+from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import (
     Listen,
     Setting,
@@ -26,15 +28,14 @@ from registry_core.settings import (
     items,
     listen,
     positive_seconds,
-    read_settings,
     seconds,
-    secret,
+    switch,
     text,
 )
-from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings
-from registry_core.telemetry.logs import LEVELS
+from registry_core.shared_secret import SECRET
+from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings, without_credentials
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
-MAX_SECRETS: Final = 2
 # Beyond loopback. It keeps out what a neighbour would guess, no more; agents are to be given long random ones.
 MIN_SECRET_LENGTH: Final = 6
 MEMORY: Final = "memory:"
@@ -46,17 +47,11 @@ MAX_CONNECTIONS: Final = 1000
 _SWEEP_EVERY_S: Final = 1.0
 # Settings of other programs that share our prefix.
 _OTHERS: Final = frozenset({"REGISTRY_URL"})
-
-
-def _secrets(value: str) -> tuple[str, ...]:
-    found = items(secret)(value)
-    if not 1 <= len(found) <= MAX_SECRETS:
-        raise ValueError(f"it takes one or {MAX_SECRETS} secrets, comma-separated")
-    return found
+NO_FLAGS: Final[Given] = {}
 
 
 def _store(value: str) -> RedisSettings | None:
-    if value.strip() == MEMORY:
+    if value.strip() in (MEMORY, MEMORY.removesuffix(":")):
         return None
     if "redis" not in value.partition(":")[0]:
         raise ValueError(f"it is neither {MEMORY} nor a Redis URL")
@@ -101,19 +96,12 @@ STORE: Final[Setting[RedisSettings | None]] = Setting(
     "where registrations are kept: a Redis URL, with or without Sentinels; if unset, in this process (`memory:`)",
     "redis+sentinel://s1,s2,s3/?masters=a,b,c",
     secret=True,  # it may hold a password
-)
-SECRET: Final[Setting[tuple[str, ...]]] = Setting(
-    "REGISTRY_SECRET",
-    _secrets,
-    (),
-    "the shared secret that writes must present; two, comma-separated, while it is being changed",
-    "a-long-random-word",
-    secret=True,
+    shown=lambda store: MEMORY if store is None else without_credentials(store),
 )
 AUTH: Final = Setting(
     "REGISTRY_AUTH",
-    choice("on", "off"),
-    "on",
+    switch,
+    True,
     "`off` accepts all writes; `on` needs REGISTRY_SECRET, except on loopback, where it then accepts all",
     "off",
 )
@@ -215,6 +203,7 @@ WHEN_NONE_PASS: Final = Setting(
     "what to answer for a service of which no instance passes or drains: `all` that fail, or `none`",
     "none",
 )
+LOG_FORMAT: Final = Setting("REGISTRY_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
 LOG_LEVEL: Final = Setting(
     "REGISTRY_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "debug"
 )
@@ -245,6 +234,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
     LOG_LEVEL,
+    LOG_FORMAT,
 )
 
 
@@ -261,28 +251,43 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     denies_while_warming: bool = False
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
+    log_format: str = AUTO
     redis: RedisSettings | None = None  # None: registrations live in this process
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
+    unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
-def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None = None) -> ReplicaSettings:
-    """Return the settings in `environment`; `listen_on` overrides REGISTRY_LISTEN.
+def replica_values(environment: Mapping[str, str], flags: Given = NO_FLAGS) -> Values:
+    """Return the values of the table from `environment`, overridden by `flags`.
 
-    Raises SettingsError for a wrong or unknown setting, and when other machines could write without a secret.
+    Raises SettingsError for a wrong value, for a misspelt name, and for the file of a secret that cannot be read.
     """
-    values = read_settings(SETTINGS, environment, prefixes=("REGISTRY_",), known=_OTHERS)
-    where = listen_on if listen_on is not None else values[LISTEN]
-    secrets = values[SECRET] if values[AUTH] == "on" else ()
-    if values[AUTH] == "on" and not secrets and not where.is_loopback:
+    unknown = unknown_names(SETTINGS, environment, ("REGISTRY_",), _OTHERS)
+    return values_of(SETTINGS, {**given_in(SETTINGS, environment), **flags}, unknown)
+
+
+def replica_settings(environment: Mapping[str, str], flags: Given = NO_FLAGS) -> ReplicaSettings:
+    """Return the settings in `environment`, overridden by `flags`.
+
+    Raises SettingsError for a wrong or misspelt setting, and when other machines could write without a secret.
+    """
+    return settings_from(replica_values(environment, flags))
+
+
+def settings_from(values: Values) -> ReplicaSettings:
+    """Return the settings that `values` describe. Raises SettingsError for values that do not fit together."""
+    where = values[LISTEN]
+    secrets = values[SECRET] if values[AUTH] else ()
+    if values[AUTH] and not secrets and not where.is_loopback:
         raise SettingsError(
             f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
         )
     if not where.is_loopback and any(len(one) < MIN_SECRET_LENGTH for one in secrets):
         raise SettingsError(
-            f"{SECRET.name}: a registry that listens on {where} needs secrets of {MIN_SECRET_LENGTH} or more"
-            " characters (example: the output of `openssl rand -hex 24`)"
+            f"{values.label(SECRET.name)}: a registry that listens on {where} needs secrets of {MIN_SECRET_LENGTH} or "
+            "more characters (example: the output of `openssl rand -hex 24`)"
         )
     guard = GuardTerms(
         share=values[GUARD_SHARE] / 100, hold_s=values[GUARD_HOLD], budget_share=values[GUARD_BUDGET] / 100
@@ -299,6 +304,7 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
         denies_while_warming=values[WARMING_ANSWER] == "404",
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
+        log_format=values[LOG_FORMAT],
         redis=_with_pool(values[STORE], values[REDIS_POOL]),
         redis_timeout_s=values[REDIS_TIMEOUT],
         redis_retries_s=values[REDIS_RETRIES],
@@ -309,6 +315,7 @@ def replica_settings(environment: Mapping[str, str], *, listen_on: Listen | None
             trial_share=values[BREAKER_TRIALS] / 100,
             successes=values[BREAKER_SUCCESSES],
         ),
+        unknown=values.unknown,
     )
 
 
@@ -319,7 +326,8 @@ def _with_pool(redis: RedisSettings | None, pool: PoolTerms) -> RedisSettings | 
 def _terms(ttl_s: float, heartbeat_s: float, grace_s: float, guard: GuardTerms) -> LeaseTerms:
     if heartbeat_s >= ttl_s:
         raise SettingsError(
-            f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s"
+            f"{HEARTBEAT_INTERVAL.name}: {heartbeat_s:g} s is not below {LEASE_TTL.name}, which is {ttl_s:g} s; "
+            f"set it to half of that or less"
         )
     # The sweep removes at ttl + grace less its own period, which must not cut into the lease.
     terms = LeaseTerms(ttl_s, heartbeat_s, grace_s, sweep_every_s=min(_SWEEP_EVERY_S, grace_s / 2), guard=guard)

@@ -61,7 +61,7 @@ def _asked(ask: AskSystem, host: str) -> tuple[str, ...]:
     except OSError:
         raise
     except Exception as error:  # an invalid name (an empty or overlong label), or a failing library
-        raise OSError(None, f"it cannot be looked up: {error}") from error
+        raise OSError(None, "it is not a name that can be looked up") from error
 
 
 class Resolver:

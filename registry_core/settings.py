@@ -1,15 +1,13 @@
 """Settings: each program has one table, from which its settings are read, checked and documented.
 
-A setting comes from the environment (or from a file that uses the same names). A wrong value or an
-unknown name is reported in one clear line (SettingsError), never guessed at.
+A row gives a setting's name and the reader of its text; `setting_sources.py` collects the texts.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,20 +15,23 @@ import msgspec
 
 from registry_core.domain.host_port import host_port, split_host_port
 from registry_core.domain.names import canonical_ip, ip_address
-from registry_core.errors import SettingsError
 
 T = TypeVar("T")
+FILE_SUFFIX: Final = "_FILE"  # of a name that gives the file in which a secret is
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
 # Visible ASCII without the comma, which separates secrets: what every HTTP header takes as it is.
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
-_USER_IN_URL: Final = re.compile(r"//[^/?#]*@")
+_USER_IN_URL: Final = re.compile(r"(^|//)[^/?#]*@")
+_ON: Final = frozenset({"on", "yes", "y", "true", "t", "1", "enable", "enabled"})
+_OFF: Final = frozenset({"off", "no", "n", "false", "f", "0", "disable", "disabled"})
 _SECONDS: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Setting(msgspec.Struct, Generic[T], frozen=True):
     """One setting: its environment name, how its text is read, its default and what it means.
 
-    `read` raises ValueError, with the reason as its text, for what it does not accept.
+    `read` raises ValueError, with the reason as its text, for what it does not accept. A secret can also be given as
+    the name of a file that holds it, in a setting whose name ends in `_FILE`.
     """
 
     name: str
@@ -38,7 +39,15 @@ class Setting(msgspec.Struct, Generic[T], frozen=True):
     default: T
     meaning: str
     example: str
-    secret: bool = False  # its value is never shown
+    secret: bool = False  # its text is never shown
+    aliases: tuple[str, ...] = ()  # other names for it, of earlier releases
+    shown: Callable[[T], str] | None = None  # what can be shown of a secret
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All names that it may be given under, its own first."""
+        names = (self.name, *self.aliases)
+        return (*names, *(f"{name}{FILE_SUFFIX}" for name in names)) if self.secret else names
 
 
 class RemovedSetting(msgspec.Struct, frozen=True):
@@ -87,7 +96,7 @@ def secret(value: str) -> str:
 
 def shown(value: str) -> str:
     """Return a wrong value as messages show it, without the password of a URL."""
-    return repr(_USER_IN_URL.sub("//***@", value))
+    return repr(_USER_IN_URL.sub(r"\1***@", value))
 
 
 def seconds(value: str) -> float:
@@ -131,6 +140,14 @@ def choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def switch(value: str) -> bool:
+    """Read a boolean, in the words that people and other programs write for one."""
+    word = value.strip().lower()
+    if word not in _ON | _OFF:
+        raise ValueError("it is neither on nor off")
+    return word in _ON
+
+
 def listen(value: str) -> Listen:
     """Read `host:port`, `[ipv6]:port` or `:port`, which is `[::]:port`: every address, of IPv4 and IPv6."""
     host, port = split_host_port(value.strip())
@@ -141,11 +158,11 @@ def listen(value: str) -> Listen:
 
 def http_url(value: str) -> str:
     """Read one base URL, and return it without a trailing slash."""
-    url = urlsplit(value.strip())
     try:
+        url = urlsplit(value.strip())
         valid = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        valid = False
+    except ValueError:  # unclosed brackets, a port above 65535
+        raise ValueError("it is not a URL such as http://host:port") from None
     if not valid or url.query or url.fragment:
         raise ValueError("it is not a URL such as http://host:port")
     if "@" in url.netloc:
@@ -167,64 +184,11 @@ def json_object(value: str) -> dict[str, Any]:
     """Read a JSON object."""
     try:
         found = msgspec.json.decode(value)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"it is not JSON ({error})") from None
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        raise ValueError("it is not JSON") from None
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")  # noqa: TRY004 - ValueError is what readers raise
     return found
-
-
-class Values:
-    """The values of a table's settings: `values[PORT]` has the type that PORT reads."""
-
-    def __init__(self, found: Mapping[str, Any]) -> None:
-        self._found = found
-
-    def __getitem__(self, setting: Setting[T]) -> T:
-        value: T = self._found[setting.name]
-        return value
-
-
-def read_settings(
-    table: Iterable[Setting[Any]],
-    environment: Mapping[str, str],
-    *,
-    prefixes: tuple[str, ...] = (),
-    known: Collection[str] = (),
-    removed: Iterable[RemovedSetting] = (),
-) -> Values:
-    """Return the values of `table` from `environment`; a blank value means the default.
-
-    Raises SettingsError for the first wrong value, and for a name that starts with one of `prefixes`
-    but is neither in the table nor in `known` nor in `removed`.
-    """
-    by_name = {setting.name: setting for setting in table}
-    accepted = {*by_name, *known, *(setting.name for setting in removed)}
-    for name in sorted(environment):
-        if name.startswith(prefixes) and name not in accepted:
-            raise SettingsError(f"{name}: there is no such setting{_nearest(name, by_name)}")
-    found: dict[str, Any] = {}
-    for name, setting in by_name.items():
-        given = environment.get(name, "")
-        if not given.strip():
-            found[name] = setting.default
-            continue
-        try:
-            found[name] = setting.read(given)
-        except ValueError as error:
-            value = "the value" if setting.secret else shown(given)
-            raise SettingsError(f"{name}: {value} cannot be used: {error} (example: {setting.example})") from None
-    return Values(found)
-
-
-def removed_among(environment: Mapping[str, str], removed: Iterable[RemovedSetting]) -> tuple[RemovedSetting, ...]:
-    """Return the removed settings that `environment` sets. A blank value sets nothing."""
-    return tuple(setting for setting in removed if environment.get(setting.name, "").strip())
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def shown_default(setting: Setting[Any]) -> str:
@@ -232,6 +196,8 @@ def shown_default(setting: Setting[Any]) -> str:
     default = setting.default
     if default is None or default in ("", (), {}):
         return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
     if isinstance(default, tuple):
         return ",".join(str(item) for item in default)
     if isinstance(default, float):

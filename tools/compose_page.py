@@ -38,7 +38,7 @@ A URL without a port and without a path proves nothing: the program may append a
 
 ## The JSON of `audit`
 
-`--format json` prints one object:
+`-o json` prints one object:
 
     {
       "format": 1,
@@ -64,18 +64,18 @@ A URL without a port and without a path proves nothing: the program may append a
       }
     }
 
-`--format dot` draws the graph: an edge is red when one of its addresses is wrong, and dashed when it comes from
+`-o dot` draws the graph: an edge is red when one of its addresses is wrong, and dashed when it comes from
 `depends_on` alone.
 
 ## The JSON of `migrate`
 
-`vertice migrate plan --format json`:
+`vertice migrate plan -o json`:
 
     {"format": 1, "by",
      "waves": [{"number", "title", "radius",
                 "services": [{"name", "registered_name", "category", "needed_by", "addresses", "circle"}]}]}
 
-`vertice migrate status --format json`:
+`vertice migrate status -o json`:
 
     {"format": 1,
      "counts": {"services", "registered", "passing", "static_consumers", "static_addresses", "may_go"},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from cli.commands.compose import ACTIONS
-from cli.main import COMMANDS, EXIT_CODES
+from cli.command_tree import leaves
+from cli.exit_codes import EXIT_CODES
 from tools.sources import escaped
 
 _HEAD: Final = """# Exit codes
@@ -34,12 +33,8 @@ def exit_codes_text() -> str:
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    for command in COMMANDS:
-        if command.name != "compose":
-            yield command.name, getattr(importlib.import_module(command.module), "EPILOG", EXIT_CODES)
-            continue
-        for action in ACTIONS:
-            yield f"compose {action.name}", getattr(importlib.import_module(action.module), "EPILOG", EXIT_CODES)
+    for leaf in leaves():
+        yield " ".join(leaf.words), getattr(leaf.command.load(), "EPILOG", EXIT_CODES)
 
 
 def _codes(epilog: str) -> dict[int, str]:

@@ -20,6 +20,7 @@ from typing import IO, Final
 from agent.checks.result import WELL, CheckOutcome, CheckResult, NotChecked, after_error, after_timeout, critical, shown
 from agent.checks.spec import CommandCheck
 from registry_core.blocking import NoThread, Threads
+from registry_core.causes import cause_of
 from registry_core.domain.records import Registration, Status
 
 MAX_OUTPUT_BYTES: Final = 4096
@@ -101,8 +102,7 @@ class Run:
                 start_new_session=True,
             )
         except (OSError, ValueError, MemoryError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-            return after_error(error, f"{self._argv[0]} cannot be started: {reason}")
+            return after_error(error, f"{self._argv[0]} cannot be started: {cause_of(error)}")
         self._process = process
         assert process.stdout is not None  # set by stdout=PIPE
         with process.stdout as pipe:

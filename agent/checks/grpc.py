@@ -23,6 +23,7 @@ from agent.checks.connection import converse
 from agent.checks.result import WELL, CheckOutcome, CheckResult, after_error, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
+from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 
@@ -47,6 +48,10 @@ _CODES: Final = {
     14: "UNAVAILABLE",
     16: "UNAUTHENTICATED",
 }
+
+
+class BadGrpcReply(ValueError):
+    """Raised when an answer is not a HealthCheckResponse."""
 
 
 class GrpcCall:
@@ -77,7 +82,7 @@ class GrpcCall:
                 return call.result()
         except ValueError as unreadable:
             error = unreadable
-        return after_error(error, f"the server does not speak gRPC: {str(error) or type(error).__name__}")
+        return after_error(error, f"the server does not speak gRPC: {cause_of(error)}")
 
 
 class _GrpcConversation:
@@ -111,7 +116,7 @@ class _GrpcConversation:
                 if self.done:
                     break
         except h2.exceptions.H2Error as error:
-            raise ValueError(str(error) or type(error).__name__) from None
+            raise BadGrpcReply(cause_of(error)) from None
         return self.start()
 
     def _take(self, data: bytes) -> None:
@@ -177,9 +182,9 @@ def request_message(service: str) -> bytes:
 
 
 def status_of(body: bytes) -> int:
-    """Return field 1 of a framed HealthCheckResponse. Raises ValueError when `body` is not one."""
+    """Return field 1 of a framed HealthCheckResponse. Raises BadGrpcReply when `body` is not one."""
     if len(body) < 5 or body[0] != 0 or len(body) != 5 + int.from_bytes(body[1:5], "big"):
-        raise ValueError("its message is truncated, compressed or too long")
+        raise BadGrpcReply("its message is truncated, compressed or too long")
     status, at, end = 0, 5, len(body)
     while at < end:
         key, at = _varint(body, at)
@@ -196,9 +201,9 @@ def status_of(body: bytes) -> int:
             case 5:
                 at += 4
             case _:
-                raise ValueError("its message is not protobuf")
+                raise BadGrpcReply("its message is not protobuf")
     if at != end:
-        raise ValueError("its message is not protobuf")
+        raise BadGrpcReply("its message is not protobuf")
     return status
 
 
@@ -212,4 +217,4 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("its message is not protobuf")
+    raise BadGrpcReply("its message is not protobuf")

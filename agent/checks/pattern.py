@@ -59,5 +59,5 @@ def _compiled(text: str) -> _Compiled:
     try:
         compiled: _Compiled = re2.compile(text.encode(), options)
     except re2.error as error:
-        raise ValueError(error.args[0].decode(errors="replace")) from None
+        raise ValueError(f"it is not a regular expression: {error.args[0].decode(errors='replace')}") from None
     return compiled

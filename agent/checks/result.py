@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from registry_core.causes import cause_of
 from registry_core.domain.records import Status
 from registry_core.shortages import is_shortage
 
@@ -48,10 +49,8 @@ def critical(because: str) -> CheckResult:
 
 def after_error(error: Exception, because: str = "") -> CheckOutcome:
     """Return the outcome of a check that ended with `error`; `because` replaces the error's own text."""
-    said = because or str(error) or type(error).__name__
-    if is_shortage(error):
-        return NotChecked(shown(because or (isinstance(error, OSError) and error.strerror) or said))
-    return critical(said)
+    said = because or cause_of(error)
+    return NotChecked(shown(said)) if is_shortage(error) else critical(said)
 
 
 def after_timeout(because: str, late_s: float) -> CheckOutcome:

@@ -21,8 +21,8 @@ def tls_context(tls: Tls, alpn: str = "") -> ssl.SSLContext:
     elif tls.ca_pem:
         try:
             context.load_verify_locations(cadata=tls.ca_pem)
-        except (ssl.SSLError, ValueError) as error:
-            raise ValueError(f"it holds no certificate ({error})") from None
+        except (ssl.SSLError, ValueError):
+            raise ValueError("it holds no certificate in PEM form") from None
     else:
         context.load_default_certs()
     if alpn:

@@ -26,6 +26,7 @@ from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import CHECK_HEADER, MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.bodies import decoded, read_whole
+from registry_core.causes import cause_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.errors import Holder
 from registry_core.ports.clock import Clock
@@ -204,7 +205,7 @@ class RegistryClient:
         except TimeoutError:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}")
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}")
 
     async def _send(
         self,
@@ -249,7 +250,7 @@ class RegistryClient:
         except (aiohttp.ClientError, OSError) as error:
             # Without a free descriptor, no registry can be reached: none of them is to blame.
             trouble = None if is_shortage(error) else Trouble.SILENT
-            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {error}"), trouble
+            return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}"), trouble
         if reply.outcome is RequestOutcome.UNAVAILABLE:
             # A replica that cannot write now says nothing about the others: each has its own breaker.
             return reply, Trouble.REFUSING
@@ -313,7 +314,10 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
         return RegistryReply(RequestOutcome.DONE, body=answer)
     problem = decoded(answer, Problem)
     if problem is None:  # a proxy's page
-        problem = Problem(error="", message=f"HTTP {status}")
+        return RegistryReply(
+            _OUTCOMES.get(status, RequestOutcome.UNAVAILABLE),
+            f"HTTP status {status}, and not from a registry: a proxy finds none, or REGISTRY_URL leads elsewhere",
+        )
     field = f"{problem.field}: " if problem.field else ""
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Late":

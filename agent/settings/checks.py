@@ -6,7 +6,6 @@ nowhere else: never from the registry or the network.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -34,7 +33,8 @@ from registry_core.domain.names import check_host
 from registry_core.domain.records import Protocol, Registration
 from registry_core.domain.registration import check_health_endpoint
 from registry_core.errors import ValidationError
-from registry_core.settings import positive_seconds, seconds
+from registry_core.setting_names import did_you_mean
+from registry_core.settings import positive_seconds, seconds, switch
 
 MAX_CHECKS: Final = 8
 MAX_CHECK_TIMEOUT_S: Final = 5.0
@@ -71,9 +71,11 @@ def _text(value: object) -> str:
 
 
 def _flag(value: object) -> bool:
-    if value not in (True, False, "true", "false"):
-        raise ValueError("it must be true or false")
-    return value in (True, "true")
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("it must be true or false")  # noqa: TRY004 - parsers raise ValueError
+    return switch(value)
 
 
 def _duration(read: Callable[[str], float]) -> Callable[[object], float]:
@@ -147,8 +149,8 @@ def read_command(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             words = shlex.split(value)
-        except ValueError as error:
-            raise ValueError(f"it cannot be split into words ({error})") from None
+        except ValueError:
+            raise ValueError("it cannot be split into words: a quotation or a backslash has no end") from None
         if _FOR_A_SHELL.intersection(words):
             raise ValueError("it is not run by a shell; put pipes and the like into a script")
     elif isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
@@ -271,9 +273,8 @@ def _read(given: object, claim: Registration, defaults: CheckDefaults, where: st
     for key, value in table.items():
         option = OPTIONS.get(key)
         if option is None:
-            near = difflib.get_close_matches(key, list(OPTIONS), n=1, cutoff=0.6)
             raise ValidationError(
-                f"there is no such option{f' (did you mean {near[0]}?)' if near else ''}",
+                f"there is no such option{did_you_mean(key.lower(), OPTIONS)}",
                 field=f"{where}.{key[:40]}",
                 example=", ".join(name for name, option in OPTIONS.items() if kind in option.kinds),
             )

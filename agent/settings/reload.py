@@ -19,6 +19,7 @@ import structlog
 from agent.settings.reload_plan import ReloadPlan, planned
 from agent.settings.settings import AgentSettings
 from registry_core.blocking import NoThread, Threads
+from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 
 POLL_S: Final = 2.0
@@ -117,7 +118,7 @@ class Reloader:
         except SettingsError as error:
             self._refused(str(error), asked=asked)
         except (TimeoutError, NoThread) as error:
-            self._refused(f"the settings cannot be read: {error.strerror or error}", asked=asked)
+            self._refused(f"the settings cannot be read: {cause_of(error)}", asked=asked)
         except Exception:  # noqa: BLE001 - the top of one reload: the agent goes on
             _log.exception("reload_failed")
             self._refused("the reload failed; see the agent's log", asked=asked)

@@ -11,6 +11,7 @@ from agent.settings import table
 from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
+from registry_core.shared_secret import SECRET
 
 # Sockets and what depends on them, and the state folder, which is locked from start to end.
 NEED_RESTART: Final = {
@@ -24,10 +25,11 @@ NEED_RESTART: Final = {
     "follow_namespace": table.FOLLOW_NAMESPACE.name,
     "view": f"{table.VIEW_SERVICES.name}, {table.VIEW_MB.name}",
     "state_dir": table.STATE_DIR.name,
+    "log_format": table.LOG_FORMAT.name,
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,
-    "token": table.TOKEN.name,
+    "token": SECRET.name,
     "heartbeat_s": table.HEARTBEAT_INTERVAL.name,
     "initial_wait_s": table.INITIAL_WAIT_TIMEOUT.name,
     "zone": table.ZONE.name,

@@ -16,9 +16,9 @@ import msgspec
 from agent.checks.spec import CheckPace, CheckSpec
 from agent.registries.addresses import SrvName, read_source
 from agent.settings.checks import CheckDefaults, default_kind, read_checks
-from agent.settings.file import ConfigFile, ServiceTable, read_config_file
+from agent.settings.file import ServiceTable
+from agent.settings.sources import NO_FLAGS, AgentSources, read_agent_sources
 from agent.settings.table import (
-    AGENT_TABLE,
     CHECK,
     CHECK_FALL,
     CHECK_INITIAL_DELAY,
@@ -26,7 +26,6 @@ from agent.settings.table import (
     CHECK_OPTIONS,
     CHECK_RISE,
     CHECK_TIMEOUT,
-    CONFIG,
     DNS_ALLOW,
     DNS_FORWARD,
     DNS_LISTEN,
@@ -40,9 +39,9 @@ from agent.settings.table import (
     HEARTBEAT_INTERVAL,
     HTTP_LISTEN,
     INITIAL_WAIT_TIMEOUT,
+    LOG_FORMAT,
     LOG_LEVEL,
     REGISTRY_URL,
-    REMOVED,
     SERVICE_HEALTH_ENDPOINT,
     SERVICE_HOST,
     SERVICE_INSTANCE_ID,
@@ -57,8 +56,6 @@ from agent.settings.table import (
     SERVICE_ZONE,
     STATE_DIR,
     STATIC_FILE,
-    TABLE,
-    TOKEN,
     VIEW_MB,
     VIEW_SERVICES,
     WHEN_NONE_PASS,
@@ -74,7 +71,9 @@ from registry_core.domain.records import Instance, InstanceKey, Protocol, Regist
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
-from registry_core.settings import Listen, RemovedSetting, Values, read_settings, removed_among
+from registry_core.setting_values import Given, Values
+from registry_core.settings import Listen, RemovedSetting
+from registry_core.shared_secret import SECRET, sent
 
 MAX_SERVICES: Final = 1000
 # The registry decides on ports below 1024; here any valid port passes.
@@ -115,32 +114,40 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     # Services from the environment, and from a file, for names that the registry does not have.
     static_services: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
     log_level: str = LOG_LEVEL.default
+    log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
+    unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
-def read_agent_settings(environment: Mapping[str, str], config: Path | None = None) -> AgentSettings:
-    """Return the settings from `environment` and from the file `config` (or AGENT_CONFIG).
+def read_agent_settings(
+    environment: Mapping[str, str], config: Path | None = None, flags: Given = NO_FLAGS
+) -> AgentSettings:
+    """Return the settings from `environment` and from the file `config` (or AGENT_CONFIG), overridden by `flags`.
 
-    Raises SettingsError for the first invalid value, for an unknown name, and for a file that cannot be read.
+    Raises SettingsError for the first invalid value, for a misspelt name, and for a file that cannot be read.
     """
-    names = {setting.name for setting in TABLE}
-    own = {name: value for name, value in environment.items() if value.strip() or name not in names}
-    path = config if config is not None else Path(own[CONFIG.name]) if CONFIG.name in own else None
-    in_file = [*(setting.name for setting in AGENT_TABLE), *(setting.name for setting in REMOVED)]
-    file = read_config_file(path, in_file) if path is not None else ConfigFile()
-    given = {**file.settings, **own}
-    values = read_settings(TABLE, given, prefixes=("AGENT_", "SERVICE_"), removed=REMOVED)
-    services = [_from_table(service, f"{path}: [[service]] {n}", values) for n, service in enumerate(file.services, 1)]
-    of_service = [s.name for s in SERVICE_TABLE if s.name in own]
+    return settings_from(read_agent_sources(environment, config, flags))
+
+
+def settings_from(sources: AgentSources) -> AgentSettings:
+    """Return the settings that `sources` describe. Raises SettingsError."""
+    values = sources.values
+    services = [
+        _from_table(service, f"{sources.path}: [[service]] {n}", values)
+        for n, service in enumerate(sources.services, 1)
+    ]
+    of_service = [setting for setting in SERVICE_TABLE if values.given(setting)]
     if values[SERVICE_NAME]:
         services.append(_from_environment(values))
     elif of_service:
-        raise SettingsError(f"{SERVICE_NAME.name}: it is missing, but {of_service[0]} is set (example: osint_service)")
+        raise SettingsError(
+            f"{SERVICE_NAME.name}: it is missing, but {of_service[0].name} is set (example: osint_service)"
+        )
     return AgentSettings(
-        registry_urls=_not_here(values[DNS_ZONE], values[REGISTRY_URL]),
-        token=values[TOKEN],
+        registry_urls=_not_here(values),
+        token=sent(values[SECRET]),
         heartbeat_s=values[HEARTBEAT_INTERVAL],
         initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
         http_listen=values[HTTP_LISTEN],
@@ -149,9 +156,9 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         # Programs on this machine are always allowed.
         dns_allow=tuple(dict.fromkeys((*LOOPBACK, *values[DNS_ALLOW]))),
         dns_rate_limit=values[DNS_RATE_LIMIT],
-        dns_forward=_outside(values[DNS_ZONE], values[DNS_FORWARD]),
+        dns_forward=_outside(values),
         dns_reverse=values[DNS_REVERSE],
-        follow_namespace=values[FOLLOW_NAMESPACE] == "on",
+        follow_namespace=values[FOLLOW_NAMESPACE],
         zone=values[ZONE],
         when_none_pass=values[WHEN_NONE_PASS],
         drain_confirm_s=values[DRAIN_CONFIRM],
@@ -160,37 +167,45 @@ def read_agent_settings(environment: Mapping[str, str], config: Path | None = No
         view=ViewLimits(values[VIEW_SERVICES], values[VIEW_MB] * MEGABYTE),
         state_dir=values[STATE_DIR],
         static_services=(
-            tuple(of_environment(environment)),
+            tuple(of_environment(sources.environment)),
             tuple(of_file(Path(values[STATIC_FILE]))) if values[STATIC_FILE] else (),
         ),
         log_level=values[LOG_LEVEL],
+        log_format=values[LOG_FORMAT],
         services=_distinct(services),
-        files=tuple(str(file) for file in (path, values[STATIC_FILE]) if file),
-        ignored=removed_among(given, REMOVED),
+        files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *_secret_files(values)) if file),
+        ignored=sources.removed,
+        unknown=values.unknown,
     )
 
 
-def _outside(zone: str, rules: ForwardRules) -> ForwardRules:
-    """Return `rules`. Raises SettingsError if one covers names that are answered here."""
+def _secret_files(values: Values) -> list[str]:
+    return [one.secret_file for one in values.given(SECRET)]
+
+
+def _outside(values: Values) -> ForwardRules:
+    """Return the forwarding rules. Raises SettingsError if one covers names that are answered here."""
+    zone, rules = values[DNS_ZONE], values[DNS_FORWARD]
     apex = name_of(zone)
     for rule in rules.rules:
         if rule.suffix[-len(apex) :] == apex:
             raise SettingsError(
-                f"{DNS_FORWARD.name}: {rule} cannot be used: names under {zone} are answered here and never forwarded "
-                f"(example: {DNS_FORWARD.example})"
+                f"{values.label(DNS_FORWARD.name)}: {rule} cannot be used: names under {zone} are answered here and "
+                f"never forwarded (example: {DNS_FORWARD.example})"
             )
     return rules
 
 
-def _not_here(zone: str, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `urls`. Raises SettingsError if the agent would have to resolve one through itself."""
+def _not_here(values: Values) -> tuple[str, ...]:
+    """Return the registries. Raises SettingsError if the agent would have to resolve one through itself."""
+    zone, urls = values[DNS_ZONE], values[REGISTRY_URL]
     apex = name_of(zone)
     for url in urls:
         source = read_source(url)
         if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
             raise SettingsError(
-                f"{REGISTRY_URL.name}: {url!r} cannot be used: names under {zone} are answered here, from the "
-                f"registry's data (example: {REGISTRY_URL.example})"
+                f"{values.label(REGISTRY_URL.name)}: {url!r} cannot be used: names under {zone} are answered here, "
+                f"from the registry's data (example: {REGISTRY_URL.example})"
             )
     return urls
 
@@ -218,9 +233,10 @@ def _from_environment(values: Values) -> ServiceSpec:
         top, _, option = (error.field or "").partition(".")
         if top == "check":
             name = f"AGENT_CHECK_{option.upper()}" if option else CHECK.name
+            error.example = CHECK_OPTIONS[option].example if option in CHECK_OPTIONS else error.example
         else:
             name = "SERVICE_NAME" if top == "service_name" else f"SERVICE_{top.upper()}"
-        raise SettingsError(_line(name, error)) from None
+        raise SettingsError(_line(values.label(name), error)) from None
 
 
 def _check_of_environment(values: Values) -> dict[str, str]:
@@ -290,8 +306,15 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
     if len(services) > MAX_SERVICES:
         raise SettingsError(f"{len(services)} services are configured, but one agent takes at most {MAX_SERVICES}")
     seen: dict[InstanceKey | str, str] = {}
+    spellings: dict[str, str] = {}
     for spec in services:
         claim = spec.claim
+        spelling = spellings.setdefault(claim.key.label, claim.service_name)
+        if spelling != claim.service_name:
+            raise SettingsError(
+                f"{claim.service_name}: {spelling} is configured, too, and the two are one name in DNS, where _ and - "
+                f"are the same; give the instances of one service one spelling, and two services different names"
+            )
         marks: tuple[InstanceKey | str, ...] = (claim.key, claim.socket)
         for mark in marks:
             if mark in seen:

@@ -26,10 +26,11 @@ from registry_core.settings import (
     listen,
     positive_seconds,
     seconds,
-    secret,
+    switch,
     text,
 )
-from registry_core.telemetry.logs import LEVELS
+from registry_core.shared_secret import SECRET
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
@@ -40,10 +41,7 @@ _LABEL: Final = re.compile(rf"(?=.*[a-z0-9])[a-z0-9_-]{{1,{MAX_LABEL}}}", re.ASC
 
 
 def _network(value: str) -> str:
-    try:
-        return str(network_of(value))
-    except ValueError as error:
-        raise ValueError(f"it is not a network ({error})") from None
+    return str(network_of(value))
 
 
 def _one_registry_or_more(value: str) -> tuple[str, ...]:
@@ -165,14 +163,6 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME",
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
-TOKEN: Final = Setting(
-    "VERTICE_REGISTRY_TOKEN",
-    secret,
-    "",
-    "the registry's shared secret, sent as X-Registry-Token",
-    "s3cret",
-    secret=True,
-)
 HEARTBEAT_INTERVAL: Final = Setting(
     "HEARTBEAT_INTERVAL",
     positive_seconds,
@@ -208,8 +198,8 @@ DNS_ALLOW: Final[Setting[tuple[str, ...]]] = Setting(
 )
 FOLLOW_NAMESPACE: Final = Setting(
     "AGENT_FOLLOW_NAMESPACE",
-    choice("on", "off"),
-    "off",
+    switch,
+    False,
     "on: end, in order to be restarted, when the container whose network it shares was replaced",
     "on",
 )
@@ -315,6 +305,7 @@ STATIC_FILE: Final = Setting(
     "a TOML file with addresses of services that neither the registry nor the environment knows",
     "/etc/vertice/static.toml",
 )
+LOG_FORMAT: Final = Setting("AGENT_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
 LOG_LEVEL: Final = Setting(
     "AGENT_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "warning"
 )
@@ -351,7 +342,7 @@ CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
 }
 AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     REGISTRY_URL,
-    TOKEN,
+    SECRET,
     HEARTBEAT_INTERVAL,
     INITIAL_WAIT_TIMEOUT,
     HTTP_LISTEN,
@@ -378,6 +369,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     STATE_DIR,
     STATIC_FILE,
     LOG_LEVEL,
+    LOG_FORMAT,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

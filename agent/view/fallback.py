@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,9 +15,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agent.settings.toml_text import read_toml
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.host_port import host_port
-from registry_core.domain.names import check_host, check_known_name, ip_address
+from registry_core.domain.names import check_host, check_known_name, ip_address, label_of
 from registry_core.domain.records import Instance, Protocol, Service, default_instance_id
 from registry_core.errors import SettingsError, ValidationError
 
@@ -95,18 +95,13 @@ def of_file(path: Path) -> Iterator[Instance]:
 
     Raises SettingsError, in one line that names the file and the service, when a value is invalid.
     """
-    try:
-        with path.open("rb") as file:
-            body = file.read(MAX_FILE_BYTES + 1)
-        services = tomllib.loads(body.decode())
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: it is not TOML: {error} (example: {FILE_EXAMPLE})") from None
-    if len(body) > MAX_FILE_BYTES:
-        raise SettingsError(f"{path}: it has more than {MAX_FILE_BYTES} bytes")
+    services = read_toml(path, most_bytes=MAX_FILE_BYTES, example=FILE_EXAMPLE)
     count = 0
+    spellings: dict[str, str] = {}
     for name, value in services.items():
+        spelling = spellings.setdefault(label_of(name), name)
+        if spelling != name:
+            raise SettingsError(f"{path}: {name}: {spelling} is listed, too, and the two are one name in DNS")
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise SettingsError(f"{path}: {name}: it must be text, or a list of texts (example: {FILE_EXAMPLE})")

@@ -18,6 +18,7 @@ from agent.settings.settings import ServiceSpec
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from registry_core.blocking import NoThread, Threads
+from registry_core.causes import cause_of
 
 # The first answer is due within a second of the start, whatever the disk does.
 STATE_S: Final = 0.5
@@ -55,7 +56,7 @@ class LastRun:
                 partial(_read, state), timeout_s=STATE_S, unwanted=lambda _: state.close()
             )
         except (TimeoutError, NoThread) as error:
-            _log.warning("state_not_read", path=str(state.path), because=error.strerror or str(error))
+            _log.warning("state_not_read", path=str(state.path), because=cause_of(error))
             return False
         if identity is not None:
             self.services, identity = identified(self.services, identity, draws=_draws())

@@ -19,6 +19,7 @@ from yarl import URL
 from agent.registries.client import headers_for
 from agent.view.trust import READY
 from agent.view.view import AgentView
+from registry_core.causes import cause_of
 from registry_core.domain.freshness import Refresh, decide
 from registry_core.supervision import Background, end
 from registry_core.watch.changes import Replaced
@@ -123,7 +124,7 @@ class ServiceLoader:
                     await asyncio.sleep(RETRY_S)
             self._failed(label, "it changes faster than it can be read")
         except (aiohttp.ClientError, OSError, TimeoutError, BrokenStream, TooLarge) as error:
-            self._failed(label, str(error) or type(error).__name__)
+            self._failed(label, cause_of(error))
 
     def _failed(self, label: str, because: str) -> None:
         self.failures += 1

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from agent.view.kept_records import checked_records
+from registry_core.content_faults import unreadable
 from registry_core.domain.catalog import Lived, share
 from registry_core.domain.foreign_values import record_of
 from registry_core.domain.restoration import MAX_REGISTERED_AT
@@ -110,7 +111,7 @@ def decode(data: bytes) -> ViewSnapshot:
         instances, left_out, problem = checked_records(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
-        raise BadViewSnapshot(f"its content cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its content cannot be read: {unreadable(error)}") from None
     if len(instances) + left_out != header.count:
         raise BadViewSnapshot(f"it should hold {header.count} instances, but holds {len(instances) + left_out}")
     if not 0.0 <= header.confirmed_at <= MAX_REGISTERED_AT:
@@ -149,4 +150,4 @@ def _header(line: bytes) -> _ViewSnapshotHeader:
     try:
         return msgspec.json.decode(line, type=_ViewSnapshotHeader)
     except msgspec.MsgspecError as error:
-        raise BadViewSnapshot(f"its first line cannot be read: {error}") from None
+        raise BadViewSnapshot(f"its first line cannot be read: {unreadable(error)}") from None

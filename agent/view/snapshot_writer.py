@@ -16,6 +16,7 @@ from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
 from agent.view.view import AgentView
 from registry_core.blocking import Threads
+from registry_core.causes import cause_of
 from registry_core.ports.clock import Clock
 
 # At most one write per this many seconds, however much the fleet changes.
@@ -108,7 +109,7 @@ class SnapshotKeeper:
     def _failed(self, snapshot: ViewSnapshot, error: OSError | TimeoutError, most_s: float) -> None:
         self._dirty.set()
         self._failures += 1
-        said = getattr(error, "strerror", None) or str(error) or f"it took longer than {most_s:g} s"
+        said = f"it took longer than {most_s:g} s" if isinstance(error, TimeoutError) else cause_of(error)
         if said != self._problem:
             self._problem = said
             _log.warning(

@@ -7,7 +7,6 @@ Everything here blocks: it is called from threads, and before the loop runs.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from pathlib import Path
@@ -17,10 +16,11 @@ import msgspec
 import structlog
 
 from agent.files import replace_file
-from agent.own_files import folder_problem, open_own, read_own
+from agent.own_files import NotOurs, folder_problem, open_own, read_own
 from agent.registration.identity import Identity, checked_identity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
+from registry_core.causes import cause_of
 from registry_core.errors import ValidationError
 
 SNAPSHOT: Final = "snapshot.jsonl"
@@ -47,7 +47,7 @@ class StateDir:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             problem = folder_problem(self.path.stat(), os.geteuid(), self.path)
             if problem:
-                raise PermissionError(errno.EPERM, problem)
+                raise NotOurs(problem)
             self._is_ours = True
             self._lock = open_own(self.path / LOCK, os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,12 +119,9 @@ class StateDir:
             return checked_identity(msgspec.json.decode(read_own(path, MAX_IDENTITY_BYTES), type=Identity))
         except FileNotFoundError:
             return Identity()
-        except OSError as error:
-            because = error.strerror or str(error)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
-            because = str(error)
-        _log.warning("identity_not_read", file=str(path), because=because)
-        return Identity()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
+            _log.warning("identity_not_read", file=str(path), because=cause_of(error))
+            return Identity()
 
     def write_identity(self, identity: Identity) -> None:
         """Replace the identity. Raises OSError."""
@@ -132,4 +129,4 @@ class StateDir:
 
 
 def _said(path: Path, error: OSError) -> str:
-    return f"{path}: {error.strerror or error}"
+    return f"{path}: {cause_of(error)}"

@@ -27,6 +27,7 @@ from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
 from agent.view.trust import Advice
 from agent.view.view import AgentView
+from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
@@ -129,7 +130,7 @@ class WatchSync:
                 failures = 1 if steady and self.connected_to is not None else failures + 1
                 self._note_loss(url, error, failures)
                 if not is_shortage(error):
-                    self._upstreams.failed(url, Use.WATCH, _trouble(error), _said(error))
+                    self._upstreams.failed(url, Use.WATCH, _trouble(error), cause_of(error))
                 wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
             finally:
                 self.connected_to = None
@@ -280,14 +281,10 @@ class WatchSync:
             _log.error("watch_failed", registry=url, exc_info=error)
         elif failures == 1:
             # Logged once, until it is connected again.
-            _log.warning("watch_lost", registry=url, error=_said(error))
+            _log.warning("watch_lost", registry=url, error=cause_of(error))
 
 
 def _trouble(error: Exception) -> Trouble:
     """Return whether the registry is unusable for writes too."""
     silent = isinstance(error, Silent | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return Trouble.SILENT if silent else Trouble.REFUSING
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__

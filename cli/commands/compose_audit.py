@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from cli.commands.compose_zone import add_zone, with_agents_names, zones_for
@@ -22,23 +21,23 @@ from cli.compose.errors import ComposeError
 from cli.compose.findings import AuditSeverity
 from cli.compose.reader import read_project
 from cli.compose.report import dot_of, json_of, text_of
-from cli.main import FAILED, OK, USAGE
+from cli.exit_codes import FAILED, OK, USAGE, exit_codes
+from cli.options import JSON, TEXT, add_output
+from cli.parser import file_path
 
-EPILOG: Final = """examples:
+DOT: Final = "dot"
+EPILOG: Final = f"""examples:
   vertice compose audit compose.yml
-  vertice compose audit compose.yml compose.override.yml --format json | jq .counts
-  vertice compose audit compose.yml --format dot | dot -Tsvg > fleet.svg
+  vertice compose audit compose.yml compose.override.yml -o json | jq .counts
+  vertice compose audit compose.yml -o dot | dot -Tsvg > fleet.svg
 
-exit codes:
-  0    no finding has severity `error`
-  1    at least one has
-  2    wrong usage, or the files cannot be used"""
+{exit_codes(done="no finding has severity `error`", failed="at least one has")}"""
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the compose files."""
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="a compose file; later ones override earlier ones"
+        "files", nargs="+", type=file_path, metavar="FILE", help="a compose file; later ones override earlier ones"
     )
 
 
@@ -46,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice compose audit`."""
     add_files(parser)
     add_zone(parser)
-    parser.add_argument(
-        "--format", choices=("text", "json", "dot"), default="text", help="the output format; default text"
-    )
+    add_output(parser, formats=(TEXT, JSON, DOT), older=("--format",))
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
@@ -59,11 +56,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     except ComposeError as error:
         print(f"vertice: {error.hinted}", file=sys.stderr)
         return USAGE
-    match arguments.format:
-        case "json":
-            print(json.dumps(json_of(found), indent=2))
-        case "dot":
-            print("\n".join(dot_of(found)))
-        case _:
-            print("\n".join(text_of(found)))
+    if arguments.output == JSON:
+        print(json.dumps(json_of(found), indent=2))
+    else:
+        print("\n".join(dot_of(found) if arguments.output == DOT else text_of(found)))
     return FAILED if found.count(AuditSeverity.ERROR) else OK

@@ -21,14 +21,15 @@ from cli.compose.file_replacement import Changed, OriginalFile, held, replace
 from cli.compose.model import Project
 from cli.compose.outline import NotEditable
 from cli.compose.reader import MAX_FILE_BYTES, project_of, project_variables
-from cli.main import FAILED, OK, USAGE
+from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.terminal import printable
+from registry_core.causes import cause_of
 
-EXIT_CODES: Final = """exit codes:
-  0    done, or nothing to do
-  1    done except for what was left out; or a file could not be written and is unchanged
-  2    wrong usage, or an unusable file; nothing was written
-  130  interrupted by Ctrl-C"""
+EXIT_CODES: Final = exit_codes(
+    done="done, or nothing to do",
+    failed="done except for what was left out; or a file could not be written and is unchanged",
+    usage="wrong usage, or an unusable file; nothing was written",
+)
 
 
 _Step: TypeAlias = tuple[str, int, int, int, int]
@@ -53,7 +54,7 @@ def opened(path: Path) -> Text:
     try:
         file = held(path, MAX_FILE_BYTES)
     except OSError as error:
-        raise ComposeError(error.strerror or str(error), code="no-file", place=place) from None
+        raise ComposeError(cause_of(error), code="no-file", place=place) from None
     if file.data is None:
         raise ComposeError("there is no such file", code="no-file", place=place)
     mark = codecs.BOM_UTF8 if file.data.startswith(codecs.BOM_UTF8) else b""
@@ -166,8 +167,7 @@ def told(work: Callable[[argparse.Namespace, Mapping[str, str]], int], arguments
         return USAGE
     except OSError as error:
         where = error.filename or arguments.file
-        reason = error.strerror or str(error)
-        print(f"vertice: {printable(str(where))}: {reason}; nothing was written", file=sys.stderr)
+        print(f"vertice: {printable(str(where))}: {cause_of(error)}; nothing was written", file=sys.stderr)
         return FAILED
 
 

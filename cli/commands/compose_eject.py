@@ -8,6 +8,7 @@ command only shows the difference.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from cli.compose.errors import ComposeError
 from cli.compose.inject import MADE, ejected
 from cli.compose.sidecars import LABEL, without_agents
 from cli.compose.verdicts import Judge
+from cli.options import JSON, add_output
+from cli.parser import file_path
 from cli.terminal import printable
 
 EPILOG: Final = f"""examples:
@@ -31,8 +34,9 @@ EPILOG: Final = f"""examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice compose eject`."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="a compose file")
+    parser.add_argument("file", metavar="FILE", type=file_path, help="a compose file")
     parser.add_argument("--write", action="store_true", help="write FILE")
+    add_output(parser, older=())
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,27 +58,41 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
     judge = Judge(fleet, zones)
     judgements = [one for service in fleet.services.values() for one, _ in judge.judged(service)]
     stranded = [judged for judged in judgements if judged.is_discovered and not judged.identity]
-    if after == file.text:
-        print(f"{shown}: there are no agents to remove", file=sys.stderr)
-    elif not arguments.write:
-        sys.stdout.write(difference(file.name, file.text, after))
-        print("Nothing was written; use --write.", file=sys.stderr)
-    else:
-        write(file.file, file.bytes_of(after))
-        print(f"{shown}: written, without agents")
-    for name in kept:
-        print(f"left: {printable(name)}: it is an agent whose marks are gone: remove it by hand", file=sys.stderr)
+    written = arguments.write and write(file.file, file.bytes_of(after))
+    left = [f"{name}: it is an agent whose marks are gone: remove it by hand" for name in kept]
     for judged in stranded:
-        where = printable(f"{judged.address.place}: {judged.service}: {judged.address.variable}")
-        print(f"left: {where}: {printable(judged.address.written)} leads nowhere without agents", file=sys.stderr)
+        where = f"{judged.address.place}: {judged.service}: {judged.address.variable}"
+        left.append(f"{where}: {judged.address.written} leads nowhere without agents")
+    notes: list[str] = []
     if stranded:
         # Once the agents are gone, nothing in the file says which zone they answered for.
         other = next((zone for zone in zones if zone != ZONE), None)
         options = f"--undo --zone {printable(other)}" if other is not None else "--undo"
-        print(f"Turn them back with `vertice compose rewrite {shown} {options} --write`.", file=sys.stderr)
+        notes.append(f"turn the names back with `vertice compose rewrite {shown} {options} --write`")
     override = override_path(path)
     if override.exists():
-        print(f"note: {printable(str(override))} has agents as well: delete it", file=sys.stderr)
+        notes.append(f"{printable(str(override))} has agents as well: delete it")
+    difference_shown = "" if arguments.write else difference(file.name, file.text, after)
+    if arguments.output == JSON:
+        report = {
+            "file": file.name,
+            "written": file.name if written else None,
+            "left": left,
+            "notes": notes,
+            "diff": difference_shown,
+        }
+        print(json.dumps(report, indent=2))
+    else:
+        sys.stdout.write(difference_shown)
+        if after == file.text:
+            print(f"{shown}: there are no agents to remove", file=sys.stderr)
+        elif written:
+            print(f"{shown}: written, without agents")
+        else:
+            print("Nothing was written; use --write.", file=sys.stderr)
+        for kind, lines in (("left", left), ("note", notes)):
+            for line in lines:
+                print(f"{kind}: {printable(line)}", file=sys.stderr)
     return code_of(complete=not kept and not stranded)
 
 

@@ -9,16 +9,24 @@ FILE a small example fleet is started. Ctrl-C deregisters every service and ends
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from cli.compose.errors import ComposeError
 from cli.dev.guide import Ports, findings_text, shown_command
+from cli.dev.lines import ReadLines
+from cli.dev.plan import Plan
 from cli.dev.plan_builder import read_plan
 from cli.dev.supervisor import Supervisor
-from cli.main import EXIT_CODES, FAILED, OK, USAGE
+from cli.exit_codes import FAILED, OK, USAGE, exit_codes
+from cli.options import JSON, TEXT, add_output
+from cli.parser import WrongUsage, file_path, value
+from cli.plurals import counted
 from cli.process import run_until_signal
 from registry_core.settings import integer
 
@@ -29,50 +37,70 @@ EPILOG: Final = f"""examples:
   vertice dev compose.yml --check              only report what is wrong with the file
   vertice dev --registry-port 9888 --http-port 9880 --dns-port 9653
 
-After Ctrl-C the exit code is 0. With --check it is 1 if anything in the file cannot be used or looks wrong.
-
-{EXIT_CODES}"""
-
-
-def port(value: str) -> int:
-    """Read a port for argparse."""
-    try:
-        return integer(1, 65535)(value)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a port: {error}") from None
+{
+    exit_codes(
+        done="ended by Ctrl-C; --check: nothing is wrong with the file",
+        failed="failed: a port is taken; --check: something in the file cannot be used or looks wrong",
+    )
+}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice dev`."""
     default = Ports()
-    parser.add_argument("file", nargs="?", type=Path, default=EXAMPLE, metavar="FILE", help="a compose file")
+    parser.add_argument("file", nargs="?", type=file_path, default=EXAMPLE, metavar="FILE", help="a compose file")
     parser.add_argument(
         "--check", action="store_true", help="list everything that is wrong with the file; start nothing"
     )
     for name, number in (("registry", default.registry), ("http", default.http), ("dns", default.dns)):
         parser.add_argument(
-            f"--{name}-port", type=port, default=number, metavar="PORT", help=f"the port to use (default: {number})"
+            f"--{name}-port",
+            type=value(integer(1, 65535)),
+            metavar="PORT",
+            help=f"the port to use (default: {number})",
         )
+    add_output(parser, older=(), note="with --check")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run `vertice dev` and return its exit code."""
+    """Run `vertice dev` and return its exit code. Raises WrongUsage."""
+    wanted = {name: getattr(arguments, f"{name}_port") for name in ("registry", "http", "dns")}
+    given = {name: number for name, number in wanted.items() if number is not None}
+    if arguments.check and given:
+        raise WrongUsage(f"--{next(iter(given))}-port has no effect with --check, which starts nothing")
+    if arguments.output != TEXT and not arguments.check:
+        raise WrongUsage("--output has no effect without --check")
     try:
         plan = read_plan(arguments.file, os.environ)
     except ComposeError as error:
         print(f"vertice: {error}", file=sys.stderr)
         return USAGE
-    count = len(plan.services)
-    say(f"{arguments.file}: {plan.listed} services, of which {count} can be used.")
+    lines = ReadLines()
     if arguments.check:
-        for line in findings_text(plan):
-            say(line)
+        _print_findings(arguments, plan, lines)
         return OK if plan.is_clean else FAILED
-    ports = Ports(arguments.registry_port, arguments.http_port, arguments.dns_port)
+    lines.say(_summary(arguments.file, plan))
+    ports = msgspec.structs.replace(Ports(), **given)
     check_command = f"{shown_command(Path(sys.executable), Path.cwd())} dev {arguments.file} --check"
-    return run_until_signal(Supervisor(plan, ports, say, check_command).start)
+    return run_until_signal(Supervisor(plan, ports, lines.say, check_command).start, until=lines.unread)
 
 
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
+def _summary(file: Path, plan: Plan) -> str:
+    return f"{file}: {counted(plan.listed, 'service')}, of which {len(plan.services)} can be used."
+
+
+def _print_findings(arguments: argparse.Namespace, plan: Plan, lines: ReadLines) -> None:
+    if arguments.output == JSON:
+        report = {
+            "file": str(arguments.file),
+            "services": plan.listed,
+            "usable": len(plan.services),
+            "findings": [
+                {"weight": one.weight.value, "subject": one.subject, "reason": one.reason, "line": one.line}
+                for one in plan.findings
+            ],
+        }
+        lines.say(json.dumps(report, indent=2))
+        return
+    for line in (_summary(arguments.file, plan), *findings_text(plan)):
+        lines.say(line)

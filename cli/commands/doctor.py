@@ -12,44 +12,47 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
-from cli.client import add_agent_flag, agent_url
+from cli.client import agent_url
 from cli.doctor.catalogue import findings
 from cli.doctor.fact_collector import examine
 from cli.doctor.finding import DoctorSeverity
 from cli.doctor.machine import ROOT
 from cli.doctor.report import report_json, report_text
-from cli.main import FAILED, OK
+from cli.exit_codes import FAILED, OK, exit_codes
+from cli.options import JSON, add_agent, add_output
+from cli.parser import file_path
 
 WIDTH: Final = 110
-EPILOG: Final = """examples:
+EPILOG: Final = f"""examples:
   vertice doctor
   vertice doctor --verbose
   vertice doctor --config /etc/vertice/agent.toml
-  vertice doctor --json | jq -r '.findings[] | select(.severity == "error") | .cure'
+  vertice doctor -o json | jq -r '.findings[] | select(.severity == "error") | .cure'
   docker exec billing-agent vertice doctor
 
 docs/reference/doctor.md lists every finding with its cure.
 
-exit codes:
-  0    no errors (there may be warnings and notes)
-  1    at least one error; with --strict, at least one error or warning
-  2    wrong usage (a wrong setting is a finding)
-  130  interrupted by Ctrl-C"""
+{
+    exit_codes(
+        done="no errors (there may be warnings and notes)",
+        failed="at least one error; with --strict, at least one error or warning",
+        usage="wrong usage (a wrong setting is a finding)",
+    )
+}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice doctor`."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; overrides AGENT_CONFIG")
-    parser.add_argument("--json", action="store_true", help="print every finding as JSON")
+    parser.add_argument("--config", metavar="FILE", type=file_path, help="a TOML file; overrides AGENT_CONFIG")
+    add_output(parser)
     parser.add_argument("--verbose", action="store_true", help="also show what is fine")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument(
-        "--root", metavar="FOLDER", type=Path, default=ROOT, help="the folder with /etc and /proc (default: /)"
+        "--root", metavar="FOLDER", type=file_path, default=ROOT, help="the folder with /etc and /proc (default: /)"
     )
-    add_agent_flag(parser)
+    add_agent(parser)
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     # The agent's address in the settings is read with all the others: a wrong one is a finding.
     agent = agent_url(arguments, {}) if arguments.agent is not None else None
     found = findings(examine(environment, arguments.config, agent, arguments.root))
-    if arguments.json:
+    if arguments.output == JSON:
         print(report_json(found))
     else:
         colours = sys.stdout.isatty() and "NO_COLOR" not in environment

@@ -8,15 +8,20 @@ it is stopped.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from cli.client import HttpResponse, Unreachable, add_agent_flag, agent_url, ask
+from cli.client import HttpResponse, Unreachable, agent_url, ask
 from cli.commands.resolve import exit_code
-from cli.main import EXIT_CODES, FAILED, OK
+from cli.exit_codes import EXIT_CODES, FAILED, OK
+from cli.options import JSON, add_agent, add_output
+from cli.parser import WrongUsage, value
+from cli.plurals import counted
+from registry_core.settings import seconds
 
 EVERY_S: Final = 0.2
 LIMIT_S: Final = 30.0
@@ -38,13 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="SERVICE[/INSTANCE]", help="a service of the agent on this machine")
     parser.add_argument("--undo", action="store_true", help="put it back into use")
     parser.add_argument(
-        "--timeout", type=_seconds, default=LIMIT_S, metavar="SECONDS", help=f"how long to wait (default: {LIMIT_S:g})"
+        "--timeout",
+        type=value(seconds),
+        metavar="SECONDS",
+        help=f"how long to wait (default: {LIMIT_S:g})",
     )
-    add_agent_flag(parser)
+    add_output(parser, older=())
+    add_agent(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run `vertice drain` and return its exit code."""
+    """Run `vertice drain` and return its exit code. Raises WrongUsage, SettingsError."""
+    if arguments.undo and arguments.timeout is not None:
+        raise WrongUsage("--timeout has no effect with --undo, which does not wait")
     url = agent_url(arguments)
     service, _, instance = arguments.what.partition("/")
     path = f"/drain?service={quote(service, safe='')}"
@@ -54,10 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         if answer.status != HTTPStatus.OK:
             return _refused(answer)
         if arguments.undo:
-            for one in answer.json()["services"]:
-                print(f"{_name(one)}: back in use" if one["held"] is None else f"{_name(one)}: still {one['held']}")
+            _show_undone(answer.json(), as_json=arguments.output == JSON)
             return OK
-        return _follow(url, path, arguments.timeout)
+        limit_s = LIMIT_S if arguments.timeout is None else arguments.timeout
+        return _follow(url, path, limit_s, as_json=arguments.output == JSON)
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
     except (KeyError, TypeError):
@@ -65,23 +76,35 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED
 
 
-def _follow(url: str, path: str, limit_s: float) -> int:
-    """Show the progress of the drain until every agent has acknowledged it, or the time is up."""
+def _show_undone(said: Any, *, as_json: bool) -> None:
+    lines = [
+        f"{_name(one)}: back in use" if one["held"] is None else f"{_name(one)}: still {one['held']}"
+        for one in said["services"]
+    ]
+    print(json.dumps(said) if as_json else "\n".join(lines))
+
+
+def _follow(url: str, path: str, limit_s: float, *, as_json: bool) -> int:
+    """Show the progress of the drain until every agent has acknowledged it, or the time is up; as JSON, its end."""
     ends = time.monotonic() + limit_s
     shown: list[str] = []
     while True:
         answer = ask("GET", url, path)
         if answer.status != HTTPStatus.OK:
             return _refused(answer)
-        services = answer.json()["services"]
+        state = answer.json()
+        services = state["services"]
         said = [line(one) for one in services]
         for text in said:
-            if text not in shown:
+            if text not in shown and not as_json:
                 print(text, flush=True)
         shown = said
-        if all(one["done"] for one in services):
+        done, late = all(one["done"] for one in services), time.monotonic() >= ends
+        if as_json and (done or late):
+            print(json.dumps(state))
+        if done:
             return OK
-        if time.monotonic() >= ends:
+        if late:
             print(f"vertice: not all agents acknowledged within {limit_s:g} s; the drain continues", file=sys.stderr)
             return FAILED
         time.sleep(EVERY_S)
@@ -95,7 +118,8 @@ def line(one: Any) -> str:
     if one["done"]:
         return f"{_name(one)}: drained, {count}; earlier DNS answers expire in {TTL_S} s"
     silent = one["silent_registries"]
-    return f"{_name(one)}: draining, {count}" + (f"; {silent} registries do not answer" if silent else "")
+    unknown = f"; no answer from {counted(silent, 'registry', 'registries')}" if silent else ""
+    return f"{_name(one)}: draining, {count}{unknown}"
 
 
 def _name(one: Any) -> str:
@@ -105,10 +129,3 @@ def _name(one: Any) -> str:
 def _refused(answer: HttpResponse) -> int:
     print(f"vertice: {answer.message}", file=sys.stderr)
     return exit_code(answer)
-
-
-def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("it must be a number of seconds")
-    return seconds

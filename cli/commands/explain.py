@@ -12,9 +12,10 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from cli.client import Unreachable, add_agent_flag, agent_url, get
+from cli.client import Unreachable, agent_url, get
 from cli.commands.resolve import exit_code
-from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
+from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK
+from cli.options import JSON, add_agent, add_output
 from cli.table import aligned
 
 FILTERS: Final = ("tag", "version", "zone", "status")
@@ -28,7 +29,7 @@ SOURCES: Final = {
 EPILOG: Final = f"""examples:
   vertice explain parcel_tracker
   vertice explain parcel_tracker --tag canary --version 1.4
-  vertice explain parcel_tracker --json | jq '.instances[] | select(.verdict == "out") | .why'
+  vertice explain parcel_tracker -o json | jq '.instances[] | select(.verdict == "out") | .why'
 
 {EXIT_CODES}"""
 
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the service")
     for name in FILTERS:
         parser.add_argument(f"--{name}", metavar=name.upper(), help=f"as in a lookup with ?{name}=")
-    parser.add_argument("--json", action="store_true", help="print the agent's answer")
-    add_agent_flag(parser)
+    add_output(parser)
+    add_agent(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return exit_code(answer)
         said = answer.json()
-        text = answer.body.decode() if arguments.json else "\n".join(lines(said))
+        text = answer.text() if arguments.output == JSON else "\n".join(lines(said))
         code = OK if said["found"] else NOT_FOUND if said["complete"] else FAILED
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)

@@ -1,53 +1,33 @@
-"""Show or release the guard against mass expiry.
-
-When too many instances fall silent at once, the registry keeps them in the answers as suspect, for five
-minutes at most. `release` confirms that they are really gone: they then leave a few at a time.
-"""
+"""The shared parts of `vertice guard`: one request to the registry, and its answer as text."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
-from cli.client import TOKEN, Unreachable, add_registry_flag, ask, credentials, registry_url
-from cli.main import EXIT_CODES, FAILED, NOT_FOUND, OK
-
-EPILOG: Final = f"""examples:
-  vertice guard status
-  vertice guard release
-  vertice guard release --shard a --registry http://10.0.0.2:8888
-
-`release` sends the shared token in {TOKEN}.
-
-{EXIT_CODES.replace("no such service", "no such shard")}"""
+from cli.client import Unreachable, ask, registry_url
+from cli.exit_codes import FAILED, NOT_FOUND, OK
+from cli.options import JSON
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `vertice guard`."""
-    parser.add_argument("action", choices=("status", "release"), help="show the state, or release the guard")
-    parser.add_argument("--shard", metavar="NAME", help="release: only this shard")
-    parser.add_argument("--json", action="store_true", help="print the registry's answer")
-    add_registry_flag(parser)
-
-
-def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
-    """Run `vertice guard` and return its exit code."""
+def tell(
+    method: str,
+    path: str,
+    arguments: argparse.Namespace,
+    environment: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
+) -> int:
+    """Print the registry's answer to a request about its guards, and return the exit code."""
     url = registry_url(arguments, environment)
     try:
-        if arguments.action == "status":
-            answer = ask("GET", url, "/guard")
-        else:
-            query = "" if arguments.shard is None else f"?shard={quote(arguments.shard, safe='')}"
-            answer = ask("POST", url, f"/guard/release{query}", credentials(environment))
+        answer = ask(method, url, path, headers)
         said = answer.json() if answer.status == 200 else None
         if said is None:
             print(f"vertice: {answer.message}", file=sys.stderr)
-            return NOT_FOUND if answer.status == 404 and arguments.shard is not None else FAILED
-        text = answer.body.decode() if arguments.json else "\n".join(_lines(said))
+            return NOT_FOUND if answer.status == 404 and "?" in path else FAILED
+        text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED

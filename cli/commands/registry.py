@@ -7,53 +7,87 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Final
 
-from cli.main import EXIT_CODES
+from cli.exit_codes import OK, exit_codes
+from cli.parser import CommandParser
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
+from cli.setting_listing import (
+    add_settings_flags,
+    only_lists,
+    print_check,
+    print_settings,
+    print_warnings,
+    setting_rows,
+)
+from cli.streams import announce
 from cli.table import settings_help
 from registry_core.descriptors import raise_descriptor_limit
-from registry_core.errors import SettingsError
 from registry_core.replica import Replica
 from registry_core.replica_descriptors import enough_descriptors
-from registry_core.replica_settings import SETTINGS, replica_settings
-from registry_core.settings import Listen, listen, shown
+from registry_core.replica_settings import (
+    LISTEN,
+    SETTINGS,
+    STORE,
+    ReplicaSettings,
+    replica_values,
+    settings_from,
+)
+from registry_core.setting_values import Given, Values, from_flags
 from registry_core.telemetry import logs
 
-EPILOG = f"""settings (environment):
+LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+EPILOG: Final = f"""settings (environment):
 {settings_help(SETTINGS)}
 
-{EXIT_CODES}"""
+{LIFE_CODES}"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of `vertice registry`."""
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="the address and port to listen on; overrides REGISTRY_LISTEN"
     )
+    add_settings_flags(parser)
     add_parent_flag(parser)
+
+
+def flags_of(args: argparse.Namespace) -> Given:
+    """Return the settings that the flags give."""
+    return from_flags({LISTEN.name: ("--listen", args.listen)})
 
 
 def run(args: argparse.Namespace) -> int:
     """Run a replica until a signal stops it; return the exit code. Raises SettingsError."""
-    settings = replica_settings(os.environ, listen_on=_listen_on(args.listen))
+    values = replica_values(os.environ, flags_of(args))
+    settings = settings_from(values)
+    if only_lists(args):
+        return _listed(args, values, settings)
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "registry")
+    logs.configure(settings.log_level, "registry", settings.log_format)
     raise_descriptor_limit(enough_descriptors(settings.redis))
 
     async def start() -> Replica:
         replica = Replica(settings)
         await replica.start()
-        print(f"vertice registry: listening on http://{replica.listen}", flush=True)
+        announce(f"vertice registry: listening on http://{replica.listen}")
         return replica
 
     return run_until_signal(start)
 
 
-def _listen_on(given: str | None) -> Listen | None:
-    if given is None:
-        return None
-    try:
-        return listen(given)
-    except ValueError as error:
-        raise SettingsError(f"--listen: {shown(given)} cannot be used: {error} (example: 127.0.0.1:8888)") from None
+def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings) -> int:
+    print_warnings("registry", settings.unknown)
+    if settings.redis is not None and settings.redis.access.tls:
+        # A registry without Redis, or without TLS to it, does not load redis-py.
+        from registry_core.store.redis.pool import tls_context  # noqa: PLC0415
+
+        for access in (settings.redis.access, settings.redis.sentinel_access):
+            tls_context(access)
+    if args.show_settings:
+        print_settings(args.output, setting_rows(SETTINGS, values))
+    else:
+        where = "this process" if settings.redis is None else values.shown(STORE)
+        print_check("registry", f"it listens on {settings.listen}, and keeps registrations in {where}")
+    return OK

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cli.client import HttpResponse, Unreachable, connect, reason
+from cli.client import HttpResponse, Unreachable, connect
 from cli.commands.snapshot_file import SnapshotFileRecord
+from registry_core.causes import cause_of
 from registry_core.domain.restoration import RestoreOutcome, what
 from registry_core.errors import VerticeError
 
@@ -128,7 +129,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
             answer = HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
         except (OSError, http.client.HTTPException) as error:
             connection.close()  # it reopens automatically
-            problem = f"no answer from {work.url}: {reason(error)}"
+            problem = f"no answer from {work.url}: {cause_of(error)}"
         else:
             if answer.status < 500 and answer.status not in _LATER:
                 _check(answer, work.url)

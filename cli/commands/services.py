@@ -7,21 +7,22 @@ import json
 import sys
 from typing import Final
 
-from cli.client import Unreachable, add_agent_flag, agent_url, get, warn_of_age
-from cli.main import EXIT_CODES, FAILED, OK
+from cli.client import Unreachable, agent_url, get, warn_of_age
+from cli.exit_codes import EXIT_CODES, FAILED, OK
+from cli.options import JSON, add_agent, add_output
 
 EPILOG: Final = f"""examples:
   vertice services
-  vertice services --json | jq length
-  vertice services --agent http://127.0.0.1:9880
+  vertice services -o json | jq length
+  vertice services --agent 127.0.0.1:9880
 
 {EXIT_CODES}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice services`."""
-    parser.add_argument("--json", action="store_true", help="print a JSON array")
-    add_agent_flag(parser)
+    add_output(parser)
+    add_agent(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"vertice: {answer.message}", file=sys.stderr)
         return FAILED
     warn_of_age(answer)
-    if arguments.json:
+    if arguments.output == JSON:
         print(json.dumps(names))
     else:
         for name in names:

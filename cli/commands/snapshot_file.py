@@ -83,6 +83,14 @@ class _Format(msgspec.Struct):
     version: int = 0
 
 
+def encoded(header: SnapshotFileHeader, records: Sequence[SnapshotFileRecord]) -> list[bytes]:
+    """Return the lines of a snapshot, each with its line end."""
+    lines = [_ENCODER.encode(record) for record in records]
+    header = msgspec.structs.replace(header, count=len(lines), checksum="")
+    header = msgspec.structs.replace(header, checksum=_checksum(header, lines))
+    return [line + b"\n" for line in (_ENCODER.encode(header), *lines)]
+
+
 def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFileRecord]) -> None:
     """Write a snapshot to `path` atomically, readable by its owner only.
 
@@ -90,24 +98,26 @@ def write(path: Path, header: SnapshotFileHeader, records: Sequence[SnapshotFile
     """
     path = path.resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(f"{path} exists and is not a file")
-    lines = [_ENCODER.encode(record) for record in records]
-    header = msgspec.structs.replace(header, count=len(lines), checksum="")
-    header = msgspec.structs.replace(header, checksum=_checksum(header, lines))
-    replace_file(path, (line + b"\n" for line in (_ENCODER.encode(header), *lines)))
+        raise OSError(None, "it exists and is not a file")
+    replace_file(path, encoded(header, records))
 
 
 def read(path: Path) -> SnapshotFile:
     """Return the content of `path` once all of it is checked. Raises BadSnapshotFile and OSError."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+        raise OSError(None, "there is no such file" if not path.exists() else "it is not a file")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise BadSnapshotFile(f"{path}: it has {size} bytes; a snapshot has at most {MAX_FILE_BYTES}")
+    return decoded(str(path), path.read_bytes())
+
+
+def decoded(name: str, data: bytes) -> SnapshotFile:
+    """Return the content of a snapshot once all of it is checked. Raises BadSnapshotFile, which names it `name`."""
     try:
-        return _read(path.read_bytes())
+        return _read(data)
     except BadSnapshotFile as error:
-        raise BadSnapshotFile(f"{path}: {error}") from None
+        raise BadSnapshotFile(f"{name}: {error}") from None
 
 
 def _read(data: bytes) -> SnapshotFile:

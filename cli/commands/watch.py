@@ -16,9 +16,11 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, add_registry_flag, connect, reason, registry_url
+from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, registry_url
 from cli.commands.changes import Changes
-from cli.main import EXIT_CODES, FAILED, USAGE
+from cli.exit_codes import EXIT_CODES, FAILED, USAGE
+from cli.options import JSON, add_output, add_registry
+from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
@@ -26,9 +28,9 @@ RETRY: Final = Backoff(0.5, 5.0)
 EPILOG: Final = f"""examples:
   vertice watch
   vertice watch parcel_tracker
-  vertice watch --json | jq 'select(.type == "status_changed")'
+  vertice watch -o json | jq 'select(.type == "status_changed")'
 
---json prints the lines of the stream: first a "snapshot" of everything (again after a break that could not
+-o json prints the lines of the stream: first a "snapshot" of everything (again after a break that could not
 be resumed), then "registered", "status_changed", "deregistered" and "expired".
 
 {EXIT_CODES}"""
@@ -37,8 +39,8 @@ be resumed), then "registered", "status_changed", "deregistered" and "expired".
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice watch`."""
     parser.add_argument("name", nargs="?", default="", metavar="NAME", help="only this service (default: all)")
-    parser.add_argument("--json", action="store_true", help="print the lines of the stream")
-    add_registry_flag(parser)
+    add_output(parser)
+    add_registry(parser)
 
 
 class WatchRefused(Exception):
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             for raw in lines(base_url, changes.cursor, arguments.name):
                 if not connected:
                     connected, failures = True, 0
-                show(raw, changes, as_json=arguments.json)
+                show(raw, changes, as_json=arguments.output == JSON)
             problem = "the stream ended"
         except WatchRefused as error:
             if error.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -96,8 +98,8 @@ def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
                 return  # a truncated line: the cursor still points before it
             else:
                 _pass_over(response)
-    except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"no answer from {base_url}: {reason(error)}") from None
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
     except ValueError:
         raise Unreachable(f"{base_url} answers, but not with a watch stream") from None
     finally:

@@ -10,7 +10,7 @@ from typing import Final
 
 from cli.compose.model import ComposeService, Project
 from cli.compose.registered_names import RegisteredNames
-from cli.compose.sidecars import LABEL, Options, Recipe
+from cli.compose.sidecars import LABEL, REGISTRY_LABEL, Options, Recipe
 
 ZONE: Final = Options().zone
 _PROTOCOLS: Final = frozenset({"_tcp", "_udp"})
@@ -44,7 +44,8 @@ class DiscoveredNames:
 
 def zones_of(project: Project) -> tuple[str, ...]:
     """Return the zones of a file's agents; the usual one when it has none, or none of them says."""
-    agents = [service for service in project.services.values() if LABEL in service.labels]
+    labelled = [service for service in project.services.values() if LABEL in service.labels]
+    agents = [service for service in labelled if service.labels[LABEL].value != REGISTRY_LABEL]
     given = [agent.env("AGENT_DNS_ZONE") for agent in agents]
     zones = dict.fromkeys(entry.value if entry is not None and entry.value else ZONE for entry in given)
     return tuple(zones) or (ZONE,)

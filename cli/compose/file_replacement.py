@@ -38,7 +38,7 @@ def held(path: Path, most_bytes: int) -> OriginalFile:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise OSError("it exists and is not a file")
+                raise OSError(None, "it exists and is not a file")
             data = file.read(most_bytes + 1)
     except FileNotFoundError:
         return OriginalFile(path, None, 0o666 & ~_umask(), None)
@@ -46,7 +46,7 @@ def held(path: Path, most_bytes: int) -> OriginalFile:
         error.filename = str(path)  # Python names it by the number of the open file
         raise
     if len(data) > most_bytes:
-        raise OSError(f"it has more than {most_bytes // 1024 // 1024} MB")
+        raise OSError(None, f"it has more than {most_bytes // 1024 // 1024} MB")
     return OriginalFile(path, data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
 
 

@@ -16,6 +16,7 @@ import msgspec
 from cli.compose import splice
 from cli.compose.errors import ComposeError
 from cli.compose.outline import NotEditable, Outline, Shape, Spot, outline_of
+from cli.compose.registry_service import registry_entries
 from cli.compose.sidecars import (
     CONFIG,
     LABEL,
@@ -51,8 +52,8 @@ def injected(text: str, sidecars: list[SidecarSpec], options: Options) -> str:
     options = _with_own_config(base, options)
     outline = outline_of(base)
     anchors = options.recipe is not Recipe.HOST and _may_anchor(outline)
-    edited = splice.applied(base, list(_edits(outline, additions(sidecars, options, anchors=anchors), options)))
-    _check(edited, _expected(base, additions(sidecars, options, anchors=False), options, shared=anchors), base)
+    edited = splice.applied(base, list(_edits(outline, _additions(sidecars, options, anchors=anchors), options)))
+    _check(edited, _expected(base, _additions(sidecars, options, anchors=False), options, shared=anchors), base)
     if splice.taken_out(edited) != base:
         raise NotTheSame("the inserted agents could not be removed again")
     return edited
@@ -89,7 +90,7 @@ def override_text(sidecars: list[SidecarSpec], options: Options, name: str, outp
     Raises NotTheSame when it would not parse as intended.
     """
     options = _with_own_config(base, options)
-    added = additions(sidecars, options, anchors=True)
+    added = _additions(sidecars, options, anchors=True)
     lines = [
         f"{MADE} from {masked(name)}, recipe {options.recipe.value}; overwritten each time: do not edit.",
         f"#   docker compose -f {masked(name)} -f {masked(output)} up -d",
@@ -106,8 +107,14 @@ def override_text(sidecars: list[SidecarSpec], options: Options, name: str, outp
     return text
 
 
+def _additions(sidecars: list[SidecarSpec], options: Options, *, anchors: bool) -> Additions:
+    """Return the additions for these sidecars, and the registry if one is to be added."""
+    added = additions(sidecars, options, anchors=anchors)
+    return msgspec.structs.replace(added, services={**registry_entries(sidecars, options), **added.services})
+
+
 def _override_expected(sidecars: list[SidecarSpec], options: Options) -> dict[str, Any]:
-    added = additions(sidecars, options, anchors=False)
+    added = _additions(sidecars, options, anchors=False)
     found: dict[str, Any] = {"services": {**_texts(added.entries), **_texts(added.services)}}
     if options.recipe is not Recipe.HOST:
         found.update(_texts(shared_entries(options)))

@@ -19,6 +19,7 @@ from cli.compose.merge import canonical, merged, without
 from cli.compose.refusals import check_document
 from cli.compose.tree import Document, Mapping, MappingEntry, Node, Resets, Scalar, Sequence, documents_of
 from cli.compose.yaml_nodes import named_in, nodes_of
+from registry_core.causes import cause_of
 
 # Bounds what `extends` and several files copy: a chain of thousands that each add something would fill the memory.
 MAX_MERGED: Final = 1_000_000
@@ -167,7 +168,7 @@ class Loading:
         try:
             return self._read(file)
         except OSError as error:
-            raise ComposeError(error.strerror or str(error), code="no-file", place=Place(file)) from None
+            raise ComposeError(cause_of(error), code="no-file", place=Place(file)) from None
 
     def _bases(self, file: str, variables: MappingType[str, str]) -> Bases:
         """Return the services of a file that `extends` names: as they are there, without includes and bases."""

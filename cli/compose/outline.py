@@ -118,8 +118,8 @@ def outline_of(text: str) -> Outline:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 0
         raise NotEditable(f"it is not YAML: {error.problem or error.context}", line) from None
-    except yaml.YAMLError as error:
-        raise NotEditable(f"it is not YAML: {' '.join(str(error).split())[:200]}") from None
+    except yaml.YAMLError:
+        raise NotEditable("it is not YAML: it has a character that YAML does not allow") from None
     if root is None:
         raise NotEditable("it is empty")
     return Outline(text, root, anchors, targets)

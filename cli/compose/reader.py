@@ -27,6 +27,7 @@ from cli.compose.refusals import check_networks
 from cli.compose.services import service_of
 from cli.compose.tree import Mapping as Tree
 from cli.compose.tree import MappingEntry, Scalar
+from registry_core.causes import cause_of
 
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 # Over all services: thousands of services that share an env file of thousands of lines would exhaust memory.
@@ -66,7 +67,7 @@ def _opened(path: Path) -> bytes:
     try:
         return _read(path)
     except OSError as error:
-        raise ComposeError(error.strerror or str(error), code="no-file", place=Place(str(path))) from None
+        raise ComposeError(cause_of(error), code="no-file", place=Place(str(path))) from None
 
 
 def _read(path: Path) -> bytes:
@@ -75,7 +76,7 @@ def _read(path: Path) -> bytes:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         kind = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
-            raise OSError(0, "it is not a file")
+            raise OSError(None, "it is not a file")
         os.set_blocking(file.fileno(), True)
         raw = file.read(MAX_FILE_BYTES + 1)
     if len(raw) > MAX_FILE_BYTES:

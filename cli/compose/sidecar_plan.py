@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from cli.compose.agent_options import hosts_of
 from cli.compose.audit import TOLERATED
 from cli.compose.databases import is_database
 from cli.compose.errors import ComposeError, Place
@@ -72,9 +73,13 @@ def planned(project: Project, options: Options, wanted: Collection[str] = (), *,
     left_out: list[Remark] = []
     notes: list[Remark] = []
     rules = _Rules(project, options)
+    registries = {host for _, host in hosts_of(options.registry)}
     for service in project.services.values():
         named = service.name in wanted
         if LABEL in service.labels or (wanted and not named):
+            continue
+        if not named and service.name in registries:
+            notes.append(Remark(service.place, service.name, "it is the registry of the agents, and gets none"))
             continue
         doubts: list[str] = []
         try:
@@ -154,7 +159,7 @@ def _sidecar(service: ComposeService, rules: _Rules, options: Options, doubts: l
         host = options.host_address if recipe is Recipe.HOST else _host(service)
     if not port.follows:
         doubts.append(f"its port is written with variables; {port.number} is what they are now")
-    if port.number < DEFAULT_RULES.min_port:
+    if port.number < DEFAULT_RULES.min_port and not options.registry_image:
         doubts.append(
             f"it listens on {port.number}, which the registry accepts only with REGISTRY_MIN_PORT={port.number}"
         )

@@ -20,11 +20,18 @@ from cli.compose.splice import Anchored
 from registry_core.domain.host_port import host_port
 
 IMAGE: Final = "vertice-agent"
-REGISTRY: Final = "http://vertice-registry:8888"
-HOST_REGISTRY: Final = "http://127.0.0.1:8888"
+REGISTRY_IMAGE: Final = "vertice-registry"
+REGISTRY_SERVICE: Final = "vertice-registry"
+REGISTRY_PORT: Final = 8888
+REGISTRY: Final = f"http://{REGISTRY_SERVICE}:{REGISTRY_PORT}"
+HOST_REGISTRY: Final = f"http://127.0.0.1:{REGISTRY_PORT}"
+# The variable with the secret that the registry and its agents share.
+TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
 # Docker's own fallback when the host has no resolver that containers can reach.
 FORWARD: Final = "8.8.8.8,8.8.4.4"
+# The label of what is ours in a file: the recipe of an agent, or that it is the registry.
 LABEL: Final = "vertice.sidecar"
+REGISTRY_LABEL: Final = "registry"
 NAME_LABEL: Final = "vertice.name"
 SHARED: Final = "x-vertice-agent"
 HOST_AGENT: Final = "vertice-agent"
@@ -51,6 +58,7 @@ class Options(msgspec.Struct, frozen=True):
     """The operator's settings for all agents.
 
     Only for `host`: `host_address` is where containers reach this host, and `config` the agent's entry in `configs`.
+    `registry_image`: a registry of that image is added, which this host reaches at `registry_port`; empty: none is.
     """
 
     recipe: Recipe = Recipe.NETNS
@@ -63,6 +71,8 @@ class Options(msgspec.Struct, frozen=True):
     cpus: str = "0.25"
     podman: bool = False
     config: str = CONFIG
+    registry_image: str = ""
+    registry_port: int = REGISTRY_PORT
 
 
 class SidecarSpec(msgspec.Struct, frozen=True):
@@ -114,7 +124,10 @@ def without_agents(project: Project) -> Project:
     A service keeps the name under which its agent registers it, also when the project's own name has changed since.
     """
     services = {name: service for name, service in project.services.items() if LABEL not in service.labels}
-    return with_names(msgspec.structs.replace(project, services=services), _told_names(project))
+    # A variable that only the registry among them requires is no fault of the fleet.
+    problems = tuple(p for p in project.problems if p.code != "variable-required" or p.service in (None, *services))
+    fleet = msgspec.structs.replace(project, services=services, problems=problems)
+    return with_names(fleet, _told_names(project))
 
 
 def with_names(project: Project, names: Mapping[str, str]) -> Project:
@@ -173,7 +186,7 @@ def _shared(options: Options) -> dict[str, Any]:
     """Return the entries that every agent in a file shares."""
     environment = {
         "REGISTRY_URL": options.registry,
-        "VERTICE_REGISTRY_TOKEN": "${VERTICE_REGISTRY_TOKEN:-}",
+        TOKEN: f"${{{TOKEN}:-}}",
     }
     if options.recipe is Recipe.NETNS:
         environment["AGENT_DNS_FORWARD"] = options.forward or f"${{VERTICE_DNS_FORWARD:-{FORWARD}}}"
@@ -242,6 +255,11 @@ def _environment(sidecar: SidecarSpec, recipe: Recipe) -> dict[str, str]:
     return found
 
 
+def _listen(host: str, port: int) -> str:
+    """Return host and port; a host with variables is taken for a name or an IPv4 address."""
+    return host + host_port("", port) if "$" in host else host_port(host, port)
+
+
 def _literal(text: str) -> str:
     """Return text escaped so that compose's variable substitution leaves it unchanged."""
     return text.replace("$", "$$")
@@ -256,7 +274,7 @@ def _of_host(sidecars: Sequence[SidecarSpec], options: Options) -> Additions:
         **shared["environment"],
         "AGENT_CONFIG": CONFIG_PATH,
         "AGENT_STATE_DIR": _HOST_STATE,
-        "AGENT_DNS_LISTEN": host_port(options.host_address, DNS_PORT),
+        "AGENT_DNS_LISTEN": _listen(options.host_address, DNS_PORT),
         "AGENT_DNS_ALLOW": f"${{AGENT_DNS_ALLOW:-127.0.0.0/8,{_BRIDGES}}}",
     }
     agent = {

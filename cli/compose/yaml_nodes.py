@@ -71,8 +71,9 @@ def nodes_of(raw: bytes, file: str) -> list[yaml.Node]:
         reason = f"it is not YAML: {error.problem or error.context}"
         raise ComposeError(reason, code="not-yaml", place=Place(file, line)) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(getattr(error, "reason", None) or error).split())
-        raise ComposeError(f"it is not YAML: {reason[:200]}", code="not-yaml", place=Place(file)) from None
+        reason = error.reason if isinstance(error, yaml.reader.ReaderError) else "it has a value that cannot be read"
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else reason
+        raise ComposeError(f"it is not YAML: {reason}", code="not-yaml", place=Place(file)) from None
 
 
 def _composed(loader: Any, file: str) -> list[yaml.Node]:

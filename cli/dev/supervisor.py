@@ -26,6 +26,7 @@ from cli.dev.children import Child
 from cli.dev.guide import Ports
 from cli.dev.plan import FIRST_NET, NETS, Plan, PlanFinding, PlannedInstance, Weight, instances
 from cli.dev.standin import StandIns
+from registry_core.causes import cause_of
 from registry_core.errors import Unavailable, VerticeError
 
 START_TIMEOUT_S: Final = 30.0
@@ -275,7 +276,7 @@ def check_ports(ports: Ports) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
                 raise PortTaken(
-                    f"cannot use port {port} of 127.0.0.1: {error.strerror} (choose another with --{name}-port)"
+                    f"cannot use port {port} of 127.0.0.1: {cause_of(error)} (choose another with --{name}-port)"
                 ) from None
 
 
@@ -307,7 +308,7 @@ def agent_toml(listening: Iterable[PlannedInstance]) -> str:
 
 def _reason(instance: PlannedInstance, error: OSError) -> str:
     hint = " (ports below 1024 need root)" if isinstance(error, PermissionError) and instance.port < 1024 else ""
-    return f"{error.strerror}{hint}"
+    return f"{cause_of(error)}{hint}"
 
 
 async def _answers(http: aiohttp.ClientSession, url: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from cli.doctor import (
     advertised_addresses,
+    agent_health,
     configuration,
     java,
     libc,
@@ -34,6 +35,7 @@ class Chapter(NamedTuple):
 
 CHAPTERS: Final = (
     Chapter("Settings", configuration.judge, configuration.KINDS),
+    Chapter("The agent", agent_health.judge, agent_health.KINDS),
     Chapter("Lookups", lookup.judge, lookup.KINDS),
     Chapter("resolv.conf", stub.judge, stub.KINDS),
     Chapter("Resolvers in front", resolvers_in_front.judge, resolvers_in_front.KINDS),

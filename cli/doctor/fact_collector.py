@@ -16,7 +16,6 @@ import msgspec
 
 from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.settings.table import REGISTRY_URL
-from cli.client import reason
 from cli.doctor import proxies
 from cli.doctor.dns_probes import ask_for_zone, hides_addresses, refuses_many
 from cli.doctor.facts import (
@@ -40,6 +39,7 @@ from cli.doctor.state_dir_facts import look_at
 from cli.doctor.stub import address_of
 from dns.access import LOOPBACK
 from dns.forward_rules import DENIED, SYSTEM
+from registry_core.causes import cause_of
 from registry_core.domain.records import Protocol
 from registry_core.errors import SettingsError
 from registry_core.settings import Listen
@@ -188,7 +188,7 @@ def look_up(name: str) -> Lookup:
     try:
         addresses, problem = resolve(name), ""
     except OSError as error:
-        addresses, problem = (), reason(error)
+        addresses, problem = (), cause_of(error)
     return Lookup(name=name, addresses=addresses, problem=problem, took_s=time.monotonic() - began)
 
 

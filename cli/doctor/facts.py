@@ -9,6 +9,7 @@ import enum
 
 import msgspec
 
+from registry_core.listening_sockets import Listener
 from registry_core.settings import Listen
 
 DNS_PORT = 53
@@ -40,6 +41,7 @@ class AdvertisedService(msgspec.Struct, frozen=True, kw_only=True):
     is_udp: bool = False
     addresses: tuple[str, ...] = ()  # empty: the host cannot be resolved here
     listening: bool | None = None  # None: not tried
+    refusal: str = ""  # why the registry refuses it; empty when it does not
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +68,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     registry_urls: tuple[str, ...] = ()
     largest_service: str = ""  # that it holds
     largest_instances: int = 0
-
-
-class Listener(msgspec.Struct, frozen=True):
-    """A listening socket on this machine."""
-
-    kind: str  # "tcp" | "udp"
-    host: str
-    port: int
-    holder: str = ""  # the program and its pid, if we may see it
+    status: str = ""  # "healthy", "degraded", "unhealthy"; an agent of the last release does not say
+    reasons: tuple[str, ...] = ()
 
 
 class Libc(msgspec.Struct, frozen=True):
@@ -91,6 +86,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     nsswitch: str | None = None
     libc: Libc = Libc(is_musl=False)
     in_container: bool = False
+    is_agents_own: bool = False  # a container with nothing but the agent in it; other programs have another resolv.conf
     addresses: tuple[str, ...] = ()
     listeners: tuple[Listener, ...] = ()
     low_ports_end: int = 1024  # ports below it need a privilege
@@ -113,6 +109,8 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     error_s: float = 0.0  # the uncertainty of `ahead_s`
     seen_as: str = ""  # our source address as it sees it
     write_status: int | None = None  # the HTTP status of a harmless write
+    health: str = ""  # as in /health; empty when it does not say
+    reasons: tuple[str, ...] = ()
 
 
 class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.registries.clock import time_of
-from cli.client import HttpResponse, Unreachable, ask, get, reason
+from cli.client import HttpResponse, Unreachable, ask, get
 from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
+from cli.terminal import printable
+from registry_core.causes import cause_of
 from registry_core.domain import names
 from registry_core.domain.host_port import split_host_port
 
@@ -26,6 +28,8 @@ TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0
 MAX_ADDRESSES: Final = 4
 MAX_SERVICES: Final = 8
+MAX_REASONS: Final = 20
+MAX_REASON_LENGTH: Final = 300
 _STATES: Final = ("ready", "starting")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -42,6 +46,8 @@ def ask_agent(url: str) -> Agent | None:
             # An agent of the last release does not say.
             largest_service=str(view.get("largest_service", "")),
             largest_instances=int(view.get("largest_instances", 0)),
+            status=str(said.get("status", "")),
+            reasons=_texts(said.get("reasons", [])),
         )
     except (Unreachable, KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -53,7 +59,9 @@ def _service(one: Any) -> AdvertisedService:
     host, port = split_host_port(rest)
     if port is None:
         raise ValueError(f"{endpoint!r} has no port")
-    return AdvertisedService(name=str(one["service_name"]), host=host, port=port, is_udp=scheme == "udp")
+    refusal = _line(one.get("problem") or "it gives no reason") if one.get("refused") is True else ""
+    name = str(one["service_name"])
+    return AdvertisedService(name=name, host=host, port=port, is_udp=scheme == "udp", refusal=refusal)
 
 
 def ask_registry(url: str, token: str) -> RegistrySeen:
@@ -62,7 +70,7 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
     try:
         addresses = resolve(parts.hostname or "")
     except OSError as error:
-        return RegistrySeen(url=url, problem=f"its name cannot be resolved ({reason(error)})")
+        return RegistrySeen(url=url, problem=f"its name cannot be resolved ({cause_of(error)})")
     port = parts.port or _PORTS.get(parts.scheme, 80)
     dead = [address for address in addresses[:MAX_ADDRESSES] if len(addresses) > 1 and not connects(address, port)]
     try:
@@ -75,6 +83,7 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
         ahead_s, error_s = _clock(ready, began, took_s)
         headers = {"Content-Type": "application/json"} | ({"X-Registry-Token": token} if token else {})
         nobody = msgspec.json.encode({"service_name": f"doctor-{secrets.token_hex(8)}", "instance_id": "nobody:1"})
+        health, reasons = _health(url)
         wrote = ask("POST", url, "/heartbeat", headers, body=nobody, timeout_s=TIMEOUT_S)
         return RegistrySeen(
             url=url,
@@ -86,6 +95,8 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
             error_s=error_s,
             seen_as=_seen_as(url),
             write_status=wrote.status,
+            health=health,
+            reasons=reasons,
         )
     except Unreachable as error:
         return RegistrySeen(url=url, problem=str(error).partition(f"{url}: ")[2] or str(error))
@@ -104,6 +115,23 @@ def _version(url: str) -> str:
     with contextlib.suppress(Unreachable, KeyError, TypeError):
         return str(get(url, "/openapi.json", TIMEOUT_S).json()["info"]["version"])
     return ""
+
+
+def _health(url: str) -> tuple[str, tuple[str, ...]]:
+    """Return the registry's health and the reasons; a registry of the last release gives none."""
+    with contextlib.suppress(Unreachable, AttributeError, TypeError):
+        said = get(url, "/health", TIMEOUT_S).json()
+        return _line(said.get("status", "")), _texts(said.get("reasons", []))
+    return "", ()
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    return tuple(map(_line, given[:MAX_REASONS])) if isinstance(given, list) else ()
+
+
+def _line(given: object) -> str:
+    """Return foreign text as one line of bounded length."""
+    return printable(" ".join(str(given).split()), most=MAX_REASON_LENGTH)
 
 
 def _seen_as(url: str) -> str:
@@ -125,8 +153,8 @@ def resolve(host: str) -> tuple[str, ...]:
     """Return the addresses of `host`. Blocks for as long as the system's resolver does. Raises OSError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        raise OSError(None, f"it is not a host name ({error})") from None
+    except UnicodeError:
+        raise OSError(None, "it is not a host name") from None
     return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 

@@ -38,7 +38,10 @@ KINDS: Final = (FINE, SLOW, LOST, HANGS)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
-    """Return the findings on the lookup. On a port other than 53 it may fail; another judge reports that."""
+    """Return the findings on the lookup. It may fail on a port other than 53, and in a container of the agent alone.
+
+    Another judge reports both.
+    """
     lookup, agent = facts.lookup, facts.subject.dns_listen
     if lookup is None:
         return
@@ -47,6 +50,6 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
     elif AGENT_ADDRESS in lookup.addresses:
         slow = lookup.took_s > SLOW_S
         yield (SLOW if slow else FINE).found(name=lookup.name, took=f"{lookup.took_s:.1f}")
-    elif facts.agent is not None and agent.port == DNS_PORT:
+    elif facts.agent is not None and agent.port == DNS_PORT and not facts.machine.is_agents_own:
         problem = lookup.problem or f"the answer is {', '.join(lookup.addresses) or 'empty'}"
         yield LOST.found(name=lookup.name, problem=problem, agent=agent.host)

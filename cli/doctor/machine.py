@@ -8,31 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 import math
 import os
 import re
 import resource
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import psutil
 
-from cli.doctor.facts import Libc, Listener, Machine
+from cli.doctor.facts import Libc, Machine
+from registry_core.listening_sockets import listeners
 
 ROOT: Final = Path("/")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _MUSL_TIMEOUT_S: Final = 2.0
 _MAX_PROCESSES: Final = 4096
 _JAVA_KEEPS_S: Final = 30.0
-# From linux/capability.h, and from include/net/tcp_states.h: a listener, and a UDP socket without a peer.
-_CAP_NET_BIND_SERVICE: Final = 10
-_LISTENING: Final = {"tcp": "0A", "udp": "07"}
-_WORD: Final = 8  # hexadecimal digits of 32 bits
+_CAP_NET_BIND_SERVICE: Final = 10  # linux/capability.h
 
 
 def read_machine(root: Path = ROOT) -> Machine:
@@ -43,8 +39,9 @@ def read_machine(root: Path = ROOT) -> Machine:
         nsswitch=_text(root / "etc/nsswitch.conf"),
         libc=_libc(root),
         in_container=_in_container(root),
+        is_agents_own=_in_container(root) and not _in_kubernetes(root) and _begins_with_agent(root),
         addresses=_addresses(),
-        listeners=tuple(_listeners(root)),
+        listeners=tuple(listeners(root)),
         low_ports_end=_number(first_free, 1024) or 0,
         may_bind_low=_has_capability(root, _CAP_NET_BIND_SERVICE),
         rmem_max=_number(_text(root / "proc/sys/net/core/rmem_max"), None),
@@ -69,6 +66,22 @@ def _in_container(root: Path) -> bool:
     if (root / ".dockerenv").exists() or (root / "run/.containerenv").exists():
         return True
     return bool(re.search(r"docker|containerd|kubepods|libpod|lxc", _text(root / "proc/1/cgroup") or ""))
+
+
+def _in_kubernetes(root: Path) -> bool:
+    """Return whether this is a pod: its containers have the same resolv.conf."""
+    if (root / "var/run/secrets/kubernetes.io").exists() or "KUBERNETES_SERVICE_HOST" in os.environ:
+        return True
+    return "kubepods" in (_text(root / "proc/1/cgroup") or "")
+
+
+def _begins_with_agent(root: Path) -> bool:
+    """Return whether process 1 is `vertice agent`, perhaps under an init such as tini."""
+    words = (_text(root / "proc/1/cmdline") or "").split("\0")
+    return any(
+        (Path(word).name == "vertice" or word == "cli.main") and after == "agent"
+        for word, after in itertools.pairwise(words)
+    )
 
 
 def _libc(root: Path) -> Libc:
@@ -128,44 +141,3 @@ def _java_keeps_s(root: Path) -> float | None:
             kept_s = float(given[-1]) if given else _JAVA_KEEPS_S
             found.append(math.inf if kept_s < 0 else kept_s)
     return max(found, default=None)
-
-
-# -- sockets
-
-
-def _listeners(root: Path) -> Iterator[Listener]:
-    """Return the listening sockets of our network namespace, from /proc (proc(5))."""
-    found: dict[str, Listener] = {}
-    for kind, waiting in _LISTENING.items():
-        for name in (kind, f"{kind}6"):
-            for line in (_text(root / "proc/net" / name) or "").splitlines()[1:]:
-                words = line.split()
-                if len(words) > 9 and words[3] == waiting:
-                    address, _, digits = words[1].partition(":")
-                    found[words[9]] = Listener(kind, _address(address), int(digits, 16))
-    holders = _holders(root, set(found))
-    for inode, listener in found.items():
-        yield msgspec.structs.replace(listener, holder=holders.get(inode, ""))
-
-
-def _address(digits: str) -> str:
-    """Return the address that /proc/net writes as 32-bit words in host byte order."""
-    step = -1 if sys.byteorder == "little" else 1
-    packed = b"".join(bytes.fromhex(digits[at : at + _WORD])[::step] for at in range(0, len(digits), _WORD))
-    return str(ipaddress.ip_address(packed))
-
-
-def _holders(root: Path, inodes: set[str]) -> dict[str, str]:
-    """Return the program that holds each socket, as far as this user may see it."""
-    found: dict[str, str] = {}
-    folders = (folder for folder in (root / "proc").glob("[0-9]*"))
-    for _, process in zip(range(_MAX_PROCESSES), folders, strict=False):
-        with contextlib.suppress(OSError):
-            for descriptor in (process / "fd").iterdir():
-                # The process may have ended; the others still count.
-                with contextlib.suppress(OSError):
-                    target = str(descriptor.readlink())
-                    inode = target.removeprefix("socket:[").removesuffix("]")
-                    if inode in inodes and inode != target:
-                        found[inode] = f"{(_text(process / 'comm') or '?').strip()} (pid {process.name})"
-    return found

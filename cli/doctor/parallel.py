@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from registry_core.blocking import Job, NoThread, Threads
+from registry_core.causes import cause_of
 
 T = TypeVar("T")
 
@@ -49,6 +50,6 @@ class Together:
             try:
                 return begun.job.result()
             except Exception as error:  # noqa: BLE001 - a failed job must not hide the others' results
-                problem = f"{type(error).__name__}: {error}"
+                problem = cause_of(error)
         self.missing.append(f"{begun.name} ({problem})" if problem else begun.name)
         return otherwise

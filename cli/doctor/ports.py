@@ -6,14 +6,14 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Final
 
-from cli.doctor.facts import Facts, Listener, ZoneAnswer
+from cli.doctor.facts import Facts, ZoneAnswer
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from registry_core.domain.registration import MAX_PORT
+from registry_core.listening_sockets import canonical, clash
 from registry_core.settings import Listen
 
 _EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _ANYWHERE: Final = (_EVERY_IPV4, "::")
-_LOCALHOST: Final = ("127.0.0.1", "::1")
 _FURTHER: Final = 1000
 
 RUNNING = DoctorRule("agent", DoctorSeverity.OK, "an agent answers at {http}")
@@ -51,7 +51,7 @@ NOT_PERMITTED = DoctorRule(
     "port-privileged",
     DoctorSeverity.ERROR,
     "{where}: ports below {low_ports_end} need a privilege that this user does not have",
-    "the agent does not start: `cannot listen on {where}: not allowed`",
+    "the agent does not start: it cannot listen on {where}",
     "cap_add: [NET_BIND_SERVICE]    # compose; for systemd AmbientCapabilities=CAP_NET_BIND_SERVICE; or "
     "sysctl -w net.ipv4.ip_unprivileged_port_start={port}",
 )
@@ -104,7 +104,7 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
         yield NO_SUCH_ADDRESS.found(where=where, host=where.host, addresses=shown, setting=setting, port=where.port)
         return
     for kind in kinds:
-        rival = next((one for one in machine.listeners if one.kind == kind and _clash(one, where)), None)
+        rival = next((one for one in machine.listeners if one.kind == kind and clash(one, where)), None)
         if rival is None:
             continue
         # A program on another loopback address blocks the port only for an agent that wants every address.
@@ -120,34 +120,10 @@ def _port(facts: Facts, where: Listen, face: str, setting: str, kinds: tuple[str
     yield FREE.found(where=where, kind=", ".join(kinds), face=face)
 
 
-def _clash(held: Listener, wanted: Listen) -> bool:
-    if held.port != wanted.port:
-        return False
-    ours = _LOCALHOST if wanted.host == "localhost" else (wanted.host,)
-    return any(_meet(_canonical(held.host), _canonical(host)) for host in ours)
-
-
-def _meet(held: str, wanted: str) -> bool:
-    """Return whether two sockets conflict. `::` usually includes IPv4, but 0.0.0.0 never includes IPv6."""
-    pair = {held, wanted}
-    if held == wanted or "::" in pair:
-        return True
-    return _EVERY_IPV4 in pair and ":" not in held + wanted
-
-
-def _canonical(host: str) -> str:
-    """Return the canonical form of an address: /proc shows some as `::ffff:10.0.0.7`, which blocks 10.0.0.7."""
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
-
-
 def _is_here(host: str, addresses: tuple[str, ...]) -> bool:
     if host in _ANYWHERE or not addresses:
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback or _canonical(host) in {_canonical(one) for one in addresses}
+        return ipaddress.ip_address(host).is_loopback or canonical(host) in {canonical(one) for one in addresses}
     except ValueError:
         return True  # a name: the agent reports a wrong one at its start

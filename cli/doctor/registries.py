@@ -10,6 +10,7 @@ from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 
 CLOCK_NOTE_S: Final = 2.0
 CLOCK_WARNING_S: Final = 60.0
+MAX_REASONS: Final = 4
 
 FINE = DoctorRule("registry", DoctorSeverity.OK, "the registry at {url} answers{version}")
 AWAY = DoctorRule(
@@ -68,14 +69,14 @@ TOKEN_MISSING = DoctorRule(
     DoctorSeverity.ERROR,
     "the registry at {url} requires a token, but none is set",
     "every registration is refused (401)",
-    "VERTICE_REGISTRY_TOKEN=...    # the REGISTRY_SECRET of the registry",
+    "REGISTRY_SECRET=...    # as at the registry",
 )
 TOKEN_WRONG = DoctorRule(
     "token-wrong",
     DoctorSeverity.ERROR,
     "the registry at {url} refuses this token ({status})",
     "every registration is refused",
-    "VERTICE_REGISTRY_TOKEN=...    # the REGISTRY_SECRET of the registry; look for stray spaces or line ends",
+    "REGISTRY_SECRET=...    # as at the registry",
 )
 NO_WRITES = DoctorRule(
     "registry-no-writes",
@@ -84,8 +85,22 @@ NO_WRITES = DoctorRule(
     "lookups continue; registrations and heartbeats are retried until its store is back",
     "curl {url}/health    # shows what is wrong with its store",
 )
+DEGRADED = DoctorRule(
+    "registry-degraded",
+    DoctorSeverity.NOTE,
+    "the registry at {url} is {health}: {reason}",
+    "it says so itself, and works on",
+    "curl {url}/health    # shows the state of each part",
+)
+UNHEALTHY = DoctorRule(
+    "registry-unhealthy",
+    DoctorSeverity.WARNING,
+    "the registry at {url} is {health}: {reason}",
+    "it says so itself; registrations may fail, and lookups continue from what it knows",
+    "curl {url}/health    # shows the state of each part",
+)
 KINDS: Final = (
-    *(FINE, AWAY, ONE_AWAY, DEAD_ADDRESSES, NOT_READY, WARMING, CLOCK, CLOCK_OFF, CLOCK_FAR_OFF),
+    *(FINE, AWAY, ONE_AWAY, DEAD_ADDRESSES, NOT_READY, DEGRADED, UNHEALTHY, WARMING, CLOCK, CLOCK_OFF, CLOCK_FAR_OFF),
     *(TOKEN, TOKEN_MISSING, TOKEN_WRONG, NO_WRITES),
 )
 
@@ -101,6 +116,10 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
             yield FINE.found(url=seen.url, version=f", version {seen.version}" if seen.version else "")
         else:
             yield NOT_READY.found(url=seen.url, state=seen.state)
+        for reason in seen.reasons[:MAX_REASONS]:
+            yield (UNHEALTHY if seen.health == "unhealthy" else DEGRADED).found(
+                url=seen.url, health=seen.health, reason=reason
+            )
         if seen.state == "warming":
             yield WARMING.found(url=seen.url)
         if seen.dead_addresses:

@@ -12,6 +12,7 @@ from typing import Final
 
 from agent.view.state_dir import LOCK, SET_ASIDE
 from cli.doctor.facts import StateDirFacts
+from registry_core.causes import cause_of
 
 LOCKS: Final = Path("/proc/locks")
 
@@ -26,7 +27,7 @@ def look_at(path: Path, locks: Path = LOCKS) -> StateDirFacts:
         can_be_made = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
         return StateDirFacts(path=str(path), exists=False, can_be_made=can_be_made, user=user, free_bytes=_free(parent))
     except OSError as error:
-        return StateDirFacts(path=str(path), problem=error.strerror or str(error), user=user)
+        return StateDirFacts(path=str(path), problem=cause_of(error), user=user)
     if not stat.S_ISDIR(info.st_mode):
         return StateDirFacts(path=str(path), is_folder=False, user=user)
     return StateDirFacts(

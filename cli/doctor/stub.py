@@ -40,6 +40,13 @@ NOT_LISTED = DoctorRule(
     "programs that look up a service get 'no such name'",
     "nameserver {agent}    # as the only one in /etc/resolv.conf; the agent forwards other names",
 )
+OF_AGENT = DoctorRule(
+    "resolv-conf-of-agent",
+    DoctorSeverity.NOTE,
+    "only the agent runs in this container, and its /etc/resolv.conf ({servers}) does not lead to the agent",
+    "that of the service's container decides which names programs find, and cannot be seen from here",
+    "docker exec SERVICE cat /etc/resolv.conf    # `nameserver {agent}`, or 127.0.0.11 with `dns: [{agent}]`",
+)
 AFTER = DoctorRule(
     "resolv-conf-order",
     DoctorSeverity.ERROR,
@@ -210,7 +217,7 @@ MUSL_TRY_AGAIN = DoctorRule(
     "options ndots:1    # in /etc/resolv.conf, with no search suffix but {zone}; or AGENT_DNS_FORWARD=nxdomain",
 )
 KINDS: Final = (
-    *(ALONE, MISSING, NOT_LISTED, AFTER, AFTER_REFUSAL, BEYOND, TOO_MANY, BESIDE, MUSL_ASKS_ALL, ROTATES),
+    *(ALONE, MISSING, NOT_LISTED, OF_AGENT, AFTER, AFTER_REFUSAL, BEYOND, TOO_MANY, BESIDE, MUSL_ASKS_ALL, ROTATES),
     *(NOT_AN_ADDRESS, NO_SCOPE, SILENT, SLOW, SYSTEMD_STUB, DOCKER_STUB, DOCKER_LOOP),
     *(FORWARD_NOBODY, FORWARD_OFF, OTHER_PORT),
     *(SEARCHED_FIRST, SEARCHED_HERE_FIRST, NOT_SEARCHED, SEARCHED_LATE),
@@ -274,6 +281,9 @@ def _nobody(conf: ResolvConf, facts: Facts) -> DoctorFinding:
     """Return the finding for a file that does not lead to an agent."""
     subject = facts.subject
     agent, zone, listen = address_of(subject.dns_listen), subject.zone, subject.dns_listen
+    if facts.machine.is_agents_own:
+        reached = agent if listen.is_loopback else next(iter(facts.machine.addresses), agent)
+        return OF_AGENT.found(servers=", ".join(conf.used) or "empty", agent=reached)
     stub = next((server for server in conf.used if server in SYSTEMD), None)
     if stub is not None:
         return SYSTEMD_STUB.found(server=stub, zone=zone, agent=Listen(agent, listen.port))

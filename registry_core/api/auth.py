@@ -68,13 +68,16 @@ class Authenticator:
         if token is not None:
             if _any_equal(self._secrets, token):
                 return Caller()
-            raise Unauthorized("the token is wrong", field=TOKEN_HEADER)
+            raise Unauthorized(
+                "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry", field=TOKEN_HEADER
+            )
         if key is not None:
             if _API_KEY.fullmatch(key):
                 return Caller(self._secrets, key.lower())
             raise Unauthorized("an API key is 64 hexadecimal digits", field=API_KEY_HEADER)
         raise Unauthorized(
-            f"writing needs {TOKEN_HEADER} or {API_KEY_HEADER}",
+            f"writing needs {TOKEN_HEADER} or {API_KEY_HEADER}; agents and commands send the first when "
+            "REGISTRY_SECRET is set",
             field=TOKEN_HEADER,
             example="sha256(service_name + secret), in hex, as the API key",
         )

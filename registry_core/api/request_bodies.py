@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry_core.api.schemas import RegisterBody
+from registry_core.causes import cause_of
+from registry_core.content_faults import shape_fault
 from registry_core.domain import names
 from registry_core.domain.records import Protocol, Registration, copied_as, default_instance_id
 from registry_core.domain.registration import Rules, check_port
@@ -22,9 +24,6 @@ _ANY_PORT: Final = Rules(min_port=1)
 
 T = TypeVar("T")
 
-_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(?P<field>[^`]*)`")
-_MISSING_FIELD: Final = re.compile(r"missing required field `(?P<field>[^`]*)`")
 _EXAMPLES: Final[dict[str, object]] = {
     "service_name": names.NAME_EXAMPLE,
     "endpoint": "http://10.0.0.7:8034",
@@ -57,27 +56,42 @@ def decode(body: bytes, kind: type[T], example: object = _BODY_EXAMPLE) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error), body) from None
+        raise _field_error(str(error), body, kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValidationError(
-            f"the body is not JSON: {error}",
+            cause_of(error).replace("it is", "the body is", 1),
             field="body",
             provided=body[:100].decode("utf-8", "replace"),
             example=example,
         ) from None
 
 
-def _field_error(text: str, body: bytes) -> ValidationError:
-    at = _PATH.search(text)
-    path = at["path"] if at is not None else ""
-    for pattern in (_UNKNOWN_FIELD, _MISSING_FIELD):
-        named = pattern.search(text)
-        if named is not None:
-            path = f"{path}.{named['field']}" if path else named["field"]
-    message = _PATH.sub("", text)
+def _field_error(text: str, body: bytes, kind: object) -> ValidationError:
+    path, message = shape_fault(text)
     field = path or "body"
     top = re.split(r"[.\[]", field, maxsplit=1)[0]
+    if words := _words_of(kind, field):
+        message = f"it must be one of {', '.join(words)}"
+    if path and message.startswith("it "):
+        message = message.replace("it", field, 1)
     return ValidationError(message, field=field, provided=_provided(body, top), example=_EXAMPLES.get(top))
+
+
+def _words_of(kind: object, field: str) -> tuple[str, ...]:
+    """Return the words that `field` of a `kind` may have; none when any text will do."""
+    info = msgspec.inspect.type_info(kind)
+    if not isinstance(info, msgspec.inspect.StructType):
+        return ()
+    of = next((one.type for one in info.fields if one.encode_name == field), None)
+    for each in of.types if isinstance(of, msgspec.inspect.UnionType) else (of,):
+        match each:
+            case msgspec.inspect.EnumType(cls=words):
+                return tuple(str(word.value) for word in words)
+            case msgspec.inspect.LiteralType(values=values):
+                return tuple(map(str, values))
+            case _:
+                pass
+    return ()
 
 
 def _provided(body: bytes, field: str) -> object:
@@ -147,8 +161,8 @@ def parse_endpoint(endpoint: str) -> tuple[Protocol, str, int]:
     try:
         url = urlsplit(endpoint)
         port = url.port
-    except ValueError as error:  # a port above 65535, unclosed brackets
-        raise wrong(f"the endpoint is not a URL: {error}") from None
+    except ValueError:  # a port above 65535, unclosed brackets
+        raise wrong("the endpoint is not a URL: its host or its port cannot be read") from None
     try:
         protocol = Protocol(url.scheme)
     except ValueError:

@@ -85,7 +85,7 @@ def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") 
         raise ValidationError(f"a port is a number from 1 to {MAX_PORT}", field=field, provided=port, example=8034)
     if port < rules.min_port:
         raise ValidationError(
-            f"ports below {rules.min_port} are not accepted here (a setting of the registry)",
+            f"ports below {rules.min_port} are not accepted here; REGISTRY_MIN_PORT at the registry sets the limit",
             field=field,
             provided=port,
             example=8034,

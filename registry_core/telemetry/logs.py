@@ -1,5 +1,7 @@
 """Logs: one JSON object a line on stderr, with the same six keys from every program.
 
+On a terminal they are lines for people, unless a setting says otherwise; the keys and values are the same.
+
 `timestamp` (ISO 8601, UTC), `level`, `component`, `event`, `details` (all other fields) and `trace_id`.
 Logs of aiohttp and asyncio, which use the standard library, take the same form. This file decides
 what a line looks like; `flood_filter.py` decides whether it is one too many.
@@ -8,17 +10,26 @@ what a line looks like; `flood_filter.py` decides whether it is one too many.
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final
 
 import msgspec
 import structlog
 
+from registry_core.telemetry.colours import coloured
 from registry_core.telemetry.flood_filter import LEFT_OUT, FloodFilter
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+AUTO: Final = "auto"
+JSON: Final = "json"
+CONSOLE: Final = "console"
+FORMATS: Final = (AUTO, JSON, CONSOLE)
+FORMATS_MEANING: Final = (
+    "how a log line is written: json (an object), console (text for people), or auto: console on a terminal, else json"
+)
 
 # Of the current request, if there is one.
 trace_id: Final[ContextVar[str | None]] = ContextVar("trace_id", default=None)
@@ -26,8 +37,8 @@ trace_id: Final[ContextVar[str | None]] = ContextVar("trace_id", default=None)
 _OWN_KEYS: Final = ("timestamp", "level", "component", "event", "trace_id")
 
 
-def configure(level: str, component: str) -> None:
-    """Send every log of this process at `level` or above to stderr. Call it once per program."""
+def configure(level: str, component: str, form: str = AUTO, environment: Mapping[str, str] = os.environ) -> None:
+    """Send every log of this process at `level` or above to stderr, in one of `FORMATS`. Call it once per program."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -41,8 +52,7 @@ def configure(level: str, component: str) -> None:
             processors=[
                 _with_count,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                shaped(component),
-                structlog.processors.JSONRenderer(serializer=_json),
+                *_renderers(component, form, environment),
             ],
         )
     )
@@ -67,6 +77,39 @@ def _with_count(_logger: object, _method: str, said: MutableMapping[str, Any]) -
     if left_out:
         said[LEFT_OUT] = left_out
     return said
+
+
+def _renderers(component: str, form: str, environment: Mapping[str, str]) -> list[structlog.typing.Processor]:
+    if form == JSON or (form == AUTO and not sys.stderr.isatty()):
+        return [shaped(component), structlog.processors.JSONRenderer(serializer=_json)]
+    console = structlog.dev.ConsoleRenderer(
+        colors=coloured(sys.stderr, environment),
+        sort_keys=False,
+        pad_event_to=0,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+    return [for_people(component), console]
+
+
+def for_people(component: str) -> structlog.typing.Processor:
+    """Return the processor that readies each line for a terminal: whose it is, and no escape sequences in it."""
+
+    def shape(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line = {key: value for key, value in said.items() if key not in ("component", "trace_id")}
+        line["logger"] = said.get("component", component)
+        trace = said.get("trace_id", trace_id.get())
+        if trace is not None:
+            line["trace_id"] = trace
+        return {key: _printable(value, lines=key == "exception") for key, value in line.items()}
+
+    return shape
+
+
+def _printable(value: Any, *, lines: bool) -> Any:
+    # Foreign text, such as a malformed request, must not inject escape sequences.
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() or (lines and c == "\n") else repr(c)[1:-1] for c in value)
 
 
 def shaped(component: str) -> structlog.typing.Processor:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.content_faults import unreadable
 from registry_core.domain.catalog import Lived
 from registry_core.domain.digest import digest_number
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
@@ -121,7 +122,7 @@ class WatchReader:
         try:
             parsed: WatchLine = _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            yield from self._otherwise(line, str(error))
+            yield from self._otherwise(line, unreadable(error))
             return
         self._spoken = True
         change = self._change(parsed)
@@ -295,14 +296,14 @@ class WatchReader:
         try:
             line: SnapshotLine | MovedLine = msgspec.convert(raw, WHOLES[kind])
         except msgspec.MsgspecError as error:
-            yield self._passed_over(f"a line of type {kind!r} cannot be read: {error}")
+            yield self._passed_over(f"a line of type {kind!r} cannot be read: {unreadable(error)}")
             return
         records, problem = [], ""
         for row in rows if isinstance(rows, list) else ():
             try:
                 records.append(Lived(record_of(row["instance"]), float(row["heartbeat_at"])))
             except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
-                problem = f"an instance in a line of type {kind!r} cannot be read: {error}"
+                problem = f"an instance in a line of type {kind!r} cannot be read: {unreadable(error)}"
         line.instances = tuple(records)
         if problem:
             yield PassedOver(problem[:_SHOWN])

@@ -14,6 +14,7 @@ from agent.settings.file import file_key
 from agent.settings.reload_plan import LIVE, NEED_RESTART
 from agent.settings.settings import read_agent_settings
 from agent.settings.table import TABLE as AGENT_SETTINGS
+from cli.command_tree import COMMANDS, CommandGroup
 from cli.main import main
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
@@ -28,8 +29,10 @@ WRITTEN = [README, ROOT / "CONTRIBUTING.md", ROOT / "compose" / "README.md", *so
 # Names that look like settings: those of the tests, of compose files, and of other programs.
 OTHER_NAMES = {
     "AGENT_CERT_DIR",
+    "AGENT_NAME",
     "REDIS_PASSWORD",
     "REGISTRY_OPENED",
+    "REGISTRY_USER",
     "SERVICE_PORTS",
 }
 
@@ -72,14 +75,13 @@ def test_every_make_target_in_the_documents_exists() -> None:
 
 
 def test_every_command_in_the_documents_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    pattern = r"(?:^ +|bin/|`|\| |; |&& )vertice ((?:compose |migrate |guard |snapshot )?[a-z]+)\b"
+    groups = "|".join(node.name for node in COMMANDS if isinstance(node, CommandGroup))
+    pattern = rf"(?:^ +|bin/|`|\| |; |&& )vertice ((?:(?:{groups}) )?[a-z]+)\b"
     named = {command for document in WRITTEN for command in re.findall(pattern, text_of(document), re.MULTILINE)}
     assert len(named) >= 15
     for command in sorted(named):
-        # Only `compose` has subcommands; the others take one of a few words.
-        words = command.split() if command.startswith("compose ") else command.split()[:1]
         with pytest.raises(SystemExit) as ended:
-            main([*words, "--help"])
+            main([*command.split(), "--help"])
         shown = capsys.readouterr()
         assert ended.value.code == 0, f"vertice {command}: {shown.err}"
         assert "exit codes" in shown.out.lower(), command
@@ -87,7 +89,7 @@ def test_every_command_in_the_documents_exists(capsys: pytest.CaptureFixture[str
 
 
 def test_every_setting_in_the_documents_exists() -> None:
-    known = {setting.name for setting in (*AGENT_SETTINGS, *REGISTRY_SETTINGS)} | OTHER_NAMES
+    known = {name for one in (*AGENT_SETTINGS, *REGISTRY_SETTINGS) for name in one.spellings} | OTHER_NAMES
     for document in WRITTEN:
         if document.parent.name != "adr":  # a decision about a setting outlives the setting
             named = set(re.findall(r"\b(?:AGENT|REGISTRY|SERVICE)_[A-Z_]*[A-Z]\b", text_of(document)))

@@ -102,6 +102,25 @@ def test_an_interrupt_during_the_start_leaves_nothing_running(tmp_path: Path) ->
         assert not any(accepts(p) for p in (ports.registry, ports.http, ports.dns))
 
 
+def test_it_ends_and_leaves_nothing_when_nobody_reads_it_any_more(small: Path) -> None:
+    ports = free_ports()
+    flags = [f"--registry-port={ports.registry}", f"--http-port={ports.http}", f"--dns-port={ports.dns}"]
+    argv = [*VERTICE, "dev", str(small), *flags]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        said = ""
+        while "Ctrl-C ends everything" not in said:
+            said += program.stdout.readline()
+        children = psutil.Process(program.pid).children(recursive=True)
+        program.stdout.close()
+        assert program.wait(60) == 0
+        assert program.stderr.read() == ""
+    assert len(children) == 2
+    assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    assert not Path(re.findall(r"^Logs: (.*)$", said, re.MULTILINE)[0]).exists()
+
+
 @pytest.mark.parametrize("name", ["registry", "http", "dns"])
 def test_a_taken_port_is_one_line_and_nothing_is_left_running(name: str, small: Path) -> None:
     ports = {"registry": free_port(), "http": free_port(), "dns": free_port()}
@@ -170,4 +189,4 @@ def test_check_lists_everything_and_starts_nothing(small: Path) -> None:
 def test_an_invalid_port_is_wrong_usage(port: str) -> None:
     done = vertice("dev", "--dns-port", port)
     assert done.returncode == 2
-    assert f"argument --dns-port: '{port}' is not a port" in done.stderr
+    assert f"vertice: dev: --dns-port: '{port}' cannot be used: " in done.stderr

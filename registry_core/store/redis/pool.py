@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 from registry_core.ports.reports import PoolReport
 from registry_core.resolution import ServerAddresses
@@ -104,14 +105,22 @@ def tls_context(access: ServerAccess) -> ssl.SSLContext:
 
 
 def _why(error: Exception, wanted: str) -> str:
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror:
-        return error.strerror
-    return f"it does not hold {wanted} in PEM ({getattr(error, 'reason', None) or error})"
+    if isinstance(error, _KeyHasPassword):
+        return f"it does not hold {wanted} in PEM: the key is protected by a password"
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        return cause_of(error)
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the certificate"
+    return f"it does not hold {wanted} in PEM"
+
+
+class _KeyHasPassword(ValueError):
+    """Raised when OpenSSL asks for the password of a key."""
 
 
 def _no_password() -> str:
     # Without this, OpenSSL prompts for it at the terminal and waits.
-    raise ValueError("the key is protected by a password")
+    raise _KeyHasPassword
 
 
 def open_client(

@@ -79,7 +79,7 @@ def fault_of(error: BaseException, *, tls: bool = False, sentinel: bool = False)
     if meant is not None:
         return Fault(f"{meant} ({_PLACE.sub('', text)})", lasting=True)
     if isinstance(error, InvalidResponse):
-        return Fault(f"it does not speak the Redis protocol ({text[:100]})", lasting=True)
+        return Fault("it does not speak the Redis protocol", lasting=True)
     if "DB index is out of range" in text:
         return Fault("it has no database with the number in the URL", lasting=True)
     if isinstance(error, TimeoutError) or "imeout" in type(error).__name__:

@@ -18,7 +18,7 @@ from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Reject
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports.clock import Clock
-from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on
+from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on, words_of
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.sender import SUSPICIOUS_S, Sender
@@ -204,7 +204,7 @@ class WriteQueue:
                 await self._sender.linked()
         except Exception as error:  # noqa: BLE001 - the next write or master retries after any failure
             if verdict_on(error) is FailureAction.HOPELESS and not isinstance(error, StoreUnavailable):
-                _log.warning("master_not_opened", shard=self._masters.name, because=str(error))
+                _log.warning("master_not_opened", shard=self._masters.name, because=words_of(error))
             asyncio.get_running_loop().call_later(IDLE_RETRY_S, self._wake.set)
 
     async def _deliver(self, batch: list[Write]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
+from registry_core.store.redis.failures import words_of
 from registry_core.store.redis.pool import close_client, open_client
 from registry_core.store.redis.url import ServerAccess, ServerAddress
 
@@ -22,6 +23,6 @@ async def repoint(shard: str, access: ServerAccess, replica: ServerAddress, mast
         await client.replicaof(master.host, master.port)
         _log.info("redis replica repointed", shard=shard, node=str(replica), master=str(master))
     except (RedisError, OSError) as error:
-        _log.warning("redis replica not repointed", shard=shard, node=str(replica), reason=str(error))
+        _log.warning("redis replica not repointed", shard=shard, node=str(replica), reason=words_of(error))
     finally:
         await close_client(client)

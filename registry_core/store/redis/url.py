@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from registry_core.domain.host_port import host_port, split_host_port
+from registry_core.settings import switch
 
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
@@ -115,9 +116,10 @@ def redis_settings(url: str) -> RedisSettings:
     replicas = options.get("replicas", "1" if with_sentinels else "0")
     if replicas not in ("0", "1"):
         raise ValueError("replicas= is 0 or 1")
-    hasten = options.get("hasten", "yes")
-    if hasten not in ("yes", "no"):
-        raise ValueError("hasten= is yes or no")
+    try:
+        hasten = switch(options.get("hasten", "yes"))
+    except ValueError:
+        raise ValueError("hasten= is yes or no") from None
     if not with_sentinels:
         return RedisSettings(access, server=_server(servers, REDIS_PORT), prefix=prefix, replicas=int(replicas))
     masters = _names(options, "masters")
@@ -136,8 +138,25 @@ def redis_settings(url: str) -> RedisSettings:
         ),
         prefix=prefix,
         replicas=int(replicas),
-        hasten=hasten == "yes",
+        hasten=hasten,
     )
+
+
+def without_credentials(settings: RedisSettings) -> str:
+    """Return the URL of `settings` for people: without names and passwords of users."""
+    access = settings.access
+    scheme = f"redis{'s' if access.tls else ''}{'+sentinel' if settings.sentinels else ''}"
+    credentials = "***@" if access.password else ""
+    servers = ",".join(map(str, settings.sentinels or (settings.server,)))
+    options = {
+        "masters": ",".join(settings.masters),
+        "joining": ",".join(settings.joining),
+        "prefix": "" if settings.prefix == DEFAULT_PREFIX else settings.prefix,
+        "ca": access.ca_file,
+        "sentinel_password": "***" if settings.sentinel_access.password else "",
+    }
+    query = "&".join(f"{name}={value}" for name, value in options.items() if value)
+    return f"{scheme}://{credentials}{servers}{f'/{access.db}' if access.db else ''}{f'?{query}' if query else ''}"
 
 
 def _options(query: str, known: frozenset[str]) -> dict[str, str]:

@@ -125,7 +125,7 @@ def test_every_lookup_finds_a_service_while_its_registry_is_down(system: System)
         assert system.addresses() == [HOST]
 
         assert agent.stop() == 0
-        assert system.get(system.registry_port, "/services")[2] == []
+        wait_until(lambda: system.get(system.registry_port, "/services")[2] == [], "nothing is left, once it is ready")
         assert not accepts(system.http_port)
 
 
@@ -160,7 +160,7 @@ def test_the_log_is_json_and_the_first_line_names_the_addresses(system: System) 
     ("settings", "exit_code", "said"),
     [
         ({"AGENT_CHECK_TIMEOUT": "9"}, 2, "vertice: AGENT_CHECK_TIMEOUT: '9' cannot be used"),
-        ({"AGENT_NONSENSE": "1"}, 2, "vertice: AGENT_NONSENSE: there is no such setting"),
+        ({"HEARTBEAT_INTERVALL": "5"}, 2, "vertice: HEARTBEAT_INTERVALL: there is no such setting (did you mean HEAR"),
         ({"SERVICE_NAME": "Osint"}, 2, "vertice: SERVICE_NAME: 'Osint' cannot be used"),
     ],
 )
@@ -188,8 +188,19 @@ def test_a_removed_setting_is_ignored_with_one_line(system: System, in_file: boo
         assert agent.stop() == 0
 
 
+def test_the_settings_of_other_programs_are_logged_once_and_change_nothing(system: System) -> None:
+    with system.agent(AGENT_NAME="linux-7", SERVICE_X_PORT="tcp://10.0.0.1:80", REGISTRY_USER="ci") as agent:
+        wait_until(lambda: "agent_started" in agent.output(), "it starts")
+        logged = [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
+        (warning,) = [line for line in logged if line["event"] == "settings_unknown"]
+        assert warning["details"] == {"names": ["AGENT_NAME", "SERVICE_X_PORT"], "count": 2}
+        assert agent.stop() == 0
+
+
 def test_a_taken_port_is_one_line_and_exit_code_1(system: System) -> None:
     taken = f"{HOST}:{system.service_port}"
     with system.agent(AGENT_HTTP_LISTEN=taken) as agent:
         assert agent.process.wait(20) == 1
-        assert agent.output() == f"vertice: cannot listen on {taken} for HTTP: the port is taken\n"
+        said = f"vertice: cannot listen on {taken} for HTTP: the port is taken by "
+        assert agent.output().startswith(said)
+        assert agent.output().endswith("); stop it, or set AGENT_HTTP_LISTEN to another port\n"), "the holder has a pid"

@@ -28,6 +28,11 @@ services:
   cart: {ports: ["9010:8010"]}"""
 
 
+def recipe_words(recipe: str) -> list[str]:
+    """Return the arguments for a recipe."""
+    return ["--recipe", recipe, *(("--host-address", "10.0.0.7") if recipe == "host" else ())]
+
+
 def compose(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return command("compose", *words, cwd=cwd, **environment)
 
@@ -53,7 +58,7 @@ def test_every_service_of_a_fleet_that_can_have_an_agent_gets_one(name: str, rec
     path = tmp_path / "compose.yml"
     shutil.copy(fleet(name), path)
     before = path.read_bytes()
-    words = ("--recipe", recipe, "--host-address", "10.0.0.7")
+    words = recipe_words(recipe)
     listed = services_of(path)
 
     done = compose("inject", "compose.yml", *words, cwd=tmp_path)
@@ -99,7 +104,7 @@ def test_podman_compose_reads_the_written_files(recipe: str, way: str, tmp_path:
     program = podman_compose()
     path = tmp_path / "compose.yml"
     shutil.copy(fleet("example"), path)
-    words = ["inject", "compose.yml", "--recipe", recipe, "--host-address", "10.0.0.7"]
+    words = ["inject", "compose.yml", *recipe_words(recipe)]
     compose(*words, *(["--write"] if way == "in place" else []), cwd=tmp_path)
     files = ["-f", "compose.yml", *(["-f", "compose.vertice.yml"] if way == "override" else [])]
     judged = subprocess.run(
@@ -174,7 +179,7 @@ def test_options_reach_the_agents(small: Path) -> None:
         "--image",
         "shop/agent:2",
         "--registry",
-        "http://a:1,http://b:2",
+        "http://a.example:1,http://b.example:2",
         "--forward",
         "10.0.0.2",
         "--zone",
@@ -185,7 +190,7 @@ def test_options_reach_the_agents(small: Path) -> None:
     assert agent["image"] == "shop/agent:2"
     assert agent["deploy"]["resources"]["limits"] == {"memory": "64M", "cpus": "0.5"}
     environment = agent["environment"]
-    assert environment["REGISTRY_URL"] == "http://a:1,http://b:2"
+    assert environment["REGISTRY_URL"] == "http://a.example:1,http://b.example:2"
     assert environment["AGENT_DNS_FORWARD"] == "10.0.0.2"
     assert environment["AGENT_DNS_ZONE"] == "shop.test"
 
@@ -258,7 +263,7 @@ def test_the_audit_of_a_fleet_is_the_same_with_agents(recipe: str, tmp_path: Pat
     path = tmp_path / "compose.yml"
     shutil.copy(fleet("example"), path)
     before = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=tmp_path).stdout)
-    compose("inject", "compose.yml", "--write", "--recipe", recipe, "--host-address", "10.0.0.7", cwd=tmp_path)
+    compose("inject", "compose.yml", "--write", *recipe_words(recipe), cwd=tmp_path)
     assert path.read_text() != fleet("example").read_text()
     after = json.loads(compose("audit", "compose.yml", "--format", "json", cwd=tmp_path).stdout)
     assert after["counts"] == before["counts"]
@@ -323,7 +328,7 @@ def test_eject_of_a_rewritten_file_names_what_leads_nowhere_and_undo_turns_it_ba
     assert "shop: CART_URL: http://cart.shop.test:8010 leads nowhere without agents" in ejected.stderr
     assert "rewrite compose.yml --undo --zone shop.test --write" in ejected.stderr
     undone = compose("rewrite", "compose.yml", "--undo", "--zone", "shop.test", "--write", cwd=small.parent)
-    assert (undone.returncode, "1 names turned back" in undone.stderr) == (0, True)
+    assert (undone.returncode, "1 name turned back" in undone.stderr) == (0, True)
     assert small.read_text() == SMALL.replace("cart:9010", "cart:8010")
 
 

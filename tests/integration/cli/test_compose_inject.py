@@ -102,7 +102,14 @@ def test_an_override_file_of_another_recipe_is_replaced_and_a_foreign_one_never(
 
 def test_image_registry_and_the_files_settings_reach_the_agent(shop: Path) -> None:
     done = vertice(
-        "inject", shop, "--image", "reg.example/agent:2", "--registry", "http://a:1,http://b:2", "--output", "-"
+        "inject",
+        shop,
+        "--image",
+        "reg.example/agent:2",
+        "--registry",
+        "http://a.example:1,http://b.example:2",
+        "--output",
+        "-",
     )
     agents = yaml.safe_load(done.stdout)["services"]
     assert agents["web_shop-agent"]["image"] == "reg.example/agent:2"
@@ -115,7 +122,7 @@ def test_image_registry_and_the_files_settings_reach_the_agent(shop: Path) -> No
             "SERVICE_HEALTH_ENDPOINT": "/ok",
             "SERVICE_PROTOCOL": "http",
             "AGENT_CHECK": "http",
-            "REGISTRY_URL": "http://a:1,http://b:2",
+            "REGISTRY_URL": "http://a.example:1,http://b.example:2",
         }
         == (agents["web_shop-agent"]["environment"])
     )

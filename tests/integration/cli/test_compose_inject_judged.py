@@ -15,16 +15,20 @@ from cli.compose.errors import ComposeError
 from cli.compose.inject import injected, override_text
 from cli.compose.outline import NotEditable
 from cli.compose.sidecar_plan import Planning, planned
-from cli.compose.sidecars import LABEL, Options, Recipe
+from cli.compose.sidecars import LABEL, REGISTRY_SERVICE, Options, Recipe
 from tests.compose_judge import CASES, asked
 
 pytestmark = pytest.mark.long
 
 # As it is when nothing is set, and when everything is: agents follow the variables.
-ENVIRONMENTS: list[dict[str, str]] = [{}, {"APP_PORT": "9000", "PREFIX": "x", "WEBPORT": "3000", "DB_PORT": "6000"}]
+TOKEN = {"VERTICE_REGISTRY_TOKEN": "s3cret"}
+ENVIRONMENTS: list[dict[str, str]] = [
+    TOKEN,
+    {**TOKEN, "APP_PORT": "9000", "PREFIX": "x", "WEBPORT": "3000", "DB_PORT": "6000"},
+]
 OPTIONS = {
     Recipe.NETNS: Options(podman=True),
-    Recipe.BESIDE: Options(recipe=Recipe.BESIDE),
+    Recipe.BESIDE: Options(recipe=Recipe.BESIDE, registry_image="vertice-registry"),
     Recipe.HOST: Options(recipe=Recipe.HOST, host_address="10.0.0.7", registry="http://127.0.0.1:8888"),
 }
 OWN = """\
@@ -101,6 +105,10 @@ def test_compose_reads_what_inject_writes(name: str, recipe: Recipe, tmp_path: P
 def compare(base: dict[str, Any], project: dict[str, Any], planning: Planning, recipe: Recipe) -> None:
     """Compare compose-go's model with what was planned when the variables are what they are now."""
     services = project["services"]
+    if recipe is Recipe.BESIDE:
+        registry = services.pop(REGISTRY_SERVICE)
+        assert registry["environment"]["REGISTRY_SECRET"] == "s3cret"
+        assert registry["networks"].keys() == {n for s in planning.sidecars for n in s.networks or ("default",)}
     agents = {name: body for name, body in services.items() if LABEL in (body.get("labels") or {})}
     assert services.keys() - agents.keys() == base.keys()
     assert agents.keys() == {sidecar.agent for sidecar in planning.sidecars}

@@ -12,7 +12,7 @@ CASE = ROOT / "tests" / "compose_cases" / "31-dev-ignores-environment.yml"
 
 def test_variables_come_from_the_environment() -> None:
     done = command("dev", CASE, "--check", WEBPORT="3000")
-    assert (done.returncode, done.stdout) == (0, f"{CASE}: 1 services, of which 1 can be used.\n")
+    assert (done.returncode, done.stdout) == (0, f"{CASE}: 1 service, of which 1 can be used.\n")
     assert command("dev", CASE, "--check").returncode == 1
 
 

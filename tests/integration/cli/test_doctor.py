@@ -150,7 +150,7 @@ def test_an_unreachable_registry_is_reported_with_the_reason() -> None:
     assert "cannot be resolved" in ask_registry("http://registry.invalid:8888", "").problem
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         assert ask_registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", "").problem == "timed out"
-    assert "SSL" in ask_registry_with_tls().problem
+    assert "TLS" in ask_registry_with_tls().problem
 
 
 def ask_registry_with_tls() -> Any:
@@ -255,3 +255,30 @@ def test_the_examination_ends_and_names_what_hung(monkeypatch: pytest.MonkeyPatc
     assert facts.registries[0].problem == "it did not answer in time"
     assert "AGENT_STATE_DIR" in facts.not_in_time
     never.set()
+
+
+async def test_an_agent_whose_service_is_refused_is_found_with_the_registry_s_reason(tmp_path: Path) -> None:
+    async with serving(msgspec.structs.replace(READY, secrets=(TOKEN,))) as api:
+        http, service = free_port(), free_port()
+        settings = {
+            "AGENT_HTTP_LISTEN": f"127.0.0.1:{http}",
+            "AGENT_DNS_LISTEN": f"127.0.0.1:{free_port()}",
+            "AGENT_DNS_FORWARD": "none",
+            "REGISTRY_URL": api.url,
+            "VERTICE_REGISTRY_TOKEN": "not-the-token",
+            "SERVICE_NAME": "billing",
+            "SERVICE_HOST": "127.0.0.1",
+            "SERVICE_PORT": str(service),
+            "AGENT_CHECK": "tcp",
+        }
+        with socket.create_server(("127.0.0.1", service)), running([*VERTICE, "agent"], tmp_path / "log", settings):
+
+            def refused() -> bool:
+                agent = ask_agent(f"http://127.0.0.1:{http}")
+                return agent is not None and any(one.refusal for one in agent.services)
+
+            await asyncio.to_thread(wait_until, refused, "the agent knows that it is refused")
+            seen = await asyncio.to_thread(found, **settings)
+    assert seen["agent-refused"]["severity"] == "error"
+    assert seen["agent-refused"]["what"].startswith("the registry refuses billing: ")
+    assert "token-wrong" in seen

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli.commands import snapshot as snapshot_command
+from cli.commands import snapshot_save
 from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 from tests.redis_topology import redis_server
@@ -22,6 +22,7 @@ from tests.redis_topology import redis_server
 pytestmark = pytest.mark.long
 
 TOKEN = "a-long-random-word"
+WRONG = "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry"
 
 
 def snapshot(*words: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
@@ -198,14 +199,14 @@ def test_an_empty_catalogue_does_not_overwrite_a_file(source: str, tmp_path: Pat
 def test_a_snapshot_of_an_unreachable_store_shows_its_age(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(snapshot_command, "OLD_S", 2.0)
+    monkeypatch.setattr(snapshot_save, "OLD_S", 2.0)
     file = tmp_path / "fleet.snapshot"
     with redis_server(tmp_path / "redis") as server, registry(tmp_path / "source", REGISTRY_STORE=server.url) as url:
         register(url)
         server.kill()
         wait_until(lambda: catalog(url)["store_age_s"] > 2, "the store is away for a while", timeout_s=30)
-        asked = argparse.Namespace(action="save", file=file, registry=url, allow_empty=False, dry_run=False)
-        assert snapshot_command.run(asked, {}) == 0
+        asked = argparse.Namespace(file=file, registry=url, allow_empty=False, output="text")
+        assert snapshot_save.run(asked, {}) == 0
     said = capsys.readouterr().err
     assert said.startswith("vertice: the registry cannot reach its store; this is the state as of ")
     assert json.loads(file.read_text().splitlines()[0])["store_age_s"] > 2
@@ -217,7 +218,7 @@ def test_a_wrong_token_restores_nothing(source: str, tmp_path: Path) -> None:
     assert snapshot("save", file, "--registry", source).returncode == 0
     call(source, "DELETE", "/deregister/billing")
     done = snapshot("restore", file, "--registry", source, token="wrong")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "vertice: the token is wrong\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"vertice: {WRONG}\n")
     assert catalog(source)["instances"] == []
 
 
@@ -241,11 +242,11 @@ def test_an_unreadable_or_unwritable_file_is_one_line(source: str, tmp_path: Pat
         (("save", tmp_path / "missing" / "file"), "No such file or directory"),
         (("save", Path("/dev/null")), "is not a file"),
         (("save", tmp_path), "is not a file"),
-        (("restore", tmp_path / "missing"), "does not exist"),
+        (("restore", tmp_path / "missing"), "there is no such file"),
         (("restore", tmp_path), "is not a file"),
     ):
         done = snapshot(*words, "--registry", source)
-        assert (done.returncode, done.stdout) == (1, ""), words
+        assert (done.returncode, done.stdout) == (1 if words[0] == "save" else 2, ""), words
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
 

@@ -41,7 +41,7 @@ class Taken:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_both_listen_on_the_same_port(responder: Responder, host: str) -> None:
-    udp, tcp = await serve_dns(responder, Listen(host, 0))
+    udp, tcp = await serve_dns(responder, Listen(host, 0), setting="X_LISTEN")
     assert udp.port == tcp.port
     udp.close()
     await tcp.close()
@@ -51,7 +51,7 @@ async def test_a_port_taken_for_tcp_is_exchanged_for_another(
     responder: Responder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "serve_tcp", Taken(3))
-    udp, tcp = await serve_dns(responder, ANY)
+    udp, tcp = await serve_dns(responder, ANY, setting="X_LISTEN")
     assert udp.port == tcp.port
     udp.close()
     await tcp.close()
@@ -61,7 +61,7 @@ async def test_the_number_of_tries_is_limited(responder: Responder, monkeypatch:
     taken = Taken(TRIES)
     monkeypatch.setattr(listener, "serve_tcp", taken)
     with pytest.raises(CannotListen, match="for DNS over TCP: the port is taken"):
-        await serve_dns(responder, ANY)
+        await serve_dns(responder, ANY, setting="X_LISTEN")
     assert taken.left == 0
 
 
@@ -76,11 +76,11 @@ def held() -> Iterator[int]:
 async def test_a_configured_port_is_not_exchanged(responder: Responder, held: int) -> None:
     where = Listen("127.0.0.1", held)
     with pytest.raises(CannotListen, match=f"cannot listen on {where} for DNS over TCP: the port is taken"):
-        await serve_dns(responder, where)
+        await serve_dns(responder, where, setting="X_LISTEN")
     with socket.socket(type=socket.SOCK_DGRAM) as free_again:
         free_again.bind(("127.0.0.1", held))
 
 
 async def test_an_address_that_this_machine_lacks_is_reported(responder: Responder) -> None:
     with pytest.raises(CannotListen, match=r"cannot listen on 192\.0\.2\.7:53 for DNS: "):
-        await serve_dns(responder, Listen("192.0.2.7", 53))
+        await serve_dns(responder, Listen("192.0.2.7", 53), setting="X_LISTEN")

@@ -20,7 +20,7 @@ LOOPBACK = ("127.0.0.1", "::1") if can_be_bound("::1") else ("127.0.0.1",)
 @pytest.mark.parametrize("chosen_by_the_system", [True, False])
 async def test_every_address_is_one_of_ipv4_and_of_ipv6(text: str, *, chosen_by_the_system: bool) -> None:
     where = listen(text.format(port=0 if chosen_by_the_system else free_port()))
-    server = await listening(asyncio.Protocol, where)
+    server = await listening(asyncio.Protocol, where, setting="X_LISTEN")
     ports = {sock.getsockname()[1] for sock in server.sockets}
     assert len(ports) == 1
     assert len(server.sockets) == len(LOOPBACK)
@@ -32,7 +32,7 @@ async def test_every_address_is_one_of_ipv4_and_of_ipv6(text: str, *, chosen_by_
 
 
 async def test_every_ipv4_address_is_no_ipv6_address() -> None:
-    server = await listening(asyncio.Protocol, Listen("0.0.0.0", 0))
+    server = await listening(asyncio.Protocol, Listen("0.0.0.0", 0), setting="X_LISTEN")
     assert [sock.family for sock in server.sockets] == [socket.AF_INET]
     server.close()
 
@@ -43,4 +43,4 @@ async def test_a_port_that_is_taken_in_one_family_is_taken() -> None:
         socket.create_server(("::1", 0), family=socket.AF_INET6) as held,
         pytest.raises(CannotListen, match="the port is taken"),
     ):
-        await listening(asyncio.Protocol, Listen(ANY_IPV6, held.getsockname()[1]))
+        await listening(asyncio.Protocol, Listen(ANY_IPV6, held.getsockname()[1]), setting="X_LISTEN")

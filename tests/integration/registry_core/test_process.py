@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -81,7 +82,10 @@ def test_a_taken_port_is_one_line_and_exit_code_1() -> None:
         port = taken.getsockname()[1]
         ended = run_to_the_end("--listen", f"127.0.0.1:{port}")
     assert ended.returncode == 1
-    assert ended.stderr == f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken\n"
+    said = f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken by "
+    assert re.fullmatch(
+        rf"{said}.*\(pid {os.getpid()}\); stop it, or set REGISTRY_LISTEN to another port\n", ended.stderr
+    )
     assert ended.stdout == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,11 @@ def answer(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
         (None, {"AGENT_HTTP_LISTEN": "[::]:9"}, "http://127.0.0.1:9"),
         (None, {"AGENT_HTTP_LISTEN": "[fd00::1]:9"}, "http://[fd00::1]:9"),
         ("http://far:9/", {"AGENT_HTTP_LISTEN": "127.0.0.1:8"}, "http://far:9"),
+        ("far:9", {}, "http://far:9"),
+        (":9", {}, "http://127.0.0.1:9"),
+        ("0.0.0.0:9/", {}, "http://127.0.0.1:9"),
+        ("[fd00::1]:9", {}, "http://[fd00::1]:9"),
+        ("HTTPS://far.example./v1/", {}, "HTTPS://far.example./v1"),
     ],
 )
 def test_the_agents_url_comes_from_the_flag_or_the_setting(
@@ -43,6 +49,7 @@ def test_the_agents_url_comes_from_the_flag_or_the_setting(
     [
         (None, {}, "http://127.0.0.1:8888"),
         (None, {"REGISTRY_URL": "http://a:1, http://b:2"}, "http://a:1"),
+        ("far:9", {"REGISTRY_URL": "http://a:1"}, "http://far:9"),
         ("https://far", {"REGISTRY_URL": "http://a:1"}, "https://far"),
     ],
 )
@@ -53,12 +60,39 @@ def test_the_registrys_url_comes_from_the_flag_or_the_setting(
 
 
 def test_an_unusable_address_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"--agent: 'far:9' cannot be used"):
-        client.agent_url(argparse.Namespace(agent="far:9"), {})
     with pytest.raises(SettingsError, match=r"AGENT_HTTP_LISTEN: 'far' cannot be used"):
         client.agent_url(argparse.Namespace(agent=None), {"AGENT_HTTP_LISTEN": "far"})
     with pytest.raises(SettingsError, match=r"REGISTRY_URL: 'far' cannot be used"):
         client.registry_url(argparse.Namespace(registry=None), {"REGISTRY_URL": "far"})
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("far", "it is neither a URL nor host:port"),
+        ("", "it is neither a URL nor host:port"),
+        ("far:0", "it is not a URL such as http://host:port"),
+        ("far:99999", "it is neither a URL nor host:port"),
+        ("ftp://far", "it is not a URL such as http://host:port"),
+        ("fd00::1:9", "it is neither a URL nor host:port"),
+        ("http://a..b:9", "it has no valid host"),
+        (f"http://{'a' * 64}:9", "it has no valid host"),
+        ("http://a b:9", "it has characters that no address has"),
+        ("http://fär:9", "it has characters that no address has"),
+    ],
+)
+def test_a_wrong_address_is_refused_with_the_reason(given: str, why: str) -> None:
+    for option, read in (("agent", client.agent_url), ("registry", client.registry_url)):
+        with pytest.raises(SettingsError) as refused:
+            read(argparse.Namespace(**{option: given}), {})
+        assert str(refused.value).startswith(f"--{option}: {given!r} cannot be used: {why}")
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    for given in ("http://me:s3cret@far:9", "me:s3cret@far:9"):
+        with pytest.raises(SettingsError) as refused:
+            client.agent_url(argparse.Namespace(agent=given), {})
+        assert "s3cret" not in str(refused.value)
 
 
 def test_an_https_url_uses_tls() -> None:
@@ -104,10 +138,31 @@ def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: py
     )
 
 
-def test_a_failed_connection_is_explained_in_a_few_words() -> None:
-    assert client.reason(TimeoutError()) == "timed out"
-    assert client.reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
-    assert client.reason(http.client.BadStatusLine("x")) == "BadStatusLine x"
+def test_the_secret_is_sent_under_each_of_its_names(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n", encoding="utf-8")
+    for environment in (
+        {"REGISTRY_SECRET": "s3cret"},
+        {"VERTICE_REGISTRY_TOKEN": "s3cret"},
+        {"REGISTRY_SECRET": "s3cret,old"},
+        {"REGISTRY_SECRET_FILE": str(file)},
+        {"VERTICE_REGISTRY_TOKEN_FILE": str(file), "REGISTRY_SECRET": "s3cret"},
+    ):
+        assert client.credentials(environment) == {"X-Registry-Token": "s3cret"}
+    assert client.credentials({"SERVICE_NAME": "web"}) == {}
+    with pytest.raises(SettingsError, match="are names of one setting and differ"):
+        client.credentials({"REGISTRY_SECRET": "one", "VERTICE_REGISTRY_TOKEN": "other"})
+
+
+def test_a_misspelt_setting_of_a_command_is_found() -> None:
+    agent, registry = argparse.Namespace(agent=None), argparse.Namespace(registry=None)
+    with pytest.raises(SettingsError, match=r"AGENT_HTTP_LISTN: .*did you mean AGENT_HTTP_LISTEN\?"):
+        client.agent_url(agent, {"AGENT_HTTP_LISTN": ":1"})
+    with pytest.raises(SettingsError, match=r"REGISTRY_URLS: .*did you mean REGISTRY_URL\?"):
+        client.registry_url(registry, {"REGISTRY_URLS": "http://r"})
+    with pytest.raises(SettingsError, match=r"VERTICE_REGISTRY_TOKN: .*did you mean VERTICE_REGISTRY_TOKEN\?"):
+        client.credentials({"VERTICE_REGISTRY_TOKN": "x"})
+    assert client.agent_url(agent, {"AGENT_HTTP_SERVICE_HOST": "x", "AGENT_NAME": "y"}) == client.AGENT_URL
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, 3), (400, 2), (503, 1), (500, 1)])

@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from cli.process import add_parent_flag, run_until_signal
+from registry_core.causes import cause_of
 from registry_core.errors import CannotListen, SettingsError
 
 
@@ -60,6 +61,58 @@ def test_a_signal_right_after_the_start_still_closes_the_program() -> None:
     assert program.closed
 
 
+def test_a_closed_terminal_closes_the_program() -> None:
+    program = Running()
+
+    async def start() -> Running:
+        asyncio.get_running_loop().call_soon(signal_myself, signal.SIGHUP)
+        return program
+
+    assert run_until_signal(start) == 0
+    assert program.closed
+
+
+def test_a_program_that_was_started_by_nohup_ignores_its_terminal() -> None:
+    program = Running()
+
+    async def start() -> Running:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(signal_myself, signal.SIGHUP)
+        loop.call_later(0.1, signal_myself)
+        return program
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_until_signal(start) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_end_of_what_it_waits_for_closes_the_program() -> None:
+    program = Running()
+
+    async def start() -> Running:
+        return program
+
+    async def until() -> None:
+        await asyncio.sleep(0)
+
+    assert run_until_signal(start, until=until) == 0
+    assert program.closed
+
+
+def test_the_end_of_what_it_waits_for_ends_the_start() -> None:
+    async def start() -> Running:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def until() -> None:
+        await asyncio.sleep(0)
+
+    assert run_until_signal(start, until=until) == 0
+
+
 def test_a_second_signal_ends_it_without_waiting(capsys: pytest.CaptureFixture[str]) -> None:
     class Stubborn(Running):
         async def close(self) -> None:
@@ -74,13 +127,15 @@ def test_a_second_signal_ends_it_without_waiting(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "vertice: ended without waiting for the rest\n"
 
 
-@pytest.mark.parametrize("error", [CannotListen("cannot listen on x: the port is taken"), OSError("no such thing")])
+@pytest.mark.parametrize(
+    "error", [CannotListen("cannot listen on x: the port is taken"), OSError(None, "no such thing")]
+)
 def test_a_failed_start_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     async def start() -> Running:
         raise error
 
     assert run_until_signal(start) == 1
-    assert capsys.readouterr().err == f"vertice: {error}\n"
+    assert capsys.readouterr().err == f"vertice: {cause_of(error)}\n"
 
 
 def test_an_invalid_setting_is_raised_to_the_caller() -> None:

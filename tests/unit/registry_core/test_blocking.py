@@ -94,7 +94,7 @@ async def test_a_late_result_can_be_taken_from_a_kept_job() -> None:
 async def test_threads_that_cannot_start_take_no_slots(no_threads: Callable[[], None]) -> None:
     threads = Threads("test", 2)
     for _ in range(5):
-        with pytest.raises(NoThread, match="can't start new thread"):
+        with pytest.raises(NoThread, match="the system allows no more threads"):
             await threads.run(lambda: 1, timeout_s=30)
     no_threads()
     jobs = [threads.begin(threading.Event().is_set) for _ in range(2)]

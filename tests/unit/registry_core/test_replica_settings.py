@@ -9,7 +9,7 @@ from registry_core.domain.guard import GuardTerms
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
 from registry_core.replica_settings import SETTINGS, ReplicaSettings, replica_settings
-from registry_core.settings import Listen
+from registry_core.setting_values import from_flags
 from registry_core.store.redis.url import PoolTerms
 
 
@@ -88,14 +88,14 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
     with pytest.raises(SettingsError, match="needs a secret"):
         replica_settings({"REGISTRY_LISTEN": "10.0.0.2:8888"})
     with pytest.raises(SettingsError, match="needs a secret"):
-        replica_settings({}, listen_on=Listen("0.0.0.0", 8888))
+        replica_settings({}, from_flags({"REGISTRY_LISTEN": ("--listen", "0.0.0.0:8888")}))
     assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_AUTH": "off", "REGISTRY_SECRET": "s"}).secrets == ()
     assert replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": "s3cret"}).secrets == ("s3cret",)
     for short in ("s", "s3cret,old"):
         with pytest.raises(SettingsError, match="6 or more characters"):
             replica_settings({"REGISTRY_LISTEN": ":8888", "REGISTRY_SECRET": short})
     assert replica_settings({"REGISTRY_SECRET": "s"}).secrets == ("s",)
-    assert replica_settings({}, listen_on=Listen("::1", 0)).secrets == ()
+    assert replica_settings({}, from_flags({"REGISTRY_LISTEN": ("--listen", "[::1]:0")})).secrets == ()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_beyond_loopback_there_is_a_secret_or_an_explicit_off() -> None:
         ("REGISTRY_WARMING", "-1"),
         ("REGISTRY_WHEN_NONE_PASS", "some"),
         ("REGISTRY_LOG_LEVEL", "loud"),
-        ("REGISTRY_COLOUR", "red"),
+        ("REGISTRY_ZONES", "eu-1a"),
     ],
 )
 def test_a_wrong_setting_is_named_and_a_secret_is_not_shown(name: str, value: str) -> None:

@@ -164,7 +164,7 @@ async def test_concurrent_checks_are_limited_and_waiting_does_not_count_as_run_t
 async def test_a_check_that_gets_no_thread_is_not_made_and_says_so() -> None:
     result = await probe("/bin/true")()
     assert isinstance(result, NotChecked)
-    assert "can't start new thread" in result.because
+    assert "the system allows no more threads" in result.because
 
 
 def test_a_command_gets_the_service_in_its_environment_and_none_of_the_agents_secrets() -> None:

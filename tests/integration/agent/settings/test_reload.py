@@ -355,7 +355,7 @@ async def test_a_half_written_file_is_not_applied(api: Api, tmp_path: Path, monk
 
 def test_every_setting_is_either_live_or_needs_a_restart() -> None:
     fields = set(AgentSettings.__struct_fields__)
-    assert fields == {*LIVE, *NEED_RESTART, "services", "files", "ignored"}
+    assert fields == {*LIVE, *NEED_RESTART, "services", "files", "ignored", "unknown"}
     assert not set(LIVE) & set(NEED_RESTART)
 
 
@@ -364,5 +364,5 @@ def test_a_plan_keeps_fixed_settings_and_takes_the_rest() -> None:
     new = msgspec.structs.replace(old, dns_zone="other", token="t", zone="z")
     plan = planned(old, new)
     assert plan.settings == msgspec.structs.replace(new, dns_zone=old.dns_zone)
-    assert (plan.changed, plan.need_restart) == (("VERTICE_REGISTRY_TOKEN", "AGENT_ZONE"), ("AGENT_DNS_ZONE",))
+    assert (plan.changed, plan.need_restart) == (("REGISTRY_SECRET", "AGENT_ZONE"), ("AGENT_DNS_ZONE",))
     assert planned(old, old).is_empty

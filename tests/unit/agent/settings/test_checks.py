@@ -177,7 +177,10 @@ def refusal(tmp_path: Path, text: str) -> str:
             "check.status: '204-200' cannot be used: 204-200 is a reversed range",
         ),
         ("check = {kind = 'http', status = []}", "check.status: '[]'"),
-        ("check = {kind = 'http', body = '(a'}", "check.body: '(a' cannot be used: missing ): (a"),
+        (
+            "check = {kind = 'http', body = '(a'}",
+            "check.body: '(a' cannot be used: it is not a regular expression: missing ): (a",
+        ),
         ("check = {kind = 'http', method = 'HEAD', body = 'a'}", "check.body: 'a' cannot be used: the answer to HEAD"),
         ("check = {kind = 'http', headers = {'A B' = 'x'}}", "check.headers: "),
         ("check = {kind = 'http', headers = {A = \"x\\r\\nB: y\"}}", "check.headers: "),
@@ -223,7 +226,10 @@ def test_an_invalid_check_is_one_line_with_its_name_and_an_example(tmp_path: Pat
     ("more", "said"),
     [
         ({"AGENT_CHECK_STATUS": "ok"}, "AGENT_CHECK_STATUS: 'ok' cannot be used: "),
-        ({"AGENT_CHECK_BODY": "*"}, "AGENT_CHECK_BODY: '*' cannot be used: no argument for repetition"),
+        (
+            {"AGENT_CHECK_BODY": "*"},
+            "AGENT_CHECK_BODY: '*' cannot be used: it is not a regular expression: no argument for repetition",
+        ),
         ({"AGENT_CHECK": "command"}, "AGENT_CHECK_COMMAND: a command check needs a command"),
         ({"AGENT_CHECK_COMMAND": "/bin/true"}, "AGENT_CHECK_COMMAND: it is an option of command checks, but this is"),
         ({"AGENT_CHECK": "none", "AGENT_CHECK_PATH": "/up"}, "AGENT_CHECK: 'none' cannot be used: "),

@@ -114,7 +114,20 @@ def test_the_default_check_suits_the_protocol(protocol: str, check: str, kind: C
     ("environment", "said"),
     [
         ({"AGENT_HTTP_LISTN": "x"}, "AGENT_HTTP_LISTN: there is no such setting (did you mean AGENT_HTTP_LISTEN?)"),
-        ({"SERVICE_NAM": "x"}, "SERVICE_NAM: there is no such setting"),
+        ({"SERVICE_NAM": "x"}, "SERVICE_NAM: there is no such setting (did you mean SERVICE_NAME?)"),
+        (
+            {"HEARTBEAT_INTERVALL": "5"},
+            "HEARTBEAT_INTERVALL: there is no such setting (did you mean HEARTBEAT_INTERVAL?)",
+        ),
+        (
+            {"VERTICE_REGISTRY_TOKN": "x"},
+            "VERTICE_REGISTRY_TOKN: there is no such setting (did you mean VERTICE_REGISTRY_T",
+        ),
+        ({"REGISTRY_URLS": "x"}, "REGISTRY_URLS: there is no such setting (did you mean REGISTRY_URL?)"),
+        (
+            {"REGISTRY_SECRET_FIL": "x"},
+            "REGISTRY_SECRET_FIL: there is no such setting (did you mean REGISTRY_SECRET_FILE?)",
+        ),
         ({"SERVICE_PORT": "8034"}, "SERVICE_NAME: it is missing"),
         ({"SERVICE_NAME": "osint"}, "SERVICE_PORT: "),
         ({**ONE, "SERVICE_NAME": "Osint"}, "SERVICE_NAME: 'Osint' cannot be used: "),
@@ -130,8 +143,17 @@ def test_the_default_check_suits_the_protocol(protocol: str, check: str, kind: C
         ({"AGENT_CHECK_TIMEOUT": "6"}, "AGENT_CHECK_TIMEOUT: '6' cannot be used: a check may take at most 5 s"),
         ({"AGENT_CHECK": "ping"}, "AGENT_CHECK: 'ping'"),
         ({"AGENT_DNS_ZONE": "a..b"}, "AGENT_DNS_ZONE: "),
-        ({"AGENT_DNS_ALLOW": "10.0.0.1/8"}, "AGENT_DNS_ALLOW: '10.0.0.1/8' cannot be used: it is not a network"),
+        ({"AGENT_DNS_ALLOW": "x"}, "AGENT_DNS_ALLOW: 'x' cannot be used: 'x' is not a network such as 10.0.0.0/8"),
+        (
+            {"AGENT_DNS_ALLOW": "10.0.0.1/8"},
+            "AGENT_DNS_ALLOW: '10.0.0.1/8' cannot be used: '10.0.0.1/8' is an address within the network 10.0.0.0/8",
+        ),
         ({"REGISTRY_URL": ","}, "REGISTRY_URL: "),
+        (
+            {**ONE, "AGENT_CHECK": "command", "AGENT_CHECK_COMMAND": 'a "b'},
+            "AGENT_CHECK_COMMAND: 'a \"b' cannot be used: it cannot be split into words: a quotation or a backslash",
+        ),
+        ({**ONE, "AGENT_CHECK_BODY": "a("}, "AGENT_CHECK_BODY: 'a(' cannot be used: it is not a regular expression: "),
         ({"REGISTRY_URL": "registry:8888"}, "REGISTRY_URL: "),
         ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "/nowhere/agent.toml: cannot be read"),
     ],
@@ -140,9 +162,78 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
     assert refusal(environment).startswith(said)
 
 
-def test_the_token_is_never_shown() -> None:
-    secrets = [setting.name for setting in TABLE if setting.secret]
-    assert secrets == ["VERTICE_REGISTRY_TOKEN"]
+def test_the_secret_is_never_shown_and_its_older_name_is_kept() -> None:
+    (secret,) = [setting for setting in TABLE if setting.secret]
+    assert (secret.name, secret.aliases) == ("REGISTRY_SECRET", ("VERTICE_REGISTRY_TOKEN",))
+
+
+def test_the_secret_has_one_name_for_registries_agents_and_commands(tmp_path: Path) -> None:
+    assert read_agent_settings({"REGISTRY_SECRET": "s3cret"}).token == "s3cret"
+    assert read_agent_settings({"REGISTRY_SECRET": "new,old"}).token == "new", "of two the first is sent"
+    both = {"REGISTRY_SECRET": "s3cret", "VERTICE_REGISTRY_TOKEN": "s3cret"}
+    assert read_agent_settings(both).token == "s3cret"
+    rotating = {"REGISTRY_SECRET": "new,old", "VERTICE_REGISTRY_TOKEN": "old"}
+    assert read_agent_settings(rotating).token == "old", "one of the registry's secrets was chosen for the agent"
+    line = refusal({"REGISTRY_SECRET": "one", "VERTICE_REGISTRY_TOKEN": "other"})
+    assert line == (
+        "REGISTRY_SECRET and VERTICE_REGISTRY_TOKEN: they are names of one setting and differ; set only REGISTRY_SECRET"
+    )
+    path = written(tmp_path, '[agent]\nregistry_token = "of-file"\nregistry_secret = "another"\n')
+    assert refusal({}, path).startswith(f"{path}: [agent] registry_secret and {path}: [agent] registry_token: they are")
+    assert read_agent_settings({"REGISTRY_SECRET": "of-environment"}, path).token == "of-environment"
+
+
+@pytest.mark.parametrize("name", ["REGISTRY_SECRET_FILE", "VERTICE_REGISTRY_TOKEN_FILE"])
+def test_the_secret_may_stand_in_a_file_which_is_read_again(name: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\r\n", encoding="utf-8")
+    settings = read_agent_settings({name: str(secret)})
+    assert (settings.token, settings.files) == ("s3cret", (str(secret),))
+    path = written(tmp_path, f'[agent]\n{file_key(name)} = "{secret}"\n')
+    assert read_agent_settings({}, path).token == "s3cret"
+    secret.write_text("sec ret", encoding="utf-8")
+    line = refusal({name: str(secret)})
+    assert line.startswith(f"{name}: the content of {secret} cannot be used: ")
+    assert "sec ret" not in line
+    assert (
+        refusal({name: str(tmp_path / "none")})
+        == f"{name}: {tmp_path / 'none'} cannot be read: No such file or directory"
+    )
+
+
+def test_names_of_other_programs_are_reported_and_do_not_end_the_agent() -> None:
+    foreign = {"AGENT_NAME": "linux-7", "SERVICE_FOO": "1", "SERVICE_A_PORT": "80"}
+    environment = {
+        **ONE,
+        **foreign,
+        "REGISTRY_USER": "ci",
+        "REGISTRY_LISTEN": ":8888",
+        "VERTICE_TAG": "1",
+        "DEVICE_NAME": "sda",
+    }
+    settings = read_agent_settings(environment)
+    assert settings.unknown == tuple(sorted(foreign))
+    assert settings.services[0].claim.service_name == "osint_service"
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("yes", True), ("TRUE", True), ("1", True), ("0", False), ("No", False)]
+)
+def test_a_boolean_is_read_as_people_write_it(word: str, expected: bool, tmp_path: Path) -> None:
+    assert read_agent_settings({"AGENT_FOLLOW_NAMESPACE": word}).follow_namespace is expected
+    path = written(tmp_path, f"[agent]\nfollow_namespace = {str(expected).lower()}\n")
+    assert read_agent_settings({}, path).follow_namespace is expected
+
+
+def test_two_spellings_of_one_service_are_refused(tmp_path: Path) -> None:
+    other = SERVICE.replace("osint", "ip-intel").replace("8034", "8035")
+    path = written(tmp_path, SERVICE.replace("osint", "ip_intel") + other)
+    assert refusal({}, path).startswith("ip-intel: ip_intel is configured, too, and the two are one name in DNS")
+    path = written(tmp_path, other)
+    assert "are one name in DNS" in refusal({**ONE, "SERVICE_NAME": "ip_intel"}, path)
+    static = tmp_path / "static.toml"
+    static.write_text('ip_intel = "10.0.0.5:8034"\nip-intel = "10.0.0.6:8034"\n', encoding="utf-8")
+    assert refusal({"AGENT_STATIC_FILE": str(static)}).startswith(f"{static}: ip-intel: ip_intel is listed, too")
 
 
 def test_a_file_has_settings_and_many_services(tmp_path: Path) -> None:
@@ -201,18 +292,28 @@ SERVICE = '[[service]]\nname = "osint"\nhost = "10.0.0.7"\nport = 8034\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[agent", "it is not TOML"),
+        ("[agent", "it is not TOML: the end of the file: a bracket is not closed"),
+        ("[agent]\nzone = a", "it is not TOML: line 2, column 8: it is no value; texts have quotes"),
+        ("[agent]\nzone = 'a'\nzone = 'b'\n", "it is not TOML: line 3, column 11: a key is set twice"),
+        ("http_listen = ':1'", "http_listen: there are only [agent] and [[service]] tables; settings stand below"),
+        ("[agent]\nAGENT_ZONE = 'a'", "[agent] AGENT_ZONE: there is no such key (did you mean zone?)"),
+        ("[agent]\nheartbeat_intervall = 1", "[agent] heartbeat_intervall: there is no such key (did you mean hear"),
+        ("[agent]\nname = 'linux-7'", "[agent] name: there is no such key"),
         ("[agents]", "[agents]: there are only [agent] and [[service]]"),
         ("agent = 1", "agent: it must be a table"),
         ("[service]\nname='x'", "service: each one must be written [[service]]"),
-        ("service = [1]", "[[service]] 1 (?): "),
+        ("service = [1]", "[[service]] 1: each one must be a table"),
         ("[agent]\nhttp_listn = ':1'", "[agent] http_listn: there is no such key (did you mean http_listen?)"),
         ("[agent]\nhttp_listen = true", "[agent] http_listen: "),
         ("[agent]\nhttp_listen = {a = 1}", "[agent] http_listen: "),
         ("[agent]\nconfig = 'x'", "[agent] config: there is no such key"),
         (SERVICE + "prot = 1", "[[service]] 1 (osint): prot: there is no such key (did you mean port?)"),
-        (SERVICE.replace("8034", "'x'"), "[[service]] 1 (osint): "),
-        ("[[service]]\nname = 'osint'", "[[service]] 1 (osint): missing required field `port`"),
+        (
+            SERVICE.replace("8034", "'x'"),
+            "[[service]] 1 (osint): port: 'x' cannot be used: it must be a whole number (example: 8034)",
+        ),
+        (SERVICE + "tags = 'a'", "[[service]] 1 (osint): tags: 'a' cannot be used: it must be a list of texts"),
+        ("[[service]]\nname = 'osint'", "[[service]] 1 (osint): port: it is missing (example: 8034)"),
         (SERVICE.replace("osint", "os"), "[[service]] 1 (os): name: 'os' cannot be used"),
         (SERVICE.replace("8034", "70000"), "[[service]] 1 (osint): port: 70000"),
         (SERVICE + "check = 'ping'", "[[service]] 1 (osint): check: 'ping'"),
@@ -232,7 +333,11 @@ def test_the_same_address_twice_is_refused(tmp_path: Path, second: str) -> None:
 
 def test_a_value_of_the_file_is_checked_like_one_of_the_environment(tmp_path: Path) -> None:
     path = written(tmp_path, "[agent]\ncheck_interval = 0\n")
-    assert refusal({}, path).startswith("AGENT_CHECK_INTERVAL: '0' cannot be used")
+    assert refusal({}, path).startswith(f"{path}: [agent] check_interval: '0' cannot be used")
+    path = written(tmp_path, '[agent]\ncheck_interval = 1\ncheck_timeout = "x"\n')
+    assert refusal(ONE, path).startswith(f"{path}: [agent] check_timeout: 'x' cannot be used")
+    path = written(tmp_path, '[agent]\ndns_forward = "db.vertice.internal=10.0.0.2"\n')
+    assert refusal({}, path).startswith(f"{path}: [agent] dns_forward: db.vertice.internal=10.0.0.2")
 
 
 def test_keys_of_the_file_are_the_settings_without_their_prefix() -> None:

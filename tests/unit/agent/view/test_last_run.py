@@ -74,5 +74,5 @@ async def test_an_agent_that_gets_no_thread_runs_without_its_state(tmp_path: Pat
     memory = LastRun(StateDir(tmp_path), SERVICES)
     with capture_logs() as logs:
         assert not await memory.read()
-    assert "can't start new thread" in logs[0]["because"]
+    assert "the system allows no more threads" in logs[0]["because"]
     assert memory.services == SERVICES

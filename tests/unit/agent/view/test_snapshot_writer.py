@@ -150,4 +150,4 @@ async def test_without_a_thread_nothing_is_written_and_the_reason_is_reported(di
     keeper = SnapshotKeeper(disk, view, FakeClock())
     view.apply(everything(instance()))
     assert not await keeper.save()
-    assert "can't start new thread" in keeper.report().problem
+    assert "the system allows no more threads" in keeper.report().problem

@@ -11,6 +11,7 @@ import pytest
 
 from cli.client import HttpResponse
 from cli.commands import drain, explain
+from cli.parser import WrongUsage
 
 
 def answer(body: Any, status: int = 200) -> HttpResponse:
@@ -24,12 +25,18 @@ def held(**more: Any) -> Any:
 
 
 def run_drain(
-    monkeypatch: pytest.MonkeyPatch, *answers: HttpResponse, undo: bool = False, timeout: float = 30.0
+    monkeypatch: pytest.MonkeyPatch,
+    *answers: HttpResponse,
+    undo: bool = False,
+    timeout: float | None = None,
+    output: str = "text",
 ) -> int:
     left = list(answers)
     monkeypatch.setattr(drain, "ask", lambda *_: left.pop(0))
     monkeypatch.setattr(drain, "EVERY_S", 0.0)
-    return drain.run(argparse.Namespace(what="billing/a:1", undo=undo, timeout=timeout, agent="http://near"))
+    return drain.run(
+        argparse.Namespace(what="billing/a:1", undo=undo, timeout=timeout, output=output, agent="http://near")
+    )
 
 
 def test_the_progress_of_a_drain_is_shown_until_all_acknowledged(
@@ -49,7 +56,7 @@ def test_a_drain_that_is_not_acknowledged_in_time_fails_and_continues(
 ) -> None:
     assert run_drain(monkeypatch, answer(held()), answer(held(silent_registries=1)), timeout=0.0) == 1
     shown = capsys.readouterr()
-    assert shown.out == "billing/a:1: draining, acknowledged 2 of 3; 1 registries do not answer\n"
+    assert shown.out == "billing/a:1: draining, acknowledged 2 of 3; no answer from 1 registry\n"
     assert shown.err == "vertice: not all agents acknowledged within 0 s; the drain continues\n"
 
 
@@ -97,7 +104,7 @@ EXPLAINED = {
 def run_explain(monkeypatch: pytest.MonkeyPatch, body: Any, status: int = 200) -> int:
     monkeypatch.setattr(explain, "get", lambda *_: answer(body, status))
     filters = dict.fromkeys(explain.FILTERS)
-    return explain.run(argparse.Namespace(name="billing", json=False, agent="http://near", **filters))
+    return explain.run(argparse.Namespace(name="billing", output="text", agent="http://near", **filters))
 
 
 def test_an_explanation_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,3 +126,15 @@ def test_no_such_service_has_another_exit_code_than_an_incomplete_view(
     body = {**EXPLAINED, "found": False, "complete": complete, "source": "", "similar": ["biling"], "instances": []}
     assert run_explain(monkeypatch, body) == code
     assert "similar names: biling" in capsys.readouterr().out
+
+
+def test_the_end_of_a_drain_can_be_printed_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_drain(monkeypatch, answer(held()), answer(held(done=True)), output="json") == 0
+    assert json.loads(capsys.readouterr().out)["services"][0]["done"] is True
+
+
+def test_an_option_without_effect_is_refused() -> None:
+    with pytest.raises(WrongUsage, match="--timeout has no effect with --undo"):
+        drain.run(argparse.Namespace(what="billing", undo=True, timeout=1.0, output="text", agent="http://near"))

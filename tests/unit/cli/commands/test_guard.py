@@ -8,7 +8,7 @@ import http.client
 import pytest
 
 from cli.client import HttpResponse
-from cli.commands import guard
+from cli.commands import guard, guard_status
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,6 @@ def test_an_unexpected_answer_is_one_line_on_stderr(
     said: str,
 ) -> None:
     monkeypatch.setattr(guard, "ask", lambda *_: HttpResponse(status, http.client.HTTPMessage(), body))
-    arguments = argparse.Namespace(action="status", shard=None, json=False, registry="http://far")
-    assert guard.run(arguments, {}) == 1
+    arguments = argparse.Namespace(output="text", registry="http://far")
+    assert guard_status.run(arguments, {}) == 1
     assert capsys.readouterr() == ("", said + "\n")

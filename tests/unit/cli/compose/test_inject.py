@@ -349,3 +349,11 @@ def test_the_agent_is_told_the_registered_name_and_variables_stay_variables(reci
     assert (environment["SERVICE_NAME"], environment["SERVICE_HOST"]) == ("db-mall", "${PREFIX:-acme}-db")
     filled = {name: fill(str(value), variables).text for name, value in environment.items()}
     assert read_agent_settings(filled).services[0].claim.host == "x-db"
+
+
+def test_the_address_of_the_host_may_be_a_variable() -> None:
+    options = Options(recipe=Recipe.HOST, host_address="${HOST_IP:-10.0.0.7}")
+    text = override_text(sidecars(TEXT, options), options, "c.yml", "o.yml", TEXT)
+    agent = yaml.safe_load(text)["services"]["vertice-agent"]
+    assert environment_of(agent)["AGENT_DNS_LISTEN"] == "10.0.0.7:53"
+    assert yaml.safe_load(text)["services"]["web_shop"]["dns"] == ["${HOST_IP:-10.0.0.7}"]

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from cli.doctor import catalogue, finding, proxies, stub
+from cli.doctor.agent_health import MAX_REASONS
 from cli.doctor.catalogue import CHAPTERS, findings
 from cli.doctor.facts import (
     AdvertisedService,
     Agent,
     Facts,
     Libc,
-    Listener,
     Lookup,
     Machine,
     RegistrySeen,
@@ -24,6 +24,7 @@ from cli.doctor.facts import (
     ZoneAnswer,
 )
 from cli.doctor.finding import WORST_FIRST, DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.listening_sockets import Listener
 from registry_core.settings import Listen
 
 OURS, UNKNOWN, SILENT, ELSEWHERES = ZoneAnswer.OURS, ZoneAnswer.UNKNOWN, ZoneAnswer.SILENT, ZoneAnswer.ELSEWHERES
@@ -32,6 +33,8 @@ BILLING = AdvertisedService(name="billing", host="10.0.0.7", port=8034, addresse
 SEEN = RegistrySeen(
     url=URL, state="ready", version="1.0", ahead_s=0.1, error_s=0.5, seen_as="10.0.0.7", write_status=404
 )
+AGENT = Agent(services=(BILLING,), registry_urls=(URL,), status="healthy")
+REFUSED = msgspec.structs.replace(BILLING, refusal="the token is wrong")
 HELD = StateDirFacts(path="/var/lib/vertice", free_bytes=2**30)
 # A machine without faults.
 WELL = Facts(
@@ -52,7 +55,7 @@ WELL = Facts(
         rmem_max=2**23,
         open_files=4096,
     ),
-    agent=Agent(services=(BILLING,), registry_urls=(URL,)),
+    agent=AGENT,
     dns_answer=OURS,
     nameservers={"127.0.0.1": OURS},
     registries=(SEEN,),
@@ -104,6 +107,30 @@ LATE_SEARCH = "search svc.cluster.local vertice.internal\n"
 
 CASES: list[tuple[str, Facts, set[str]]] = [
     ("nothing", WELL, set()),
+    # -- the agent
+    ("an agent of the last release", changed(agent=msgspec.structs.replace(AGENT, status="")), set()),
+    (
+        "a refused service",
+        changed(
+            agent=msgspec.structs.replace(
+                AGENT,
+                services=(REFUSED,),
+                status="degraded",
+                reasons=("billing (10.0.0.7:8034) is refused: the token",),
+            )
+        ),
+        {"agent-refused"},
+    ),
+    (
+        "an agent with an old view",
+        changed(agent=msgspec.structs.replace(AGENT, status="degraded", reasons=("the view is stale",))),
+        {"agent-degraded"},
+    ),
+    (
+        "an agent without a view",
+        changed(agent=msgspec.structs.replace(AGENT, status="unhealthy", reasons=("nothing has been heard",))),
+        {"agent-unhealthy"},
+    ),
     # -- settings
     (
         "a wrong setting",
@@ -271,6 +298,21 @@ CASES: list[tuple[str, Facts, set[str]]] = [
             nameservers={"127.0.0.11": SILENT},
         ),
         {"agent-not-running", "docker-dns", "resolv-conf-silent"},
+    ),
+    (
+        "a container with nothing but the agent, and its engine's file",
+        changed(
+            resolv=servers("127.0.0.11"),
+            machine={"in_container": True, "is_agents_own": True},
+            nameservers={"127.0.0.11": UNKNOWN},
+            lookup=Lookup(name="ns.vertice.internal", problem="no such name"),
+        ),
+        {"resolv-conf-of-agent"},
+    ),
+    (
+        "a container with nothing but the agent, which leads to it",
+        changed(machine={"in_container": True, "is_agents_own": True}),
+        set(),
     ),
     # -- resolv.conf: which queries
     (
@@ -519,6 +561,16 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ),
     ("one address of a registry", changed(registry={"dead_addresses": ("10.0.0.9",)}), {"registry-address"}),
     ("a registry that starts", changed(registry={"is_ready": False, "state": "starting"}), {"registry-not-ready"}),
+    (
+        "a registry that is not well",
+        changed(registry={"health": "degraded", "reasons": ("shard 'a': no answer",)}),
+        {"registry-degraded"},
+    ),
+    (
+        "a registry that is ill",
+        changed(registry={"health": "unhealthy", "reasons": ("every write is refused",)}),
+        {"registry-unhealthy"},
+    ),
     ("a registry that warms", changed(registry={"state": "warming"}), {"registry-warming"}),
     ("a clock 3 s off", changed(registry={"ahead_s": -3.0}), {"clock-differs"}),
     ("a clock that may be right", changed(registry={"ahead_s": 3.0, "error_s": 1.5}), set()),
@@ -658,3 +710,36 @@ def test_the_description_of_a_kind_names_its_placeholders() -> None:
     assert kind.described() == DoctorFinding(
         "x", DoctorSeverity.NOTE, "<server> is odd", "because of <low ports end>", "do {this}"
     )
+
+
+def test_a_refused_service_is_told_once_with_the_registry_s_words() -> None:
+    agent = msgspec.structs.replace(
+        AGENT,
+        services=(REFUSED,),
+        status="degraded",
+        reasons=("billing (10.0.0.7:8034) is refused by the registry: the token is wrong", "the view is stale"),
+    )
+    found = findings(changed(agent=agent))
+    assert [one.what for one in found if one.id == "agent-refused"] == [
+        "the registry refuses billing: the token is wrong"
+    ]
+    assert [one.what for one in found if one.id == "agent-degraded"] == [
+        "the agent at 127.0.0.1:8880 is degraded: the view is stale"
+    ]
+
+
+def test_many_reasons_are_counted() -> None:
+    many = msgspec.structs.replace(AGENT, status="degraded", reasons=tuple(f"reason {n}" for n in range(20)))
+    found = [one.what for one in findings(changed(agent=many)) if one.id == "agent-degraded"]
+    assert len(found) == MAX_REASONS + 1
+    assert found[-1].endswith("and 12 more reasons")
+
+
+def test_an_agent_that_listens_everywhere_is_named_by_the_address_that_others_use() -> None:
+    facts = changed(
+        resolv=servers("127.0.0.11"),
+        subject={"dns_listen": Listen("::", 53), "allows_only_loopback": False},
+        machine={"is_agents_own": True},
+        nameservers={"127.0.0.11": UNKNOWN},
+    )
+    assert "nameserver 10.0.0.7" in of(facts, "resolv-conf-of-agent").cure

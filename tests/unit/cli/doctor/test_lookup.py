@@ -63,3 +63,8 @@ def test_a_lookup_that_cannot_reach_the_agent_is_reported_elsewhere(agent: Agent
 @pytest.mark.parametrize("agent", [None, Agent()], ids=["no agent", "an agent"])
 def test_a_hanging_lookup_is_reported_with_or_without_an_agent(agent: Agent | None) -> None:
     assert ids(found(Lookup(name=NAME, done=False), agent=agent)) == ["lookup-hangs"]
+
+
+def test_a_lookup_in_the_container_of_the_agent_says_nothing_about_other_programs() -> None:
+    lost = Lookup(name=NAME, problem="no such name")
+    assert list(judge(facts(machine={"is_agents_own": True}, lookup=lost, agent=Agent()))) == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.view.state_dir import StateDir as HeldFolder
-from cli.doctor.facts import Libc, Listener
+from cli.doctor.facts import Libc
 from cli.doctor.finding import DoctorFinding, DoctorSeverity
 from cli.doctor.libc import hosts_line
 from cli.doctor.machine import read_machine
@@ -21,6 +21,7 @@ from cli.doctor.parallel import Together
 from cli.doctor.report import report_json, report_text
 from cli.doctor.resolv_conf import ResolvConf, read_resolv_conf
 from cli.doctor.state_dir_facts import look_at
+from registry_core.listening_sockets import Listener
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3412 1 0 100 0 0 10 0
@@ -111,6 +112,31 @@ def test_the_files_of_a_machine_are_read_under_its_root(tmp_path: Path) -> None:
     assert found.nsswitch == "hosts: files\n"
     assert found.in_container
     assert (found.low_ports_end, found.rmem_max, found.may_bind_low) == (0, 212992, True)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "own"),
+    [
+        ("/usr/bin/tini\0--\0vertice\0agent\0", True),
+        ("/opt/vertice/bin/python\0/opt/vertice/bin/vertice\0agent\0--config\0x\0", True),
+        ("python\0-m\0cli.main\0agent\0", True),
+        ("/usr/bin/tini\0--\0vertice\0registry\0", False),
+        ("python\0/srv/agent\0", False),
+        ("", False),
+    ],
+)
+def test_a_container_is_the_agent_s_own_when_it_begins_with_the_agent(tmp_path: Path, cmdline: str, own: bool) -> None:
+    root = write(tmp_path, **{".dockerenv": "", "proc__1__cmdline": cmdline})
+    assert read_machine(root).is_agents_own is own
+    (root / ".dockerenv").unlink()
+    assert not read_machine(root).is_agents_own, "no container"
+
+
+def test_the_containers_of_a_pod_have_one_resolv_conf(tmp_path: Path) -> None:
+    files = {"proc__1__cmdline": "vertice\0agent\0", "proc__1__cgroup": "0::/kubepods/besteffort/pod1/x\n"}
+    root = write(tmp_path, **files)
+    found = read_machine(root)
+    assert (found.in_container, found.is_agents_own) == (True, False)
 
 
 def test_other_capabilities_bind_no_low_port(tmp_path: Path) -> None:
@@ -217,7 +243,7 @@ def test_a_failing_job_is_named_with_its_reason_and_the_others_continue() -> Non
     together = Together(limit_s=10)
     broken, fine = together.begin("broken", lambda: int("x")), together.begin("fine", lambda: 1)
     assert (together.result(broken, 0), together.result(fine, 0)) == (0, 1)
-    assert together.missing == ["broken (ValueError: invalid literal for int() with base 10: 'x')"]
+    assert together.missing == ["broken (it failed unexpectedly (ValueError))"]
 
 
 @pytest.mark.usefixtures("no_threads")
@@ -225,7 +251,7 @@ def test_a_job_that_cannot_start_is_named_with_its_reason() -> None:
     together = Together(limit_s=10)
     begun = together.begin("the disk", lambda: 1)
     assert together.result(begun, 0) == 0
-    assert together.missing == ["the disk (can't start new thread (doctor))"]
+    assert together.missing == ["the disk (the system allows no more threads (doctor))"]
 
 
 # -- reporting

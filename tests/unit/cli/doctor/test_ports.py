@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from cli.doctor.facts import Agent, Listener, ZoneAnswer
+from cli.doctor.facts import Agent, ZoneAnswer
 from cli.doctor.finding import DoctorFinding
 from cli.doctor.ports import judge
+from registry_core.listening_sockets import Listener
 from registry_core.settings import Listen, listen
 from tests.unit.cli.doctor.samples import facts, ids
 

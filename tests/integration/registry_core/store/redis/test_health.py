@@ -8,7 +8,6 @@ import msgspec
 
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.replica_settings import replica_settings
-from registry_core.settings import Listen
 from registry_core.store.redis.store import RedisStore
 from tests.integration.replicas import serving
 from tests.programs import eventually
@@ -17,9 +16,14 @@ from tests.redis_topology import redis_server
 
 async def test_health_and_metrics_show_how_redis_answers(tmp_path: Path) -> None:
     with redis_server(tmp_path / "redis") as server:
-        environment = {"REGISTRY_STORE": server.url, "REGISTRY_REDIS_POOL": "3-20", "REGISTRY_WARMING": "0"}
+        environment = {
+            "REGISTRY_LISTEN": "127.0.0.1:0",
+            "REGISTRY_STORE": server.url,
+            "REGISTRY_REDIS_POOL": "3-20",
+            "REGISTRY_WARMING": "0",
+        }
         settings = msgspec.structs.replace(
-            replica_settings(environment, listen_on=Listen("127.0.0.1", 0)),
+            replica_settings(environment),
             redis_timeout_s=0.3,
             redis_retries_s=(0.1,),
             breaker=BreakerTerms(failures=1),

@@ -239,7 +239,7 @@ def test_an_untrusted_certificate_ends_the_start(tmp_path: Path) -> None:
             ),
             (f"{plain}/?ca={tmp_path / 'missing'}", f"ca={tmp_path / 'missing'}: No such file or directory"),
             (f"{plain}/?ca={local.key}", "it does not hold certificates in PEM"),
-            (f"{url}&cert={local.cert}&key={stranger.key}", "it does not hold a certificate and its key in PEM"),
+            (f"{url}&cert={local.cert}&key={stranger.key}", "the key is not that of the certificate"),
         ):
             assert said in ended(wrong)
 
@@ -256,7 +256,8 @@ def test_a_taken_port_is_reported_at_once_whatever_the_store_does(tmp_path: Path
             env={**os.environ, "REGISTRY_STORE": f"redis://127.0.0.1:{free_port()}"},
         )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken\n", "no Redis was contacted"
+    said = f"vertice: cannot listen on 127.0.0.1:{port}: the port is taken by "
+    assert done.stderr.startswith(said), "no Redis was contacted"
 
 
 # -- faults that may pass
@@ -282,7 +283,7 @@ def test_every_request_is_served_from_the_moment_a_replica_listens(tmp_path: Pat
 
 def test_an_unreachable_redis_is_waited_for(tmp_path: Path) -> None:
     with warming(f"redis://127.0.0.1:{free_port()}", tmp_path) as reasons:
-        assert "Connect call failed" in reasons[-1] or "refused" in reasons[-1]
+        assert reasons[-1].endswith(": Connection refused"), "and no words of a library"
 
 
 def test_a_name_that_does_not_resolve_yet_is_waited_for(tmp_path: Path) -> None:

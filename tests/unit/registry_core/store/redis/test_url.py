@@ -95,7 +95,7 @@ def test_an_ipv6_address_is_shown_in_brackets() -> None:
         ("rediss://h/?key=/k.pem", "key= needs cert="),
         ("redis://h/#a", "%23"),
         ("redis+sentinel://s1", "masters= is missing"),
-        ("redis+sentinel://s1/?masters=a&hasten=1", "hasten= is yes or no"),
+        ("redis+sentinel://s1/?masters=a&hasten=maybe", "hasten= is yes or no"),
         ("redis+sentinel://s1/?masters=,", "masters= is missing"),
         ("redis+sentinel://s1/?masters=a b", "'a b' in masters="),
         ("redis+sentinel://s1/?masters=a,a", "twice"),

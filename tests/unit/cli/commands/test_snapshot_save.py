@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cli.client import HttpResponse
-from cli.commands import snapshot
+from cli.commands import snapshot_save
 from registry_core.api.schemas import CatalogView, instance_view
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance
@@ -31,9 +31,9 @@ def answered(held: list[Instance] = HELD, **more: Any) -> bytes:
 
 
 def saved(monkeypatch: pytest.MonkeyPatch, path: Path, body: bytes, status: int = 200) -> int:
-    monkeypatch.setattr(snapshot, "ask", lambda *_, **__: HttpResponse(status, http.client.HTTPMessage(), body))
-    asked = argparse.Namespace(action="save", file=path, registry="http://far", allow_empty=False, dry_run=False)
-    return snapshot.run(asked, {})
+    monkeypatch.setattr(snapshot_save, "ask", lambda *_, **__: HttpResponse(status, http.client.HTTPMessage(), body))
+    asked = argparse.Namespace(file=path, registry="http://far", allow_empty=False, output="text")
+    return snapshot_save.run(asked, {})
 
 
 def test_a_complete_answer_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

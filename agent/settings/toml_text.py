@@ -1,0 +1,64 @@
+"""Reads the agent's TOML files whole, and says in one line why one cannot be read."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from registry_core.causes import cause_of
+from registry_core.errors import SettingsError
+
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+_PLACE: Final = re.compile(r".*\(at (line \d+, column \d+|end of document)\)", re.DOTALL)
+# What the parser says, by the beginning of its message, in words for people.
+_FAULTS: Final = {
+    "Cannot overwrite": "a key is set twice",
+    "Cannot declare": "a table is written twice",
+    "Cannot mutate": "a key is set twice",
+    "Cannot redefine": "a table is written twice",
+    "Duplicate inline table key": "a key is set twice",
+    "Invalid value": "it is no value; texts have quotes",
+    "Expected '=' after a key": "a key needs `= value` after it",
+    "Invalid initial character for a key part": "a key is missing",
+    "Invalid statement": "it is neither `key = value` nor a [table]",
+    "Unterminated string": "a text lacks its closing quote",
+    "Expected newline or end of document after a statement": "a second value follows on the same line",
+    "Unescaped": "a backslash in a text is written twice, or the text has single quotes",
+    "Escaped": "a text has an escape that is no character",
+    "Illegal character": "a character is not allowed there",
+    "Found invalid character": "a character is not allowed there",
+    "Invalid date": "it is no value; texts have quotes",
+    "Invalid hex": "a text has an escape that is no character",
+    "Unclosed": "a bracket is not closed",
+    "Expected ']'": "a bracket is not closed",
+}
+
+
+def read_toml(path: Path, *, most_bytes: int = MAX_FILE_BYTES, example: str = "") -> dict[str, Any]:
+    """Return the tables of the file at `path`. Raises SettingsError, in one line that names the file. Blocks."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(most_bytes + 1)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {cause_of(error)}") from None
+    if len(body) > most_bytes:
+        raise SettingsError(f"{path}: it has more than {most_bytes} bytes")
+    hint = f" (example: {example})" if example else ""
+    try:
+        return tomllib.loads(body.decode().removeprefix("\ufeff"))
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{path}: it is not TOML: line {line} is not UTF-8{hint}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: it is not TOML: {_fault(str(error))}{hint}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: it is not TOML: its lists are nested too deeply{hint}") from None
+
+
+def _fault(message: str) -> str:
+    place = _PLACE.fullmatch(message)
+    where = place[1].replace("end of document", "the end of the file") if place is not None else ""
+    fault = next((words for start, words in _FAULTS.items() if message.startswith(start)), "it cannot be read")
+    return f"{where}: {fault}" if where else fault

@@ -1,0 +1,120 @@
+"""The tree of commands, and the way from the words of a command line to one of them.
+
+A command is a module with `add_arguments` and `run`; its docstring and `EPILOG` are its page. Only the module of the
+requested command is imported, so that `vertice agent` does not load the registry, and `vertice resolve` no server.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Final, NamedTuple, TypeAlias
+
+from cli.exit_codes import EXIT_CODES
+from cli.parser import CommandParser
+
+
+class Command(NamedTuple):
+    """A command: its name, its module, its one-line help."""
+
+    name: str
+    module: str
+    summary: str
+
+    def load(self) -> ModuleType:
+        """Import and return its module."""
+        return importlib.import_module(self.module)
+
+
+class CommandGroup(NamedTuple):
+    """A group of commands, such as `vertice compose`, with a page that lists them."""
+
+    name: str
+    summary: str
+    commands: tuple[Command, ...]
+
+
+CommandNode: TypeAlias = Command | CommandGroup
+
+
+class LeafCommand(NamedTuple):
+    """A command with the words that lead to it: `("compose", "inject")`."""
+
+    words: tuple[str, ...]
+    command: Command
+
+    def parser(self) -> CommandParser:
+        """Return its parser with all its arguments."""
+        module = self.command.load()
+        parser = CommandParser(
+            " ".join(["vertice", *self.words]), module.__doc__ or "", getattr(module, "EPILOG", EXIT_CODES)
+        )
+        module.add_arguments(parser)
+        parser.set_defaults(run=module.run)
+        return parser
+
+
+COMMANDS: Final[tuple[CommandNode, ...]] = (
+    Command("dev", "cli.commands.dev", "try it: a registry, an agent and the services of a compose file, on loopback"),
+    Command("registry", "cli.commands.registry", "run one registry replica"),
+    Command("agent", "cli.commands.agent", "run the agent next to a service"),
+    Command("services", "cli.commands.services", "list the services that the agent knows"),
+    Command("resolve", "cli.commands.resolve", "print the address of a service"),
+    Command("explain", "cli.commands.explain", "show why each instance of a service is or is not in the answers"),
+    Command("drain", "cli.commands.drain", "drain a service of this machine"),
+    Command("watch", "cli.commands.watch", "print changes as they happen"),
+    CommandGroup(
+        "guard",
+        "show or release the guard against mass expiry",
+        (
+            Command("status", "cli.commands.guard_status", "show the state of every shard"),
+            Command("release", "cli.commands.guard_release", "confirm that the silent instances are gone"),
+        ),
+    ),
+    CommandGroup(
+        "snapshot",
+        "save all registrations to a file, or restore them",
+        (
+            Command("save", "cli.commands.snapshot_save", "write all registrations of a registry to a file"),
+            Command("restore", "cli.commands.snapshot_restore", "register what a file has and the registry lacks"),
+        ),
+    ),
+    CommandGroup(
+        "compose",
+        "audit a compose file, and prepare it for Vértice",
+        (
+            Command(
+                "audit",
+                "cli.commands.compose_audit",
+                "report how the services find each other, and what is wrong",
+            ),
+            Command(
+                "inject",
+                "cli.commands.compose_inject",
+                "add an agent to every service, beside the file or in it",
+            ),
+            Command("eject", "cli.commands.compose_eject", "remove the agents from a file, byte for byte"),
+            Command("rewrite", "cli.commands.compose_rewrite", "replace hard-coded addresses by discovered names"),
+        ),
+    ),
+    CommandGroup(
+        "migrate",
+        "migrate a fleet in waves: the plan and the progress",
+        (
+            Command("plan", "cli.commands.migrate_plan", "order the services of a compose file in waves"),
+            Command("status", "cli.commands.migrate_status", "show what is registered, and which addresses may go"),
+        ),
+    ),
+    Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
+)
+
+
+def leaves(nodes: Sequence[CommandNode] = COMMANDS, above: tuple[str, ...] = ()) -> Iterator[LeafCommand]:
+    """Return every command of the tree, in its order."""
+    for node in nodes:
+        match node:
+            case Command():
+                yield LeafCommand((*above, node.name), node)
+            case CommandGroup():
+                yield from leaves(node.commands, (*above, node.name))
