@@ -19,7 +19,7 @@ from tests.guides import GUIDES, block, blocks
 from tests.programs import ROOT, Program, find, wait_until
 from tests.scenarios.judged import Judged, claim, judged, own_network
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 COMMANDS = [
     pytest.param(text, id=f"{page.stem}-{number}")

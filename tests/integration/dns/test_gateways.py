@@ -16,6 +16,8 @@ from tests.integration.agents import QUICK, StandIn, becomes, standing
 from tests.integration.replicas import Api, serving
 from tests.programs import free_port, running
 
+pytestmark = pytest.mark.timeout(180)
+
 HOSTS = tuple(f"127.121.8.{number}" for number in range(1, 5))
 # Draining instances stay in SRV for a moment, as by default.
 SETTINGS = msgspec.structs.replace(QUICK, drain_srv_s=0.5)
