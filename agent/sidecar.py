@@ -21,7 +21,11 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from agent.checks.probes import CheckProbes, check_session
+from agent.checks.probes import CheckProbes
+from agent.descriptors import ENOUGH, budget
+from agent.hosts.connecting import BookResolver
+from agent.hosts.fallback_hosts import FallbackHosts
+from agent.hosts.own_names import OwnNames
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.local_api import LocalApi
@@ -32,9 +36,10 @@ from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.choice import DEFAULT_PACE
-from agent.registries.client import CONNECTIONS, RegistryClient
+from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
 from agent.registries.srv import RegistryLookup
@@ -50,13 +55,14 @@ from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forward_rules import ForwardRules
-from dns.forwarding import Forwarder
+from dns.forwarding import Forwarder, ForwardLimits
 from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
+from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
-from registry_core.resolution import HostResolver, ServerResolver
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
@@ -65,7 +71,6 @@ TICK_S: Final = 1.0
 # A tidy-up every minute, and the most services that one reads back after the fleet has become smaller.
 TIDY_EVERY_TICKS: Final = 60
 BACK_AT_ONCE: Final = 64
-LOCATE_EVERY_S: Final = 60.0
 LAST_SAVE_S: Final = 1.0
 SHUTDOWN_S: Final = 1.0
 # The limit for background tasks to end, per wait: none of them does I/O on cancellation.
@@ -73,7 +78,7 @@ END_S: Final = 0.5
 # Time limits for draining at shutdown: with a reachable registry, and with one known to be down.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
-HTTP_LIMITS: Final = ConnectionLimits(connections=1000, first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
+HTTP_LIMITS: Final = ConnectionLimits(first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
 
 _log = structlog.get_logger(component="agent")
 
@@ -93,6 +98,9 @@ class Sidecar:
         self.reloader = None if read_again is None else Reloader(settings, read_again, self._apply)
         self._clock = clock if clock is not None else SystemClock()
         self._background = Background(self._clock)
+        limit = descriptor_limit()
+        self._budget = budget(limit, checks=sum(len(spec.checks) for spec in settings.services))
+        self._few = limit if limit is not None and limit < ENOUGH else None
         self._started = StartTime(self._clock.wall(), self._clock.monotonic())
         self._random = random.Random()  # noqa: S311 - only spreads load; not security-relevant
         self.fallback = Fallback(*settings.static_services)
@@ -118,19 +126,19 @@ class Sidecar:
             reverse=settings.dns_reverse,
         )
         self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
-        self.responder = Responder(
-            self.view,
-            self.dns_settings,
-            self._random,
-            self.forwarder,
-            clock=self._clock,
-        )
+        self.responder = Responder(self.view, self.dns_settings, self._random, self.forwarder, clock=self._clock)
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
-        # Registry names are resolved by the forwarding rules, or by the system's resolvers without forwarding.
-        asker = self.forwarder if self.forwarder is not None else self._new_forwarder(ForwardRules())
-        self._asker = asker
-        self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, asker.look_up, self._random)
-        self._connections = Connections(HTTP_LIMITS)
+        self._names = OwnNames(
+            self.forwarder,
+            settings.dns_forward,
+            self._new_forwarder,
+            zone=settings.dns_zone,
+            clock=self._clock,
+            background=self._background,
+            most_lookups=self._budget.lookups,
+        )
+        self.lookup = RegistryLookup(settings.registry_urls, self.upstreams, self._names.ask, self._random)
+        self._connections = Connections(msgspec.structs.replace(HTTP_LIMITS, connections=self._budget.http))
         self.about = About(
             self.view,
             self.lookups,
@@ -160,13 +168,18 @@ class Sidecar:
         self._client: RegistryClient | None = None
         self._loader: ServiceLoader | None = None
         self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        self._fallback_changed = asyncio.Event()
+        self._fallback_hosts = FallbackHosts(
+            self._names.book,
+            lambda: self.fallback.hosts(),  # noqa: PLW0108 - a reload replaces the fallback
+            self.view.located,
+        )
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
 
     def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
-        return Forwarder(rules, self._clock, zone=self.dns_settings.zone, background=self._background)
+        limits = ForwardLimits(in_flight=self._budget.forwarded)
+        return Forwarder(rules, self._clock, limits, zone=self.dns_settings.zone, background=self._background)
 
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
@@ -179,6 +192,8 @@ class Sidecar:
         except BaseException:
             await self._stack.aclose()
             raise
+        if self._few is not None:
+            _log.warning("few_descriptors", limit=self._few, enough=ENOUGH, budget=msgspec.structs.asdict(self._budget))
         if self.settings.ignored:
             _log.warning("settings_ignored", removed={setting.name: setting.why for setting in self.settings.ignored})
         if unknown := self.settings.unknown:
@@ -227,14 +242,15 @@ class Sidecar:
         self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 
     async def _serve_dns(self) -> None:
-        await self._asker.start()
-        self._stack.push_async_callback(self._asker.close)
+        await self._names.start()
+        self._stack.push_async_callback(self._names.close)
         where = self.settings.dns_listen
-        udp, tcp = await serve_dns(self.responder, where, setting=DNS_LISTEN.name)
+        limits = TcpLimits(connections=self._budget.dns_tcp)
+        udp, tcp = await serve_dns(self.responder, where, limits, setting=DNS_LISTEN.name)
         self._stack.callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
-        self._asker.listens_on(where.host, udp.port)
+        self._names.listens_on(where.host, udp.port)
         self.about.answers_on(udp)
 
     async def _serve_http(self) -> None:
@@ -251,20 +267,21 @@ class Sidecar:
 
     async def _follow_and_register(self) -> None:
         settings = self.settings
-        resolver = HostResolver()
+        hosts = self._names.book
         http = await self._stack.enter_async_context(
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=10, resolver=ServerResolver()),
+                connector=aiohttp.TCPConnector(
+                    limit=self._budget.registry, use_dns_cache=False, resolver=BookResolver(hosts)
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "vertice-agent"},
             )
         )
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
-        checks = await self._stack.enter_async_context(check_session(resolver))
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
 
-        probe_for = CheckProbes(checks, resolver)
+        probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
 
         def session_settings(settings: AgentSettings) -> SessionSettings:
             return SessionSettings(
@@ -285,15 +302,17 @@ class Sidecar:
             settings=session_settings(settings),
             clock=self._clock,
             random=self._random,
-            resolver=resolver,
+            hosts=hosts,
             start=msgspec.structs.replace(self._started, least_epoch=self._last_run.least_epoch),
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            shown=self.view.catalog.get,
             answer=self.view.use_own_instances,
             background=self._background,
         )
         self.view.subscribe(self.session.news)
+        self.lookups.own = self.session.report
         self.sync = sync = WatchSync(
             http,
             self.upstreams,
@@ -301,6 +320,7 @@ class Sidecar:
             self.view,
             client,
             reassert=self.session.reassert,
+            connected=self.session.retry,
             clock=self._clock,
             random=self._random,
             token=settings.token,
@@ -323,7 +343,7 @@ class Sidecar:
             keep("probes", probes.run),
             keep("watch", sync.run),
             keep("tick", partial(self._tick, loader)),
-            keep("locate", partial(self._locate, resolver)),
+            keep("locate", self._fallback_hosts.run),
         ]
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
@@ -335,23 +355,14 @@ class Sidecar:
         self._stack.push_async_callback(self.session.close)
         self.session.start()
 
-    async def _locate(self, resolver: HostResolver) -> None:
-        """Resolve the host names of the fallback periodically."""
-        while True:
-            self._fallback_changed.clear()
-            hosts = sorted(self.fallback.hosts())
-            if hosts:
-                self.view.located({host: await resolver.addresses(host) for host in hosts})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOCATE_EVERY_S if hosts else None):
-                    await self._fallback_changed.wait()
-
     # -- changes of settings
 
     def reload(self) -> None:
-        """Reread the settings now, without waiting for the changes to be applied."""
+        """Reread the settings now, and repeat what failed, without waiting for either."""
         if self.reloader is not None:
             self.reloader.ask()
+        if self.session is not None:
+            self.session.retry()
 
     async def _apply(self, plan: ReloadPlan) -> None:
         """Switch to new settings, without interrupting lookups."""
@@ -369,7 +380,7 @@ class Sidecar:
         if new.static_services != old.static_services:
             self.fallback = Fallback(*new.static_services)
             self.view.use_fallback(self.fallback)
-            self._fallback_changed.set()
+            self._fallback_hosts.changed()
         if new.token != old.token and self._client and self.sync and self._loader:
             self._client.use_token(new.token)
             self.sync.use_token(new.token)

@@ -237,6 +237,7 @@ class Forwarder:
         The rules are those for clients, so it never loops through this agent: a question that comes back is known.
         """
         group = self._resolvers.group_for(name)
+        self._asking.try_where_due(group)
         question = name_data(name) + qtype.to_bytes(2) + CLASS_IN.to_bytes(2)
         return await self._asking.ask(inquiry(question), b"", group)
 

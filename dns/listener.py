@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dns.responder import Responder
-from dns.tcp import TcpServer, serve_tcp
+from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
 from registry_core.listener import cannot_listen
 from registry_core.settings import Listen
@@ -15,13 +15,15 @@ from registry_core.settings import Listen
 TRIES: Final = 20
 
 
-async def serve_dns(responder: Responder, where: Listen, *, setting: str) -> tuple[UdpServer, TcpServer]:
+async def serve_dns(
+    responder: Responder, where: Listen, limits: TcpLimits | None = None, *, setting: str
+) -> tuple[UdpServer, TcpServer]:
     """Answer on `where`, over UDP and TCP. Raises CannotListen, which names the `setting` of the address."""
     for left in reversed(range(TRIES if where.port == 0 else 1)):
         udp: UdpServer | None = None
         try:
             udp = await serve_udp(responder, where.host, where.port)
-            return udp, await serve_tcp(responder, where.host, udp.port)
+            return udp, await serve_tcp(responder, where.host, udp.port, limits)
         except OSError as error:
             if udp is not None:
                 udp.close()

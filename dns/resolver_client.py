@@ -7,7 +7,6 @@ After a failure it asks the next one at once. Tries, open sockets and time are b
 from __future__ import annotations
 
 import asyncio
-import errno
 import secrets
 from collections import deque
 from collections.abc import Iterable
@@ -24,14 +23,13 @@ from dns.record_data import name_data
 from dns.resolvers import Group
 from dns.upstreams import ResolverState, UpstreamResolver, in_order
 from registry_core.ports.clock import Clock
+from registry_core.shortages import is_shortage
 from registry_core.supervision import Background, end
 
 # The rcodes that count as answers, including YXDOMAIN (RFC 6672). All others are failures of the resolver.
 _ANSWERS: Final = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN, 6))
 # A resolver may turn out both to fold case and not to know EDNS, and then answer.
 _TURNS: Final = 4
-# Errors that are about this machine, not about the resolver.
-_OUR_FAULT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _MAX_TRIES: Final = 32
 # The label of the probe's name: <random>.loop-check[.<suffix of the rule>].
 CHECK_LABEL: Final = b"loop-check"
@@ -132,7 +130,7 @@ class ResolverClient:
         try:
             reply = task.result()
         except (OSError, EOFError) as error:
-            if getattr(error, "errno", None) not in _OUR_FAULT:
+            if not is_shortage(error):
                 upstream.has_failed(self._clock.monotonic())
             return None
         upstream.has_answered()
@@ -205,8 +203,9 @@ class ResolverClient:
             # A resolver without a route to the root may answer its own names at once, and this one slowly.
             if upstream.state is not ResolverState.UP:
                 upstream.has_failed(self._clock.monotonic())
-        except (OSError, EOFError):
-            upstream.has_failed(self._clock.monotonic())
+        except (OSError, EOFError) as error:
+            if not is_shortage(error):
+                upstream.has_failed(self._clock.monotonic())
         finally:
             del self._checks[name]
             upstream.try_ends(self._clock.monotonic())

@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+import msgspec
 import structlog
 from aiohttp import web
 from msgspec import UNSET
@@ -39,16 +40,19 @@ from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.write_access import WriteAccess
+from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
+from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.setting_values import MOST_SHOWN
@@ -97,7 +101,8 @@ class Replica:
         hub_limits: HubLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        self.settings = settings
+        budget = replica_budget(descriptor_limit(), settings.redis)
+        self.settings = settings = msgspec.structs.replace(settings, redis=budget.redis)
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
@@ -112,10 +117,11 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self._access = WriteAccess(self.view, self._clock)
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
-        self._connections = Connections(connection_limits)
+        self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
+        refusals = RefusalLog(self._clock)
         operations = Operations(
             self.store,
             self.view,
@@ -125,11 +131,14 @@ class Replica:
                 settings.zone,
                 settings.when_none_pass,
                 serves_loopback_alone=settings.listen.is_loopback,
+                denies_while_warming=settings.denies_while_warming,
             ),
             metrics=self.metrics,
             gate=self._gate,
+            refusals=refusals,
             resolver=Resolver(),
             random=chance,
+            clock=self._clock,
         )
         self._peers = Peers(settings.peers)
         handlers = Handlers(
@@ -150,6 +159,7 @@ class Replica:
             self._access,
             first=self._first,
             gate=self._gate,
+            refusals=refusals,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,

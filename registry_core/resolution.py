@@ -1,14 +1,12 @@
 """Resolves the host names that a registry or an agent connects to, with limits on time and threads.
 
 The system's resolver blocks for as long as its name servers do, and both asyncio's and uvloop's executors wait
-for it at exit. So a few daemon threads call it instead: a name that does not resolve in time counts as not
-resolvable, and a dead name server does not delay the exit. Service lookups never wait for it.
+for it at exit. So a few daemon threads call it instead: its callers wait for a limited time, and a dead name server
+does not delay the exit. Service lookups never wait for it. An agent has an address book of its own (`agent/hosts/`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ipaddress
 import socket
 import time
@@ -23,7 +21,8 @@ from registry_core.domain import names
 from registry_core.domain.registration import MAX_ADDRESSES
 
 TIMEOUT_S: Final = 1.0
-MAX_PENDING: Final = 8
+# The host of a registration. glibc asks its second name server after 5 s.
+REGISTERED_S: Final = 6.0
 # How long to wait for a fresh answer when a server's address is already known.
 KNOWN_S: Final = 0.25
 # The listening address is resolved once, at startup, and the program cannot run without it.
@@ -45,6 +44,16 @@ def _system_addresses(host: str) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
+def system_addresses(host: str) -> tuple[str, ...]:
+    """Return the addresses of `host` from the system's resolver, in its order. Blocks. Raises OSError."""
+    return _asked(_system_addresses, host)
+
+
+def is_no_such_name(error: OSError) -> bool:
+    """Return whether an error of the system's resolver says that a name has no address, and not that it cannot tell."""
+    return isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
+
+
 def _asked(ask: AskSystem, host: str) -> tuple[str, ...]:
     """Return the addresses of `host` from `ask`. Blocks. Raises OSError, whatever goes wrong."""
     try:
@@ -56,12 +65,14 @@ def _asked(ask: AskSystem, host: str) -> tuple[str, ...]:
 
 
 class Resolver:
-    """Resolves registered hosts with `ask`, which may block and may raise OSError or UnicodeError."""
+    """Resolves registered hosts with `ask`, which may block and may raise OSError or UnicodeError.
 
-    def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._ask = ask
-        self._timeout_s = timeout_s
-        self._threads = Threads("resolve", MAX_PENDING)
+    A name's last known addresses are used while the name server is silent, and an answer that comes too late serves
+    the next registration of that host.
+    """
+
+    def __init__(self, ask: AskSystem = _system_addresses, *, timeout_s: float = REGISTERED_S) -> None:
+        self._hosts = ServerAddresses(ask, timeout_s=timeout_s)
 
     async def resolve(self, host: str) -> tuple[str, ...]:
         """Return the addresses of `host`, sorted; none when it does not resolve in time."""
@@ -69,9 +80,10 @@ class Resolver:
         if address is not None:
             return (address,)
         # When all threads hang on a dead name server, a registration goes on without addresses; it never queues.
-        with contextlib.suppress(OSError):
-            return usable(await self._threads.run(partial(_asked, self._ask, host), timeout_s=self._timeout_s))
-        return ()
+        try:
+            return usable(await self._hosts.find(host))
+        except OSError:
+            return ()
 
 
 async def addresses_to_listen_on(host: str) -> tuple[str, ...]:
@@ -104,35 +116,13 @@ def can_be_bound(address: str) -> bool:
 def usable(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return the addresses that a registration may hold, sorted so that equal answers give equal records.
 
-    Those of loopback count only when there are no others: Debian's hosts file gives a machine's own name one more.
+    Those of loopback count only when there are no others, and so do link-local ones: Debian's hosts file gives a
+    machine's own name a loopback address besides the real one.
     """
     found = map(names.canonical_ip, addresses)
     good = {address for address in found if address is not None and names.address_problem(address) is None}
-    elsewhere = {address for address in good if not names.all_loopback((address,))}
-    return tuple(sorted(elsewhere or good)[:MAX_ADDRESSES])
-
-
-class HostResolver(AbstractResolver):
-    """Resolves hosts for aiohttp's HTTP sessions and for health checks."""
-
-    def __init__(self, resolver: Resolver | None = None) -> None:
-        self._resolver = resolver if resolver is not None else Resolver()
-        # Lookups beyond the number of threads wait here for their turn instead of failing.
-        self._turns = asyncio.Semaphore(MAX_PENDING)
-
-    async def addresses(self, host: str) -> tuple[str, ...]:
-        """Return the addresses of `host`; none when it does not resolve in time."""
-        async with self._turns:
-            return await self._resolver.resolve(host)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of `host` and `port` in aiohttp's form. Raises OSError when there are none."""
-        return _resolved(host, await self.addresses(host), port, family)
-
-    async def close(self) -> None:
-        """Do nothing: the threads end by themselves."""
+    widest = names.widest_reach(good)
+    return tuple(sorted(address for address in good if names.reach_of(address) is widest)[:MAX_ADDRESSES])
 
 
 def _resolved(host: str, addresses: Iterable[str], port: int, family: socket.AddressFamily) -> list[ResolveResult]:
@@ -178,7 +168,7 @@ class ServerAddresses:
             await lookup.wait(lookup.began + patience_s - time.monotonic())
         answer = _answer(lookup)
         match answer:
-            case OSError(errno=number) if number in _NO_SUCH_NAME:
+            case OSError() if is_no_such_name(answer):
                 self._known.pop(host, None)
                 raise answer
             case tuple() if answer:

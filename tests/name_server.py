@@ -24,17 +24,22 @@ _LAID_OVER = 'mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/nsswi
 
 
 class NameServer(threading.Thread):
-    """Knows `hosts`, each a name and an IPv4 address; does not answer while `silent` is set."""
+    """Knows `hosts`, each a name and an IPv4 address; does not answer while `silent` is set.
 
-    def __init__(self, folder: Path) -> None:
+    It answers after `delay_s`, and listens on port 53 of some loopback address. Programs that use it
+    have `first` as name servers before it.
+    """
+
+    def __init__(self, folder: Path, *, first: tuple[str, ...] = (), delay_s: float = 0.0) -> None:
         super().__init__(name="name server", daemon=True)
         self.hosts: dict[str, str] = {}
         self.silent = False
         self.asked: list[str] = []  # each queried name, in order
+        self._delay_s = delay_s
         self._socket = _listening()
         self.host: str = self._socket.getsockname()[0]
         # libc's defaults: 5 s for a try, and two tries.
-        (folder / "resolv.conf").write_text(f"nameserver {self.host}\n")
+        (folder / "resolv.conf").write_text("".join(f"nameserver {host}\n" for host in (*first, self.host)))
         (folder / "nsswitch.conf").write_text("hosts: files dns\n")
         self._files = [str(folder / "resolv.conf"), str(folder / "nsswitch.conf")]
 
@@ -51,10 +56,22 @@ class NameServer(threading.Thread):
                 return
             if not query:
                 return  # it was closed
-            name = name_in(query).rstrip(".")
+            name = name_in(query).rstrip(".").lower()
             self.asked.append(name)
             if not self.silent:
-                self._socket.sendto(self._answer(name, query), sender)
+                self._send(self._answer(name, query), sender)
+
+    def _send(self, answer: bytes, to: tuple[str, int]) -> None:
+        if not self._delay_s:
+            self._socket.sendto(answer, to)
+            return
+        later = threading.Timer(self._delay_s, self._send_late, (answer, to))
+        later.daemon = True
+        later.start()
+
+    def _send_late(self, answer: bytes, to: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            self._socket.sendto(answer, to)
 
     def _answer(self, name: str, query: bytes) -> bytes:
         address = self.hosts.get(name)
@@ -98,9 +115,16 @@ def why_not() -> str:
 
 
 @contextlib.contextmanager
-def name_server(folder: Path) -> Iterator[NameServer]:
+def silent_server() -> Iterator[str]:
+    """Yield the address of a name server that never answers, for the duration of a `with`."""
+    with _listening() as one:
+        yield one.getsockname()[0]
+
+
+@contextlib.contextmanager
+def name_server(folder: Path, *, first: tuple[str, ...] = (), delay_s: float = 0.0) -> Iterator[NameServer]:
     """Run a name server for the duration of a `with`."""
-    server = NameServer(folder)
+    server = NameServer(folder, first=first, delay_s=delay_s)
     server.start()
     try:
         yield server

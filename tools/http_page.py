@@ -49,9 +49,12 @@ Bodies of the registry's endpoints. A field with a default may be left out.
 """
 _AGENT: Final = """## The agent
 
+[The guide](../guide/agent-http.md) shows how to use it.
+
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
-confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`). `last_heartbeat` and `ttl_remaining` are lower bounds
-here, because renewals are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well.
+confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because
+the registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals
+are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well.
 Requests that change something, and `GET /drain`, are accepted from the agent's own machine only (loopback addresses),
 whatever address the agent listens on, and never from a page in a browser; others get 403.
 
@@ -70,7 +73,7 @@ class Route(NamedTuple):
 _FILTERS: Final = ("tag", "version", "zone", "status")
 _OWN: Final = ("service", "instance")
 AGENT_ROUTES: Final = (
-    Route(("GET",), "/services", (), "The names of all known services"),
+    Route(("GET",), "/services", (), "The names of all known services; 503 when none is known, but some may exist"),
     Route(
         ("GET",),
         "/services/{name}",
@@ -96,7 +99,7 @@ AGENT_ROUTES: Final = (
         'Report a ttl check, `path` being SERVICE or SERVICE/INSTANCE: `{"status": "passing", "output": "42 jobs"}`',
     ),
     Route(("GET",), "/self", (), "The agent itself: its services and checks, its view, its registries, its resolvers"),
-    Route(("GET",), "/health", (), "`healthy`, `degraded`, or `unhealthy` (503), with the parts"),
+    Route(("GET",), "/health", (), "`healthy`, `degraded`, or `unhealthy` (503), with the `reasons` and the parts"),
     Route(("GET",), "/live", (), "200 while the process answers: for supervisors and HEALTHCHECK"),
     Route(("GET",), "/ready", (), "200 once lookups can be answered, 503 until then"),
     Route(("GET",), "/metrics", (), "[Prometheus metrics](metrics.md)"),

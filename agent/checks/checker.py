@@ -1,31 +1,50 @@
-"""Runs one check periodically, and reports each new verdict. It registers nothing."""
+"""Runs one check periodically at every address of its instance, and tells when a status changes.
+
+It registers nothing.
+"""
 
 from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
 
+import msgspec
 import structlog
 
-from agent.checks.flapping import Damper, after_verdict
-from agent.checks.result import CheckResult, Probe, critical, shown
-from agent.checks.spec import CheckSpec, TtlCheck
-from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result
+from agent.checks.result import (
+    STOOD_STILL_S,
+    CheckOutcome,
+    CheckResult,
+    NotChecked,
+    Probe,
+    ProbeAt,
+    after_error,
+    critical,
+    shown,
+)
+from agent.checks.spec import CheckPace, CheckSpec, TtlCheck
+from agent.checks.state import EVERYWHERE, NEW, CheckState, after_outcome, settled
+from registry_core.causes import cause_of
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
+from registry_core.resolution import is_no_such_name
+from registry_core.shortages import socket_shortage
 
 # The first check comes soon, so that a service that is already up does not wait for an interval.
 FIRST_CHECK_WITHIN_S: Final = 0.5
 # While a service starts, it is checked at least this often.
 WAITING_CHECK_EVERY_S: Final = 1.0
 
+# Gives the addresses to check. Raises OSError when there are none, or none is known.
+Locate: TypeAlias = Callable[[], Awaitable[tuple[str, ...]]]
+
 _log = structlog.get_logger(component="agent.checks")
 
 
 class Checker(abc.ABC):
-    """The results of one check. `changed` is called with each new status, `seen` with every result."""
+    """The states of one check by address. `changed` is called after each change of one, `seen` with every outcome."""
 
     def __init__(
         self,
@@ -33,69 +52,63 @@ class Checker(abc.ABC):
         spec: CheckSpec,
         *,
         changed: Callable[[], None],
-        seen: Callable[[CheckResult], None],
+        seen: Callable[[CheckOutcome], None],
     ) -> None:
         self.spec = spec
         self.service = service
         self._changed = changed
         self._seen = seen
-        self._verdict = UNKNOWN
-        self._damper = Damper()
-        self.status: Status | None = None  # the effective status: the verdict, or critical while held for flapping
-        self.last: CheckResult | None = None
-        self.flaps = 0  # times that a hold began
+        self._pace = spec.pace
+        self.states: dict[str, CheckState] = {}
 
     @abc.abstractmethod
     async def run(self) -> None:
         """Check until cancelled."""
 
-    @property
-    def held_s(self) -> float:
-        """How much longer it is held critical for flapping. Seconds."""
-        return max(0.0, self._damper.held_until - asyncio.get_running_loop().time())
+    def status_at(self, address: str) -> Status | None:
+        """Return the status at an address; None when it is unknown."""
+        return self.states.get(address, self.states.get(EVERYWHERE, NEW)).status
 
-    @property
-    def because(self) -> str:
-        """Why it is not passing, in a few words; empty if it is."""
-        if self.held_s:
-            return f"flapping: held critical for another {self.held_s:.0f} s"
-        return self.last.because if self.last is not None else "no result yet"
-
-    def _take(self, result: CheckResult, *, rise: int, fall: int) -> None:
+    def _take(self, outcomes: Mapping[str, CheckOutcome | None]) -> None:
+        """Apply the outcomes of one round; where there is none, the state stays."""
         now = asyncio.get_running_loop().time()
-        self.last = result
-        self._seen(result)
-        before = self._verdict
-        self._verdict = after_result(before, result.status, rise=rise, fall=fall)
-        damper = after_verdict(self._damper, before.status, self._verdict.status, now, self.spec.pace.flaps)
-        if damper.holds(now) and not self._damper.holds(now):
-            self.flaps += 1
-            _log.warning("check_flaps", service=self.service, check=self.spec.name, held_s=self.spec.pace.flaps.hold_s)
-        self._damper = damper
-        self._settle(now)
+        after: dict[str, CheckState] = {}
+        for address, outcome in outcomes.items():
+            before = after[address] = self.states.get(address, NEW)
+            if outcome is None:
+                continue
+            self._seen(outcome)
+            after[address] = state = after_outcome(before, outcome, now, self._pace)
+            if state.flaps > before.flaps:
+                held_s = self.spec.pace.flaps.hold_s
+                where = {"address": address} if address else {}
+                _log.warning("check_flaps", service=self.service, check=self.spec.name, held_s=held_s, **where)
+        self._become(after)
 
-    def _settle(self, now: float) -> None:
-        status = Status.CRITICAL if self._damper.holds(now) else self._verdict.status
-        if status is not None and status is not self.status:
-            self.status = status
+    def _become(self, after: dict[str, CheckState]) -> None:
+        before, self.states = self.states, after
+        if {at: state.status for at, state in before.items()} != {at: state.status for at, state in after.items()}:
             self._changed()
 
 
 class ProbingChecker(Checker):
-    """A check that probes the service."""
+    """A check that probes the service: at each address that `locate` gives, with what `probe_at` makes for it."""
 
     def __init__(
         self,
         service: str,
         spec: CheckSpec,
-        probe: Probe,
+        probe_at: ProbeAt,
         *,
+        locate: Locate,
         changed: Callable[[], None],
-        seen: Callable[[CheckResult], None],
+        seen: Callable[[CheckOutcome], None],
         random: Random,
     ) -> None:
         super().__init__(service, spec, changed=changed, seen=seen)
-        self._probe = probe
+        self._probe_at = probe_at
+        self._probes: dict[str, Probe] = {}
+        self._locate = locate
         self._random = random
         self._was_well = False
 
@@ -107,25 +120,44 @@ class ProbingChecker(Checker):
         await asyncio.sleep(pace.initial_delay_s + self._random.random() * spread_s)
         loop = asyncio.get_running_loop()
         while True:
-            began, before = loop.time(), self._verdict
+            began, knew = loop.time(), self._knows
             try:
                 await self.check()
             except Exception:  # noqa: BLE001 - the top of the loop: one odd check must not end the checks
                 _log.exception("check_failed", service=self.service, check=self.spec.name)
             # Measured from start to start, so that slow answers do not delay the detection of a failure.
-            await asyncio.sleep(max(0.0, self._period_s(before) - (loop.time() - began)))
+            await asyncio.sleep(max(0.0, self._period_s(knew=knew) - (loop.time() - began)))
 
     async def check(self) -> None:
-        """Check once."""
-        result = await self._probe()
-        self._was_well |= result.status is not Status.CRITICAL
-        self._take(result, rise=self.spec.pace.rise, fall=self.spec.pace.fall)
+        """Check every address once, all at the same time."""
+        addresses: tuple[str, ...] = (EVERYWHERE,)
+        if self.spec.connects:
+            try:
+                addresses = await self._locate()
+            except OSError as error:
+                self._take(dict.fromkeys(self.states or (EVERYWHERE,), _after_lookup(error)))
+                return
+        self._probes = {address: self._probes.get(address) or self._probe_at(address) for address in addresses}
+        found = await asyncio.gather(*(_outcome(probe) for probe in self._probes.values()), return_exceptions=True)
+        outcomes: dict[str, CheckOutcome | None] = {}
+        for address, outcome in zip(self._probes, found, strict=True):
+            if isinstance(outcome, BaseException):
+                _log.error("check_failed", service=self.service, check=self.spec.name, exc_info=outcome)
+            outcomes[address] = None if isinstance(outcome, BaseException) else outcome
+        self._was_well |= any(
+            isinstance(outcome, CheckResult) and outcome.status is not Status.CRITICAL for outcome in outcomes.values()
+        )
+        self._take(outcomes)
 
-    def _period_s(self, before: CheckVerdict) -> float:
+    @property
+    def _knows(self) -> bool:
+        return any(state.verdict.status is not None for state in self.states.values())
+
+    def _period_s(self, *, knew: bool) -> float:
         pace, draw = self.spec.pace, self._random.random()
         if not self._was_well:
             return min(pace.interval_s, WAITING_CHECK_EVERY_S)
-        if before.status is None:
+        if not knew:
             # Services that became healthy together are checked at different times from then on.
             return pace.interval_s * draw
         return pace.interval_s * (1.0 + pace.jitter * (2.0 * draw - 1.0))
@@ -141,15 +173,16 @@ class ReportedChecker(Checker):
         how: TtlCheck,
         *,
         changed: Callable[[], None],
-        seen: Callable[[CheckResult], None],
+        seen: Callable[[CheckOutcome], None],
     ) -> None:
         super().__init__(service, spec, changed=changed, seen=seen)
+        self._pace: CheckPace = msgspec.structs.replace(spec.pace, rise=1, fall=1)
         self._ttl_s = how.ttl_s
         self._reported = asyncio.Event()
 
     def report(self, status: Status, output: str) -> None:
         """Apply a report of the service; it takes effect at once."""
-        self._take(CheckResult(status, shown(output)), rise=1, fall=1)
+        self._take({EVERYWHERE: CheckResult(status, shown(output))})
         self._reported.set()
 
     async def run(self) -> None:
@@ -158,16 +191,35 @@ class ReportedChecker(Checker):
         until = loop.time() + self.spec.pace.initial_delay_s + self._ttl_s
         while True:
             wake_at = until
-            if self._damper.holds(loop.time()):
-                wake_at = min(until, self._damper.held_until)
+            damper = self.states.get(EVERYWHERE, NEW).damper
+            if damper.holds(loop.time()):
+                wake_at = min(until, damper.held_until)
             try:
                 async with asyncio.timeout_at(wake_at):
                     await self._reported.wait()
             except TimeoutError:
-                self._settle(loop.time())
-                if loop.time() >= until:
-                    self._take(critical(f"no report within {self._ttl_s:g} s"), rise=1, fall=1)
+                self._become({at: settled(state, loop.time()) for at, state in self.states.items()})
+                if loop.time() - wake_at > STOOD_STILL_S:
+                    # Reports of that time are still unread, and their senders may have given up.
+                    until = loop.time() + self._ttl_s
+                elif loop.time() >= until:
+                    self._take({EVERYWHERE: critical(f"no report within {self._ttl_s:g} s")})
                     until = loop.time() + self._ttl_s
             else:
                 self._reported.clear()
                 until = loop.time() + self._ttl_s
+
+
+async def _outcome(probe: Probe) -> CheckOutcome:
+    try:
+        return await probe()
+    except MemoryError as error:
+        return after_error(error)
+
+
+def _after_lookup(error: OSError) -> CheckOutcome:
+    """Return the outcome of a check whose host name has no address. Silence of name servers is no failure of it."""
+    shortage = socket_shortage()
+    if not shortage and is_no_such_name(error):
+        return critical(cause_of(error))
+    return NotChecked(shown(shortage or cause_of(error)))

@@ -17,56 +17,47 @@ import time
 from collections.abc import Mapping
 from typing import IO, Final
 
-from agent.checks.result import WELL, CheckResult, critical, shown
+from agent.checks.result import WELL, CheckOutcome, CheckResult, NotChecked, after_error, after_timeout, critical, shown
 from agent.checks.spec import CommandCheck
 from registry_core.blocking import NoThread, Threads
 from registry_core.causes import cause_of
 from registry_core.domain.records import Registration, Status
 
-# Programs are expensive: the others wait for their turn.
-MAX_AT_ONCE: Final = 8
 MAX_OUTPUT_BYTES: Final = 4096
 # Time to clean up between SIGTERM and SIGKILL.
 TERM_S: Final = 0.3
 # Reaping after SIGKILL is instant unless the machine is in trouble; the check must end even then.
 REAP_S: Final = 1.0
 _POLL_S: Final = 0.02
+# Between two reads of output that is discarded, of 64 KiB each: at most some 30 MB/s.
+_FLOOD_S: Final = 0.002
 # Only these variables are inherited: the agent's environment holds the registry's token.
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Slots(asyncio.Semaphore):
-    """Limits how many programs run at once."""
-
-    def __init__(self) -> None:
-        super().__init__(MAX_AT_ONCE)
-        # More threads than slots, so that programs that cannot be killed do not block the others.
-        self.threads = Threads("command check", 2 * MAX_AT_ONCE)
-
-
 class CommandProbe:
     """Exit code 0 is passing, 1 is warning, anything else is critical, as in Nagios and Consul."""
 
-    def __init__(self, how: CommandCheck, claim: Registration, timeout_s: float, slots: Slots) -> None:
+    def __init__(self, how: CommandCheck, claim: Registration, timeout_s: float, threads: Threads) -> None:
         self._argv = how.argv
         self._timeout_s = timeout_s
-        self._slots = slots
+        self._threads = threads
         self._environment = environment_of(claim, os.environ)
 
-    async def __call__(self) -> CheckResult:
-        # The timeout starts with its turn: slow checks of others say nothing about this service.
-        async with self._slots:
-            run = Run(self._argv, self._environment, self._timeout_s)
-            most_s = self._timeout_s + TERM_S + 2 * REAP_S
-            try:
-                return await self._slots.threads.run(run, timeout_s=most_s)
-            except TimeoutError:
-                return critical(f"it could not be stopped within {most_s:g} s")
-            except NoThread as error:
-                return critical(f"it could not be started: {error.strerror}")
-            finally:
-                run.give_up()
+    async def __call__(self) -> CheckOutcome:
+        run = Run(self._argv, self._environment, self._timeout_s)
+        most_s = self._timeout_s + TERM_S + 2 * REAP_S
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + most_s
+        try:
+            return await self._threads.run(run, timeout_s=most_s)
+        except TimeoutError:
+            return after_timeout(f"it could not be stopped within {most_s:g} s", loop.time() - ends_at)
+        except NoThread as error:
+            return NotChecked(f"it could not be started: {error.strerror}")
+        finally:
+            run.give_up()
 
 
 def environment_of(claim: Registration, own: Mapping[str, str]) -> dict[str, str]:
@@ -89,6 +80,7 @@ class Run:
         self._environment = environment
         self._timeout_s = timeout_s
         self._given_up = threading.Event()
+        self._late_s = 0.0  # how much too late the timeout was noticed
         self._process: subprocess.Popen[bytes] | None = None
         # Held briefly: a signal to the group must not race with reaping, which frees its number.
         self._reaping = threading.Lock()
@@ -98,7 +90,7 @@ class Run:
         self._given_up.set()
         self._signal(signal.SIGKILL)
 
-    def __call__(self) -> CheckResult:
+    def __call__(self) -> CheckOutcome:
         try:
             process = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell reads it
                 self._argv,
@@ -109,8 +101,8 @@ class Run:
                 cwd="/",
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:
-            return critical(f"{self._argv[0]} cannot be started: {cause_of(error)}")
+        except (OSError, ValueError, MemoryError) as error:
+            return after_error(error, f"{self._argv[0]} cannot be started: {cause_of(error)}")
         self._process = process
         assert process.stdout is not None  # set by stdout=PIPE
         with process.stdout as pipe:
@@ -119,16 +111,20 @@ class Run:
             code = self._reaped(process)
         said = shown(output.decode("utf-8", "replace"))
         if not in_time:
-            return critical(f"not done within {self._timeout_s:g} s{': ' if said else ''}{said}")
+            because = f"not done within {self._timeout_s:g} s{': ' if said else ''}{said}"
+            return after_timeout(because, self._late_s)
         return critical("it does not end, even after SIGKILL") if code is None else result_of(code, said)
 
     def _run(self, process: subprocess.Popen[bytes], pipe: IO[bytes], output: bytearray) -> bool:
         """Return whether it ended by itself in time. Its whole group has ended when this returns."""
-        with selectors.DefaultSelector() as selector:
+        # poll(2) needs no descriptor: none may be left, and the program already runs.
+        with selectors.PollSelector() as selector:
             os.set_blocking(pipe.fileno(), False)
             selector.register(pipe, selectors.EVENT_READ)
+            ends_at = time.monotonic() + self._timeout_s
             in_time = self._wait(process, selector, output, self._timeout_s)
             if not in_time:
+                self._late_s = time.monotonic() - ends_at
                 # The whole group gets a chance to clean up first.
                 self._signal(signal.SIGTERM)
                 self._wait(process, selector, output, TERM_S)
@@ -145,7 +141,8 @@ class Run:
             _read(selector, output)
             if _has_ended(process):
                 return True
-        return False
+        # The agent may have stood still since it last looked.
+        return _has_ended(process)
 
     def _reaped(self, process: subprocess.Popen[bytes]) -> int | None:
         ends_at = time.monotonic() + REAP_S
@@ -175,7 +172,10 @@ def result_of(code: int, said: str) -> CheckResult:
 
 
 def _read(selector: selectors.BaseSelector, output: bytearray) -> None:
-    """Read the program's output for a moment; the excess is discarded, so that the program does not block."""
+    """Read the program's output for a moment; the excess is discarded, so that the program does not block.
+
+    A program that floods its output is slowed down, or this thread would compete with the event loop all the time.
+    """
     if not selector.get_map():
         time.sleep(_POLL_S)
         return
@@ -185,6 +185,8 @@ def _read(selector: selectors.BaseSelector, output: bytearray) -> None:
             if not piece:
                 selector.unregister(key.fileobj)
             output += piece[: MAX_OUTPUT_BYTES - len(output)]
+            if len(output) == MAX_OUTPUT_BYTES:
+                time.sleep(_FLOOD_S)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

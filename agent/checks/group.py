@@ -1,4 +1,4 @@
-"""Runs all checks of one service concurrently; the worst result is the service's status."""
+"""Runs all checks of one service concurrently: the worst result at an address counts, and the best address."""
 
 from __future__ import annotations
 
@@ -7,55 +7,73 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from agent.checks.checker import Checker, ProbingChecker, ReportedChecker
-from agent.checks.result import CheckResult, Probe
+from agent.checks.checker import Checker, Locate, ProbingChecker, ReportedChecker
+from agent.checks.result import CheckOutcome, NotChecked, ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec, TtlCheck
-from agent.checks.verdict import worst
+from agent.checks.state import EVERYWHERE, NEW
+from agent.checks.verdict import best, worst
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, ValidationError
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One check as `GET /self` shows it."""
+    """One check at one address as `GET /self` shows it."""
 
     name: str
     kind: CheckKind
+    address: str = ""  # empty: the check connects to none, or none is known
     status: Status | None  # None: no result yet
     last: str
     flaps: int
     held_seconds: float
+    not_checked: str = ""  # why the last check could not be made: the agent's own trouble
 
 
 class ServiceChecks:
-    """The checks of one service, at least one. `changed` is called with each new status, and the reason."""
+    """The checks of one service, at least one.
+
+    `changed` is called with each new status and the reason, and `moved` when other addresses pass than before.
+    """
 
     def __init__(
         self,
         service: str,
         specs: Iterable[CheckSpec],
-        probe_for: Callable[[CheckSpec], Probe | None],
+        probe_for: Callable[[CheckSpec], ProbeAt | None],
         *,
+        locate: Locate,
         changed: Callable[[Status, str], None],
-        seen: Callable[[CheckKind, CheckResult], None],
+        moved: Callable[[], None] = lambda: None,
+        seen: Callable[[CheckKind, CheckOutcome], None],
         random: Random,
     ) -> None:
         self._service = service
         self._changed = changed
+        self._moved = moved
         self.status: Status | None = None
+        self.passing: frozenset[str] = frozenset()  # the addresses at which no check is critical
         self.checkers: list[Checker] = []
         for spec in specs:
 
-            def seen_of_kind(result: CheckResult, kind: CheckKind = spec.kind) -> None:
+            def seen_of_kind(result: CheckOutcome, kind: CheckKind = spec.kind) -> None:
                 seen(kind, result)
 
             if isinstance(spec.how, TtlCheck):
                 self.checkers.append(
                     ReportedChecker(service, spec, spec.how, changed=self._after_change, seen=seen_of_kind)
                 )
-            elif (probe := probe_for(spec)) is not None:
+            elif (probe_at := probe_for(spec)) is not None:
                 self.checkers.append(
-                    ProbingChecker(service, spec, probe, changed=self._after_change, seen=seen_of_kind, random=random)
+                    ProbingChecker(
+                        service,
+                        spec,
+                        probe_at,
+                        locate=locate,
+                        changed=self._after_change,
+                        seen=seen_of_kind,
+                        random=random,
+                    )
                 )
 
     async def run(self) -> None:
@@ -89,23 +107,44 @@ class ServiceChecks:
         checker.report(status, output)
 
     def report(self) -> list[CheckReport]:
-        """Return the state of each check."""
+        """Return the state of each check at each address."""
+        now = asyncio.get_running_loop().time()
         return [
             CheckReport(
                 name=c.spec.name,
                 kind=c.spec.kind,
-                status=c.status,
-                last="none yet" if c.last is None else c.last.because or c.last.status.value,
-                flaps=c.flaps,
-                held_seconds=round(c.held_s, 1),
+                address=address,
+                status=state.status,
+                last=state.shown_last,
+                flaps=state.flaps,
+                held_seconds=round(state.held_s(now), 1),
+                not_checked=state.last.because if isinstance(state.last, NotChecked) else "",
             )
             for c in self.checkers
+            for address, state in (c.states or {EVERYWHERE: NEW}).items()
         ]
 
     def _after_change(self) -> None:
-        status = worst(c.status for c in self.checkers)
-        if status is None or status is self.status:
-            return
-        self.status = status
-        told = [f"{c.spec.name}: {c.because}" for c in self.checkers if c.status is status and c.because]
-        self._changed(status, "; ".join(told))
+        checked = dict.fromkeys(address for c in self.checkers for address in c.states if address != EVERYWHERE)
+        addresses = tuple(checked) or (EVERYWHERE,)
+        statuses = {address: worst(c.status_at(address) for c in self.checkers) for address in addresses}
+        before = self.passing
+        self.passing = frozenset(
+            address for address in checked if statuses[address] in (Status.PASSING, Status.WARNING)
+        )
+        status = best(statuses.values())
+        if status is not None and status is not self.status:
+            self.status = status
+            self._changed(status, self._because(status, several=len(checked) > 1))
+        if self.passing != before:
+            self._moved()
+
+    def _because(self, status: Status, *, several: bool) -> str:
+        now = asyncio.get_running_loop().time()
+        reasons = [
+            (f"{c.spec.name} at {address}" if several and address else c.spec.name, state.because(now))
+            for c in self.checkers
+            for address, state in c.states.items()
+            if state.status is status
+        ]
+        return "; ".join(f"{where}: {because}" for where, because in reasons if because)

@@ -9,7 +9,6 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import Final
 from urllib.parse import unquote
@@ -20,15 +19,19 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from agent.checks.result import WELL, CheckResult, critical
+from agent.checks.connection import converse
+from agent.checks.result import WELL, CheckOutcome, CheckResult, after_error, critical
 from agent.checks.spec import GrpcCheck
 from agent.checks.tls import tls_context
 from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
-from registry_core.resolution import HostResolver
 
 MAX_READ_BYTES: Final = 64 * 1024
+# At a time: a frame may have 9 octets, and a small one takes as long as a large one, some 50 µs.
+READ_BYTES: Final = 1024
+# About one for each frame. A server sends some ten with its answer.
+MAX_EVENTS: Final = 100
 MAX_MESSAGE_BYTES: Final = 1024
 
 _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
@@ -51,13 +54,11 @@ class BadGrpcReply(ValueError):
     """Raised when an answer is not a HealthCheckResponse."""
 
 
-class GrpcProbe:
-    """One call of grpc.health.v1.Health/Check: healthy if the answer is SERVING."""
+class GrpcCall:
+    """One call of grpc.health.v1.Health/Check to an address: healthy if the answer is SERVING."""
 
-    def __init__(self, resolver: HostResolver, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
-        self._resolver = resolver
-        self._host, self._port = claim.host, claim.port
-        self._timeout_s = timeout_s
+    def __init__(self, claim: Registration, how: GrpcCheck, timeout_s: float) -> None:
+        self._port = claim.port
         self._tls = tls_context(how.tls, "h2") if how.tls is not None else None
         self._server_name = (how.tls.server_name or claim.host) if how.tls is not None else None
         self._message = request_message(how.service)
@@ -72,49 +73,68 @@ class GrpcProbe:
             ("user-agent", "vertice-agent"),
         )
 
-    async def __call__(self) -> CheckResult:
-        because = f"{self._host} did not resolve in time"
+    async def __call__(self, address: str) -> CheckOutcome:
+        """Return the outcome at `address`. Raises OSError when there is no connection to it."""
+        call = _GrpcConversation(self._headers, self._message)
+        error = await converse(call, address, self._port, tls=self._tls, server_name=self._server_name)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                for address in await self._resolver.addresses(self._host):
-                    try:
-                        reader, writer = await asyncio.open_connection(
-                            address, self._port, ssl=self._tls, server_hostname=self._server_name
-                        )
-                    except OSError as error:  # the next address may work
-                        because = cause_of(error)
-                        continue
-                    try:
-                        return await self._asked(reader, writer)
-                    finally:
-                        writer.transport.abort()
-        except TimeoutError:
-            because = f"no answer within {self._timeout_s:g} s"
-        except (OSError, h2.exceptions.H2Error, ValueError) as error:
-            because = f"the server does not speak gRPC: {cause_of(error)}"
-        return critical(because)
+            if error is None:
+                return call.result()
+        except ValueError as unreadable:
+            error = unreadable
+        return after_error(error, f"the server does not speak gRPC: {cause_of(error)}")
 
-    async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> CheckResult:
+
+class _GrpcConversation:
+    """One call over HTTP/2."""
+
+    def __init__(self, headers: tuple[tuple[str, str], ...], message: bytes) -> None:
         config = h2.config.H2Configuration(client_side=True, header_encoding=None)
-        connection = h2.connection.H2Connection(config)
-        connection.local_settings = h2.settings.Settings(
+        self._connection = h2.connection.H2Connection(config)
+        self._connection.local_settings = h2.settings.Settings(
             client=True, initial_values={h2.settings.SettingCodes.ENABLE_PUSH: 0}
         )
-        connection.initiate_connection()
-        connection.send_headers(1, self._headers)
-        connection.send_data(1, self._message, end_stream=True)
-        writer.write(connection.data_to_send())
-        answer = GrpcResponse()
-        budget = MAX_READ_BYTES
-        while not answer.ended and budget > 0:
-            data = await reader.read(min(budget, 16 * 1024))
-            if not data:
-                return critical("the connection was closed before the answer")
-            budget -= len(data)
-            for event in connection.receive_data(data):
-                answer.take(event)
-            writer.write(connection.data_to_send())
-        return answer.result()
+        self._connection.initiate_connection()
+        self._connection.send_headers(1, headers)
+        self._connection.send_data(1, message, end_stream=True)
+        self._answer = GrpcResponse()
+        self._problem = ""
+        self._octets = self._events = 0
+
+    @property
+    def done(self) -> bool:
+        return self._answer.ended or bool(self._problem)
+
+    def start(self) -> bytes:
+        data: bytes = self._connection.data_to_send()
+        return data
+
+    def feed(self, data: bytes) -> bytes:
+        try:
+            for at in range(0, len(data), READ_BYTES):
+                self._take(data[at : at + READ_BYTES])
+                if self.done:
+                    break
+        except h2.exceptions.H2Error as error:
+            raise BadGrpcReply(cause_of(error)) from None
+        return self.start()
+
+    def _take(self, data: bytes) -> None:
+        self._octets += len(data)
+        for event in self._connection.receive_data(data):
+            self._answer.take(event)
+            self._events += 1
+        if self._octets > MAX_READ_BYTES:
+            self._problem = f"its answer has more than {MAX_READ_BYTES} bytes"
+        elif self._events > MAX_EVENTS:
+            self._problem = f"it sends more than {MAX_EVENTS} HTTP/2 frames without an answer"
+
+    def end(self) -> None:
+        self._problem = "the connection was closed before the answer"
+
+    def result(self) -> CheckResult:
+        """Return the result of the call. Raises ValueError when the answer's message cannot be read."""
+        return self._answer.result() if self._answer.ended else critical(self._problem)
 
 
 class GrpcResponse:

@@ -90,6 +90,11 @@ class CheckSpec(msgspec.Struct, frozen=True):
     pace: CheckPace = CheckPace()
 
     @property
+    def connects(self) -> bool:
+        """Whether the check connects to the instance, so that each address has a result of its own."""
+        return not isinstance(self.how, CommandCheck | TtlCheck)
+
+    @property
     def kind(self) -> CheckKind:
         """The kind of the check."""
         match self.how:

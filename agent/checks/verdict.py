@@ -53,7 +53,7 @@ def after_result(verdict: CheckVerdict, result: Status, *, rise: int, fall: int)
 
 
 def worst(statuses: Iterable[Status | None]) -> Status | None:
-    """Return the worst status of a service's checks.
+    """Return the worst status of the checks of a service at one address.
 
     None, for unknown, while a check has no status and none is critical.
     """
@@ -61,3 +61,14 @@ def worst(statuses: Iterable[Status | None]) -> Status | None:
     if Status.CRITICAL in said or None not in said:
         return max((status for status in said if status is not None), key=SEVERITY.__getitem__, default=None)
     return None
+
+
+def best(statuses: Iterable[Status | None]) -> Status | None:
+    """Return the status of a service from those at its addresses: it is well while it is well at one of them.
+
+    None, for unknown, while an address has no status and none is well.
+    """
+    said = list(statuses)
+    known = [status for status in said if status is not None]
+    status = min(known, key=SEVERITY.__getitem__, default=None)
+    return None if status is Status.CRITICAL and None in said else status

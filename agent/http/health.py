@@ -23,7 +23,7 @@ class AgentHealth(NamedTuple):
 
 def judged(view: ViewReport, sync: SyncReport, services: Sequence[ServiceReport], *, loaded: bool) -> AgentHealth:
     """Return the health of an agent: unhealthy while it cannot answer lookups at all."""
-    reasons = [*_of_services(services), *_of_view(view, sync, loaded=loaded)]
+    reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded)]
     if not loaded:
         return AgentHealth("unhealthy", reasons)
     return AgentHealth("degraded" if reasons else "healthy", reasons)
@@ -36,6 +36,13 @@ def _of_services(services: Sequence[ServiceReport]) -> Iterable[str]:
         yield f"{service.service_name} ({service.instance_id}) {_standing(service)}: {why}"
     if len(ill) > MAX_SERVICES_NAMED:
         yield f"{len(ill) - MAX_SERVICES_NAMED} more services have a problem; see /self"
+
+
+def _of_checks(services: Sequence[ServiceReport]) -> Iterable[str]:
+    problems = [check.not_checked for service in services for check in service.checks if check.not_checked]
+    if problems:
+        many = f"{len(problems)} checks" if len(problems) > 1 else "a check"
+        yield f"{many} could not be made ({problems[0]}): the services keep their last status"
 
 
 def _standing(service: ServiceReport) -> str:

@@ -14,23 +14,23 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from agent.hosts.book import HostAddresses
 from agent.registration.decisions import RequestOutcome
-from agent.registration.identity import StartTime, corrected_epoch, epoch_of
+from agent.registration.identity import StartTime, corrected_epoch, epoch_of, succeeding_epoch
 from agent.registration.member import Member
+from agent.registration.published import refusal
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
-from registry_core.domain.names import all_loopback
-from registry_core.domain.records import Registration, Status
+from registry_core.domain.names import Reach, widest_reach
+from registry_core.domain.records import Status
 from registry_core.ports.clock import Clock
-from registry_core.resolution import HostResolver
 
 # If the registry does not tell the time, not every registration asks for it again.
 ASK_AGAIN_S: Final = 1.0
 # A status set by an operator is sent at once, without waiting for a name server.
 HELD_AT: Final = (Status.DRAINING, Status.MAINTENANCE)
 
-_NOT_REACHABLE: Final = (
-    "SERVICE_HOST is not set, and this machine's name {host} is {ip}, which is loopback, but the registry is "
-    "elsewhere: clients on other machines would connect to themselves (example: SERVICE_HOST=10.0.0.7)"
+_UNKNOWN_REGISTRY: Final = (
+    "no name server answers for the registry's host, so that nothing shows whether {ip} means the same machine there"
 )
 
 _log = structlog.get_logger(component="agent.session")
@@ -46,14 +46,14 @@ class Claims:
     def __init__(
         self,
         client: RegistryClient,
-        resolver: HostResolver,
+        hosts: HostAddresses,
         *,
         clock: Clock,
         start: StartTime,
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
     ) -> None:
         self._client = client
-        self._resolver = resolver
+        self._hosts = hosts
         self._clock = clock
         self._start = start
         self._keep_epoch = keep_epoch
@@ -64,7 +64,10 @@ class Claims:
 
     async def register(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         """Register a service; return the reply, and what the registry says of the lease if it was granted."""
-        addresses = await self._addresses(member.claim, status)
+        # The known addresses serve while the service takes no traffic.
+        if not member.claim.addresses or status not in HELD_AT:
+            await self.locate(member)
+        addresses = member.published or member.claim.addresses
         member.registered_at = addresses
         refusal = await self._refusal(member, addresses)
         if refusal is not None:
@@ -82,45 +85,54 @@ class Claims:
         member.owned |= reply.outcome is RequestOutcome.DONE
         return reply, lease
 
-    async def _refusal(self, member: Member, addresses: tuple[str, ...]) -> RegistryReply | None:
-        """Return a refusal when nobody chose a host, and clients on other machines would connect to themselves.
+    async def locate(self, member: Member, *, anew: bool = False) -> None:
+        """Find out the addresses of a service's host. The last ones stay while there are none.
 
-        Debian calls each machine 127.0.1.1 in its /etc/hosts. A host that somebody chose gets a warning.
+        They also stay while its name means loopback, as in a broken hosts file, and the registry is elsewhere.
         """
-        if not all_loopback(addresses) or await self._registries_are_here():
-            return None
-        claim = member.claim
-        if not member.spec.has_own_host:
-            return RegistryReply(RequestOutcome.REFUSED, _NOT_REACHABLE.format(host=claim.host, ip=addresses[0]))
-        if member.warned_at != addresses:
-            member.warned_at = addresses
-            _log.warning(
-                "loopback_registered",
-                service=claim.service_name,
-                instance=claim.instance_id,
-                host=claim.host,
-                addresses=addresses,
-                because="the registry is elsewhere, and clients on other machines connect to themselves",
-            )
-        return None
+        found = await self._hosts.addresses(member.claim.host, anew=anew)
+        known = member.located_at or member.claim.addresses
+        if known and (not found or (widest_reach(found) < widest_reach(known) and not await self._is_known_at(found))):
+            found = known
+        member.located_at = found
 
-    async def _registries_are_here(self) -> bool:
-        """Return whether every registry is reached over loopback, so that it may serve this machine alone."""
-        hosts = [urlsplit(url).hostname or "" for url in self._client.urls]
-        return all([all_loopback(await self._resolver.addresses(host)) for host in hosts])
+    async def _refusal(self, member: Member, addresses: tuple[str, ...]) -> RegistryReply | None:
+        """Return a refusal when the addresses mean other machines to clients elsewhere, whoever chose the host.
+
+        Debian calls each machine 127.0.1.1 in its /etc/hosts.
+        """
+        if not addresses or await self._is_known_at(addresses):
+            return None
+        if await self._registries_reach() is None:
+            return RegistryReply(RequestOutcome.UNAVAILABLE, _UNKNOWN_REGISTRY.format(ip=addresses[0]))
+        because = refusal(member.claim.host, addresses, chosen=member.spec.has_own_host)
+        return RegistryReply(RequestOutcome.REFUSED, because)
+
+    async def _is_known_at(self, addresses: tuple[str, ...]) -> bool:
+        """Return whether addresses mean the same machine here and at every registry."""
+        reach = widest_reach(addresses)
+        if reach is Reach.ANYWHERE:
+            return True
+        needed = await self._registries_reach()
+        return needed is not None and reach >= needed
+
+    async def _registries_reach(self) -> Reach | None:
+        """Return the widest reach of a registry's addresses: it serves at most clients of that reach.
+
+        None while it is unknown, because a name is not resolved.
+        """
+        hosts = {urlsplit(url).hostname or "" for url in self._client.urls}
+        found = [await self._hosts.addresses(host) for host in hosts]
+        widest = widest_reach(address for addresses in found for address in addresses)
+        return widest if widest is Reach.ANYWHERE or (found and all(found)) else None
 
     async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         member.registering = True
         try:
-            return await self._client.register(msgspec.structs.replace(member.claim, status=status))
+            claim = msgspec.structs.replace(member.claim, status=status)
+            return await self._client.register(claim, passing=member.passes and status is Status.PASSING)
         finally:
             member.registering = False
-
-    async def _addresses(self, claim: Registration, status: Status) -> tuple[str, ...]:
-        """Return the addresses of a host; the known ones if no name server answers or the service takes no traffic."""
-        if claim.addresses and status in HELD_AT:
-            return claim.addresses
-        return await self._resolver.addresses(claim.host) or claim.addresses
 
     async def _settled(self) -> int:
         """Return the epoch of claims, after asking for the registry's time if it is not known yet."""
@@ -134,15 +146,21 @@ class Claims:
         return self.epoch
 
     async def _may_correct(self, member: Member, reply: RegistryReply) -> bool:
-        """Raise the epoch if this agent started later than the owner by the registry's clock. Decided once.
+        """Raise the epoch if this agent started later than the owner by the registry's clock, or the owner has left.
 
-        An agent that has owned the service does not take it back: it was there before the new owner came.
+        The first is decided once. An agent that has owned the service does not take it back while it has an owner: it
+        was there before that one came.
         """
-        if member.owned or member.corrected or reply.newer_epoch is None:
+        if reply.newer_epoch is None:
             return False
-        member.corrected = True
-        now = self._clock.monotonic()
-        epoch = corrected_epoch(self._start, reply.registry_time, now, newer=reply.newer_epoch)
+        if reply.is_free:
+            epoch: int | None = succeeding_epoch(self.epoch, reply.newer_epoch)
+        elif member.owned or member.corrected:
+            return False
+        else:
+            member.corrected = True
+            now = self._clock.monotonic()
+            epoch = corrected_epoch(self._start, reply.registry_time, now, newer=reply.newer_epoch)
         if epoch is None:
             return False
         claim = member.claim

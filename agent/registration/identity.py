@@ -9,15 +9,19 @@ themselves for the same instance. Without a state folder it is `host:port` too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
 from agent.registries.clock import ERROR_S
 from agent.settings.settings import ServiceSpec
-from registry_core.domain.names import ip_address, label_of
+from registry_core.domain.names import check_instance_id, ip_address, label_of
 from registry_core.domain.records import Protocol, Registration
+from registry_core.errors import ValidationError
 
 ID_DIGITS = 8
+# The year 2286, in milliseconds. The registry takes more, but an agent with a later one could hardly claim a newer one.
+MAX_KEPT_EPOCH: Final = 10**13
 _OVER_UDP = "/udp"
 
 
@@ -26,6 +30,20 @@ class Identity(msgspec.Struct, frozen=True):
 
     epoch: int = 0
     instance_ids: dict[str, str] = {}
+
+
+def checked_identity(kept: Identity) -> Identity:
+    """Return `kept` unchanged. Raises ValidationError when a registry would refuse its epoch, or one of its ids."""
+    if not 0 <= kept.epoch <= MAX_KEPT_EPOCH:
+        raise ValidationError(
+            f"an epoch is a time in milliseconds, from 0 to {MAX_KEPT_EPOCH}",
+            field="epoch",
+            provided=kept.epoch,
+            example=1764000000000,
+        )
+    for instance_id in kept.instance_ids.values():
+        check_instance_id(instance_id)
+    return kept
 
 
 def identified(
@@ -101,3 +119,12 @@ def corrected_epoch(start: StartTime, registry_time: float | None, now: float, *
         return None
     epoch = max(int(start.by(registry_time, now) * 1000), start.least_epoch)
     return epoch if epoch > newer else None
+
+
+def succeeding_epoch(own: int, newer: int) -> int:
+    """Return the epoch with which an agent succeeds an owner of the epoch `newer` that has left.
+
+    Several agents may try at once: the digits of their `own` epochs keep theirs apart. It is at most a second above,
+    so that the one that left owns the instance again when it returns.
+    """
+    return newer + 1 + own % 1000

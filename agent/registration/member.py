@@ -9,9 +9,11 @@ import msgspec
 from agent.checks.group import CheckReport, ServiceChecks
 from agent.checks.spec import CheckKind
 from agent.checks.verdict import SEVERITY
-from agent.registration.decisions import MemberState, Phase
+from agent.registration.decisions import NEVER, MemberState, Phase
+from agent.registration.published import published
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Instance, Registration, Status, copied_as
+from registry_core.errors import Holder
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[CheckReport]
     problem: str
     refused: bool  # the registry's latest answer to a registration, status or heartbeat was a refusal
+    refused_for: Holder | None  # the instance that has its id or its address; None: no other has
 
 
 class Member:
@@ -46,11 +49,18 @@ class Member:
         self.claimed = False  # with its epoch, whatever the outcome
         self.owned = False  # by this agent since it registered
         self.corrected = False  # its epoch was corrected, or confirmed, after a newer owner was reported
-        self.warned_at: tuple[str, ...] = ()  # the addresses of the latest warning about them
         self.problem = ""
+        self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
         self.refused = False  # the registry's latest answer refused it
         self._answered: tuple[tuple[object, ...], Instance] | None = None
+        self.rival: Holder | None = None  # the instance that it was refused for
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
+        self.republished_at = -NEVER  # when those of its host last changed, monotonic time
+
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The addresses to register: those of its host that pass its checks."""
+        return published(self.located_at, self.checks.passing if self.checks is not None else ())
 
     def answered(self) -> Instance | None:
         """Return the instance as this agent's own lookups show it; None while it waits for its first good check.
@@ -78,7 +88,7 @@ class Member:
             instance_id=self.claim.instance_id,
             endpoint=self.claim.endpoint,
             phase=self.state.phase,
-            check=",".join(check.kind.value for check in checks) or CheckKind.NONE.value,
+            check=",".join(check.kind.value for check in self.spec.checks) or CheckKind.NONE.value,
             status=self.state.status,
             held=self.state.held,
             registered_status=self.state.told,
@@ -86,7 +96,13 @@ class Member:
             checks=checks,
             problem=self.problem,
             refused=self.refused,
+            refused_for=self.rival,
         )
+
+    @property
+    def passes(self) -> bool:
+        """Whether its check passes at this moment; a service without checks says nothing about that."""
+        return bool(self.spec.checks) and self.state.status is Status.PASSING
 
 
 def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:

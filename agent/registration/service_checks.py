@@ -4,30 +4,53 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 import structlog
 
 from agent.checks.group import ServiceChecks
-from agent.checks.result import CheckResult, Probe
+from agent.checks.result import CheckOutcome, NotChecked, ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec
+from agent.hosts.book import HostAddresses
 from agent.registration import decisions
 from agent.registration.member import Member
 from registry_core.domain.records import Registration, Status
 from registry_core.domain.selection import Random
+from registry_core.ports.clock import Clock
+from registry_core.telemetry.log_thinning import Thinning
+
+# The result of a check in the metrics that the agent could not carry out.
+NOT_CHECKED: Final = "not_checked"
 
 _log = structlog.get_logger(component="agent.session")
 
 
 class CheckedServices:
-    """Makes the checks of one session's services. `changed` is called after each new verdict."""
+    """Makes the checks of one session's services.
 
-    def __init__(self, random: Random, changed: Callable[[], None]) -> None:
+    `changed` is called after each new verdict, and `moved` when other addresses of a service pass than before.
+    """
+
+    def __init__(
+        self,
+        random: Random,
+        clock: Clock,
+        hosts: HostAddresses,
+        *,
+        changed: Callable[[], None],
+        moved: Callable[[Member], None],
+    ) -> None:
         self._random = random
+        self._clock = clock
+        self._hosts = hosts
         self._changed = changed
-        self.results: Counter[tuple[CheckKind, Status]] = Counter()
+        self._moved = moved
+        self._thinning = Thinning()
+        self.results: Counter[tuple[CheckKind, str]] = Counter()
 
     def checks(
-        self, member: Member, probe_for: Callable[[Registration, CheckSpec], Probe | None]
+        self, member: Member, probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
     ) -> ServiceChecks | None:
         """Return the checks of a service, for the caller to run; None if it has none."""
         if not member.spec.checks:
@@ -45,15 +68,27 @@ class CheckedServices:
             member.state = decisions.after_check(member.state, status)
             self._changed()
 
-        def seen(kind: CheckKind, result: CheckResult) -> None:
-            self.results[kind, result.status] += 1
+        def seen(kind: CheckKind, outcome: CheckOutcome) -> None:
+            if isinstance(outcome, NotChecked):
+                self.results[kind, NOT_CHECKED] += 1
+                member.state = decisions.after_unchecked(member.state)
+                self._log_unchecked(member, outcome)
+            else:
+                self.results[kind, outcome.status] += 1
 
         claim = member.claim
         return ServiceChecks(
             claim.service_name,
             member.spec.checks,
             lambda check: probe_for(claim, check),
+            locate=partial(self._hosts.located, claim.host),
             changed=changed,
+            moved=lambda: self._moved(member),
             seen=seen,
             random=self._random,
         )
+
+    def _log_unchecked(self, member: Member, outcome: NotChecked) -> None:
+        checks = self._thinning.failed(outcome.because, self._clock.monotonic())
+        if checks is not None:
+            _log.warning("not_checked", because=outcome.because, checks=checks, service=member.claim.service_name)

@@ -17,18 +17,20 @@ import msgspec
 import structlog
 
 from agent.checks.group import ServiceChecks
-from agent.checks.result import Probe
-from agent.checks.spec import CheckKind, CheckSpec
-from agent.registration import decisions
+from agent.checks.spec import CheckKind
+from agent.hosts.book import HostAddresses
+from agent.registration import decisions, holds
 from agent.registration.claim import Claims, nothing_kept
-from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Timings, Wait
-from agent.registration.departures import Departures, call_off
+from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Wait
+from agent.registration.departures import Departures
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
-from agent.registration.leave import DrainWaits
 from agent.registration.member import Member, ServiceReport, is_checked_alike
+from agent.registration.published import may_change
+from agent.registration.rivals import Rivals, Shown
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
@@ -36,7 +38,6 @@ from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
-from registry_core.resolution import HostResolver
 from registry_core.supervision import Background, Work, end
 
 MAX_REQUESTS: Final = 16
@@ -45,20 +46,11 @@ IDLE_S: Final = 60.0
 _log = structlog.get_logger(component="agent.session")
 
 
-class SessionSettings(msgspec.Struct, frozen=True):
-    """The settings that may change while a session runs."""
-
-    timings: Timings
-    probe_for: Callable[[Registration, CheckSpec], Probe | None]
-    drain_confirm_s: float = 3.0
-    drain_wait_s: float = 5.0
-
-
 class Session:
     """The registrations of one agent. `lease_granted` is called with the TTL of each lease.
 
-    `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `answer` gets
-    this agent's own instances, for its lookups, whenever they change.
+    `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `shown` returns
+    how it shows any instance. `answer` gets this agent's own instances, for its lookups, whenever they change.
     """
 
     def __init__(
@@ -69,11 +61,12 @@ class Session:
         settings: SessionSettings,
         clock: Clock,
         random: Random,
-        resolver: HostResolver,
+        hosts: HostAddresses,
         start: StartTime | None = None,
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
         sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
+        shown: Shown | None = None,
         answer: Callable[[Sequence[Instance]], None] = lambda _instances: None,
         background: Background | None = None,
     ) -> None:
@@ -81,7 +74,7 @@ class Session:
         self._settings = settings
         self._clock = clock
         self._random = random
-        self._resolver = resolver
+        self._hosts = hosts
         self._lease_granted = lease_granted
         self._sight = sight
         self._answer = answer
@@ -93,11 +86,12 @@ class Session:
         self._said = SessionLog()
         self._closing = False
         start = start if start is not None else StartTime(clock.wall(), clock.monotonic())
-        self._claims = Claims(client, resolver, clock=clock, start=start, keep_epoch=keep_epoch)
-        self._checked = CheckedServices(random, self._wake.set)
+        self._claims = Claims(client, hosts, clock=clock, start=start, keep_epoch=keep_epoch)
+        self._checked = CheckedServices(random, clock, hosts, changed=self._wake.set, moved=self._republish)
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels that have changed in the view
+        self._rivals = Rivals(self._members, shown, clock=clock, random=random, timings=lambda: self._settings.timings)
         self._beats = Heartbeats(
             client,
             self._members,
@@ -106,8 +100,9 @@ class Session:
             random=random,
             timings=lambda: self._settings.timings,
             done=self._wake.set,
+            met=self._rivals.met,
         )
-        self._departures = Departures(client, self._background, self._drain_waits)
+        self._departures = Departures(client, self._background, lambda: self._settings.drain_waits)
         self._running = False
         self._relocating = False
 
@@ -129,12 +124,6 @@ class Session:
         for member in self._members.values():
             if member.checks is not None and member.checking is None:
                 member.checking = self._keep("checks", member.checks.run)
-
-    def _drain_waits(self) -> DrainWaits:
-        settings = self._settings
-        return DrainWaits(
-            confirm_s=settings.drain_confirm_s, srv_s=settings.timings.drain_srv_s, wait_s=settings.drain_wait_s
-        )
 
     # -- changes of settings
 
@@ -160,7 +149,7 @@ class Session:
             self._add(spec)
         self._labels = frozenset(key.label for key in self._members)
         self.start()
-        self._wake.set()
+        self.retry()
 
     def _change(self, member: Member, spec: ServiceSpec) -> None:
         before, member.spec = member.spec, spec
@@ -168,6 +157,8 @@ class Session:
             same_host = spec.claim.host == before.claim.host
             addresses = member.claim.addresses if same_host else spec.claim.addresses
             member.claim = msgspec.structs.replace(spec.claim, epoch=member.claim.epoch, addresses=addresses)
+            if not same_host:
+                member.located_at = ()
             member.state = decisions.after_change(member.state, self._clock.monotonic())
         if is_checked_alike(before, spec):
             return
@@ -202,11 +193,16 @@ class Session:
             member.state = decisions.after_reassert(member.state, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
+    def retry(self) -> None:
+        """Repeat what failed, because something changed that may have been the cause: settings, or the registry."""
+        self._rivals.retry()
+        self._wake.set()
+
     def news(self, labels: frozenset[str]) -> None:
         """Record that the view has changed for these labels; for all of them if `labels` is empty."""
         own = labels & self._labels if labels else self._labels
-        if own:
-            self._news |= own
+        self._news |= own
+        if self._rivals.news(labels) or own:
             self._wake.set()
 
     def claims(self) -> list[Registration]:
@@ -215,22 +211,16 @@ class Session:
 
     def hold(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Hold these services at `status`, whatever their checks say, until they are released."""
-        self._hold(keys, lambda _held: status)
+        holds.hold(self._of(keys), status, self._clock.monotonic())
+        self._wake.set()
 
     def let_go(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Release those of these services that are held at `status`."""
-        self._hold(keys, lambda held: None if held is status else held)
-
-    def _hold(self, keys: Iterable[InstanceKey], becomes: Callable[[Status | None], Status | None]) -> None:
-        for member in (self._members[key] for key in keys):
-            held = becomes(member.state.held)
-            if held is not member.state.held:
-                claim = member.claim
-                _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
-                member.state = decisions.after_hold(member.state, held, self._clock.monotonic())
-                if held is not None and claim.addresses:
-                    call_off(member)  # a registration that is still resolving addresses would delay the status
+        holds.let_go(self._of(keys), status, self._clock.monotonic())
         self._wake.set()
+
+    def _of(self, keys: Iterable[InstanceKey]) -> list[Member]:
+        return [self._members[key] for key in keys]
 
     def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
         """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are the same."""
@@ -247,7 +237,7 @@ class Session:
         return self._claims.epoch
 
     @property
-    def check_results(self) -> Counter[tuple[CheckKind, Status]]:
+    def check_results(self) -> Counter[tuple[CheckKind, str]]:
         """Results of the checks, by kind and status."""
         return self._checked.results
 
@@ -332,7 +322,14 @@ class Session:
             self._wake.set()
         now, draw = self._clock.monotonic(), self._random.random()
         member.state = decisions.after_request(
-            member.state, step, reply.outcome, now=now, draw=draw, timings=self._beats.pace()
+            member.state,
+            step,
+            reply.outcome,
+            now=now,
+            draw=draw,
+            timings=self._beats.pace(),
+            retry_after_s=reply.retry_after_s,
+            unseen=self._rivals.met(member, reply),
         )
         self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 
@@ -349,18 +346,21 @@ class Session:
         """Resolve host names periodically, and register services again whose addresses changed."""
         while True:
             await asyncio.sleep(self._settings.timings.relocate_s)
-            for member in tuple(self._members.values()):
-                claim = member.claim
-                if ip_address(claim.host) is not None:
-                    continue
-                addresses = await self._resolver.addresses(claim.host)
-                # An empty result is not a change: a name server that does not answer has not moved the host.
-                if addresses and member.registered_at and addresses != member.registered_at:
-                    _log.info(
-                        "address_changed", service=claim.service_name, before=member.registered_at, after=addresses
-                    )
-                    member.state = decisions.after_move(member.state, self._clock.monotonic())
-                    self._wake.set()
+            named = [member for member in self._members.values() if ip_address(member.claim.host) is None]
+            # All at once: while the name server is silent, each of them waits for a moment.
+            await asyncio.gather(*(self._claims.locate(member, anew=True) for member in named))
+            for member in named:
+                self._republish(member)
+
+    def _republish(self, member: Member) -> None:
+        """Register a service again if its host has moved, or other addresses of it pass its checks than before."""
+        before, after, now = member.registered_at, member.published, self._clock.monotonic()
+        if not before or not after or before == after or not may_change(before, after, now - member.republished_at):
+            return
+        _log.info("address_changed", service=member.claim.service_name, before=before, after=after)
+        member.registered_at, member.republished_at = after, now
+        member.state = decisions.after_move(member.state, now)
+        self._wake.set()
 
     # -- shutdown
 

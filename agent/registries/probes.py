@@ -6,7 +6,6 @@ Probes are rare, except when a request waits for one. Nothing is decided here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -19,6 +18,7 @@ from registry_core.api.schemas import ZONE_HEADER
 from registry_core.domain.backoff import Backoff
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
+from registry_core.shortages import is_shortage
 
 MAX_ZONE: Final = 64
 # A registry that is silent for this long is probed, and left if it does not answer: within one second in all. A
@@ -123,10 +123,13 @@ class RegistryProbes:
         self._due[url] = self._clock.monotonic() + spread(wait_s, self._random.random())
 
     async def _answers(self, url: str, within_s: float, *, measured: bool = False) -> bool:
-        """Probe `url`; any answer means that it is alive, except a proxy's answer that it is not."""
+        """Probe `url`; any answer means that it is alive, except a proxy's answer that it is not.
+
+        A probe that could not be sent for lack of a descriptor or memory counts as an answer.
+        """
         self.asked += 1
         began = self._clock.monotonic()
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        try:
             async with self._session.get(
                 URL(f"{url}/live", encoded=True),
                 allow_redirects=False,
@@ -136,6 +139,9 @@ class RegistryProbes:
                     now = self._alive_at[url] = self._clock.monotonic()
                     self._upstreams.probed(url, now - began if measured else None, zone_in(response))
                     return True
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            # Without a free descriptor nothing is known against it.
+            return is_shortage(error)
         return False
 
 

@@ -95,8 +95,8 @@ SERVICE_HOST: Final = Setting(
     "SERVICE_HOST",
     text,
     "",
-    "the host name or address at which others reach it; if unset, this host's name, unless that is loopback and the "
-    "registry elsewhere",
+    "the host name or address at which others reach it; if unset, this host's name; loopback and link-local addresses "
+    "are refused unless the registry is there too",
     "10.0.0.7",
 )
 SERVICE_PORT: Final = Setting("SERVICE_PORT", integer(1, 65535), 0, "its port; required with SERVICE_NAME", "8034")
@@ -253,7 +253,7 @@ WHEN_NONE_PASS: Final = Setting(
     "AGENT_WHEN_NONE_PASS",
     _when_none_pass,
     WhenNonePass.ALL,
-    "what to answer for a service when all its instances fail: all of them, or none",
+    "what to answer for a service of which no instance passes or drains: all that fail, or none",
     "none",
 )
 DRAIN_SRV: Final = Setting(

@@ -13,9 +13,11 @@ from typing import Final
 
 import msgspec
 
+from agent.view.kept_records import checked_records
 from registry_core.content_faults import unreadable
 from registry_core.domain.catalog import Lived, share
 from registry_core.domain.foreign_values import record_of
+from registry_core.domain.restoration import MAX_REGISTERED_AT
 from registry_core.errors import ValidationError, VerticeError
 from registry_core.watch.cursor import Cursor, parse_cursor
 
@@ -42,6 +44,8 @@ class ViewSnapshot(msgspec.Struct, frozen=True):
     cursor: Cursor
     digest: str  # of the catalogue of these instances
     confirmed_at: float  # when the registry last confirmed it: Unix seconds, by the agent's clock
+    left_out: int = 0  # records that no registry can have sent
+    problem: str = ""  # of the first of these
 
 
 class _ViewSnapshotHeader(msgspec.Struct, kw_only=True):
@@ -104,13 +108,15 @@ def decode(data: bytes) -> ViewSnapshot:
     if checksum_of([body]) != header.checksum:
         raise BadViewSnapshot("its checksum does not match: it was changed after it was written")
     try:
-        instances = tuple(_records(body))
+        instances, left_out, problem = checked_records(_records(body))
         cursor = parse_cursor(header.cursor)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
         raise BadViewSnapshot(f"its content cannot be read: {unreadable(error)}") from None
-    if len(instances) != header.count:
-        raise BadViewSnapshot(f"it should hold {header.count} instances, but holds {len(instances)}")
-    return ViewSnapshot(instances, cursor, header.digest, header.confirmed_at)
+    if len(instances) + left_out != header.count:
+        raise BadViewSnapshot(f"it should hold {header.count} instances, but holds {len(instances) + left_out}")
+    if not 0.0 <= header.confirmed_at <= MAX_REGISTERED_AT:
+        raise BadViewSnapshot("the time of its last confirmation is not in Unix seconds")
+    return ViewSnapshot(instances, cursor, header.digest, header.confirmed_at, left_out, problem)
 
 
 def _records(body: bytes) -> Iterator[Lived]:

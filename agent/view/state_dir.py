@@ -7,6 +7,7 @@ Everything here blocks: it is called from threads, and before the loop runs.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -16,10 +17,12 @@ import msgspec
 import structlog
 
 from agent.files import replace_file
-from agent.registration.identity import Identity
+from agent.own_files import folder_problem, open_own, read_own
+from agent.registration.identity import Identity, checked_identity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
 from registry_core.causes import cause_of
+from registry_core.errors import ValidationError
 
 SNAPSHOT: Final = "snapshot.jsonl"
 SET_ASIDE: Final = "snapshot.bad"
@@ -36,13 +39,18 @@ class StateDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problem = ""
+        self._is_ours = False
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Create and lock the folder; sets `problem` if that fails."""
+        """Create and lock the folder; sets `problem` if that fails, or if others may write to it."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            problem = folder_problem(self.path.stat(), os.geteuid(), self.path)
+            if problem:
+                raise PermissionError(errno.EPERM, problem)
+            self._is_ours = True
+            self._lock = open_own(self.path / LOCK, os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._let_go()
@@ -72,15 +80,22 @@ class StateDir:
     def read_snapshot(self) -> ViewSnapshot | None:
         """Return the last snapshot, or None if there is none. A damaged one is moved aside and logged."""
         path = self.path / SNAPSHOT
+        if not self._is_ours:
+            return None
         try:
-            with path.open("rb") as file:
-                return snapshot_file.decode(file.read(snapshot_file.MAX_BYTES + 1))
+            snapshot = snapshot_file.decode(read_own(path, snapshot_file.MAX_BYTES))
         except FileNotFoundError:
             return None
         except OSError as error:
             _log.warning("snapshot_not_read", because=_said(path, error))
         except BadViewSnapshot as error:
             _log.warning("snapshot_set_aside", file=str(self._set_aside(path)), because=str(error))
+        else:
+            if snapshot.left_out:
+                _log.warning(
+                    "snapshot_records_left_out", file=str(path), records=snapshot.left_out, because=snapshot.problem
+                )
+            return snapshot
         return None
 
     def _set_aside(self, path: Path) -> Path:
@@ -102,13 +117,13 @@ class StateDir:
         """Return the kept identity, or an empty one; logs a file that cannot be read."""
         path = self.path / IDENTITY
         try:
-            with path.open("rb") as file:
-                return msgspec.json.decode(file.read(MAX_IDENTITY_BYTES), type=Identity)
+            return checked_identity(msgspec.json.decode(read_own(path, MAX_IDENTITY_BYTES), type=Identity))
         except FileNotFoundError:
             return Identity()
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _log.warning("identity_not_read", file=str(path), because=cause_of(error))
-            return Identity()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
+            because = cause_of(error)
+        _log.warning("identity_not_read", file=str(path), because=because)
+        return Identity()
 
     def write_identity(self, identity: Identity) -> None:
         """Replace the identity. Raises OSError."""

@@ -30,6 +30,7 @@ from agent.view.view import AgentView
 from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
+from registry_core.shortages import is_shortage
 from registry_core.watch.changes import PassedOver, Replaced, UnknownEvent
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
@@ -62,7 +63,10 @@ class UpstreamChanged(Exception):
 
 
 class WatchSync:
-    """Follows the registry into `view`. `reassert` is called when the registry has lost its data."""
+    """Follows the registry into `view`.
+
+    `reassert` is called when the registry has lost its data, `connected` when a new stream has begun.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class WatchSync:
         client: RegistryClient,
         *,
         reassert: Callable[[], None],
+        connected: Callable[[], None] = lambda: None,
         clock: Clock,
         random: Random,
         token: str = "",
@@ -84,6 +89,7 @@ class WatchSync:
         self._probes = probes
         self._view = view
         self._reassert = reassert
+        self._connected = connected
         self._clock = clock
         self._random = random
         self._client = client
@@ -123,7 +129,8 @@ class WatchSync:
                 steady = self._clock.monotonic() - began >= STEADY_S
                 failures = 1 if steady and self.connected_to is not None else failures + 1
                 self._note_loss(url, error, failures)
-                self._upstreams.failed(url, Use.WATCH, _trouble(error), cause_of(error))
+                if not is_shortage(error):
+                    self._upstreams.failed(url, Use.WATCH, _trouble(error), cause_of(error))
                 wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
             finally:
                 self.connected_to = None
@@ -242,6 +249,7 @@ class WatchSync:
         self.connected_to = url
         view = self._view
         _log.info("watch_connected", registry=url, state=view.trust.state, instances=len(view.catalog))
+        self._connected()
 
     def _note_guard(self) -> None:
         guard = self._view.loss_guard

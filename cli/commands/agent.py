@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from agent.descriptors import ENOUGH
 from agent.settings.settings import AgentSettings, ServiceSpec, read_agent_settings, settings_from
 from agent.settings.sources import AgentSources, read_agent_sources
 from agent.settings.table import CONFIG, DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
@@ -28,6 +29,7 @@ from cli.setting_listing import (
 )
 from cli.streams import announce
 from cli.table import settings_help
+from registry_core.descriptors import raise_descriptor_limit
 from registry_core.setting_values import Given, from_flags
 from registry_core.telemetry import logs
 
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         die_with_parent()
     logs.configure(settings.log_level, "agent", settings.log_format)
+    raise_descriptor_limit(ENOUGH)
 
     async def start() -> Sidecar:
         sidecar = Sidecar(settings, read_again=lambda: read_agent_settings(os.environ, flags=flags))

@@ -80,6 +80,8 @@ class Changes:
             for instance in instances:
                 self._known[_key(instance)] = _known(instance)
             yield f"watching {len({key[0] for key in self._known})} services, {len(self._known)} instances"
+            if line["state"] != "ready":
+                yield f"the registry is {line['state']}: there may be more that it does not know yet"
             return
         # A registry that has just started does not know yet which instances are alive: a missing one is not gone.
         if line["state"] == "ready":

@@ -22,7 +22,9 @@ from cli.setting_listing import (
 )
 from cli.streams import announce
 from cli.table import settings_help
+from registry_core.descriptors import raise_descriptor_limit
 from registry_core.replica import Replica
+from registry_core.replica_descriptors import enough_descriptors
 from registry_core.replica_settings import (
     LISTEN,
     SETTINGS,
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         die_with_parent()
     logs.configure(settings.log_level, "registry", settings.log_format)
+    raise_descriptor_limit(enough_descriptors(settings.redis))
 
     async def start() -> Replica:
         replica = Replica(settings)

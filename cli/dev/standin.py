@@ -8,8 +8,6 @@ imitate nothing else of a service: every other path answers 404.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 import socket
 from collections.abc import Iterable
 from typing import Final
@@ -18,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from cli.dev.plan import PlannedInstance
+from registry_core.descriptors import raise_descriptor_limit
 
 BACKLOG: Final = 128
 KEEPALIVE_S: Final = 15.0
@@ -61,7 +60,7 @@ class StandIns:
 
     async def start(self, instances: Iterable[PlannedInstance]) -> dict[PlannedInstance, OSError]:
         """Listen for every instance; return those whose address cannot be bound, and why."""
-        raise_open_files()
+        raise_descriptor_limit()  # a large fleet needs a thousand sockets
         refused = {}
         for instance in instances:
             try:
@@ -94,11 +93,3 @@ def _bound(instance: PlannedInstance) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def raise_open_files() -> None:
-    """Raise the limit on open files as far as the system allows: a large fleet needs a thousand sockets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -32,8 +32,8 @@ UNRESOLVABLE = DoctorRule(
 LOOPBACK = DoctorRule(
     "advertised-loopback",
     DoctorSeverity.ERROR,
-    "{name} is registered as {where}, which is loopback, and the registry is on another machine",
-    "every client that looks it up connects to its own machine",
+    "{name} has the address {where}, which is loopback, and the registry is on another machine",
+    "the agent does not register it: every client that looks it up would connect to its own machine",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it; if {host} is a name, look in /etc/hosts",
 )
 LOOPBACK_HERE = DoctorRule(
@@ -46,8 +46,8 @@ LOOPBACK_HERE = DoctorRule(
 LINK_LOCAL = DoctorRule(
     "advertised-link-local",
     DoctorSeverity.ERROR,
-    "{name} is registered as {where}, which is link-local",
-    "it works only on one network segment, and IPv6 also needs the interface",
+    "{name} has the address {where}, which is link-local",
+    "the agent does not register it unless the registry is link-local too: on each network it is another machine",
     "SERVICE_HOST=10.0.0.7    # the address at which others reach it",
 )
 UNUSABLE = DoctorRule(

@@ -122,6 +122,7 @@ class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):
     can_be_made: bool = True
     is_folder: bool = True
     writable: bool = True
+    open_to_all: bool = False  # every user may write to it
     owner: int = 0
     user: int = 0
     free_bytes: int = 0

@@ -45,7 +45,7 @@ def read_machine(root: Path = ROOT) -> Machine:
         low_ports_end=_number(first_free, 1024) or 0,
         may_bind_low=_has_capability(root, _CAP_NET_BIND_SERVICE),
         rmem_max=_number(_text(root / "proc/sys/net/core/rmem_max"), None),
-        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],  # to which an agent raises its own
         java_keeps_s=_java_keeps_s(root),
     )
 

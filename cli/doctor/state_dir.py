@@ -33,6 +33,13 @@ FOREIGN = DoctorRule(
     "the agent still runs, but keeps nothing across a restart",
     "chown -R {user} {path}    # or run the agent, and the doctor, as user {owner}",
 )
+OPEN = DoctorRule(
+    "state-dir-open",
+    DoctorSeverity.ERROR,
+    "every user may write to AGENT_STATE_DIR {path}",
+    "the agent still runs, but neither reads nor writes it: ids and epochs in it could be anyone's",
+    "chmod o-w {path}    # or AGENT_STATE_DIR={path}/agent, which the agent creates for itself",
+)
 FULL = DoctorRule(
     "state-dir-full",
     DoctorSeverity.WARNING,
@@ -54,7 +61,7 @@ DAMAGED = DoctorRule(
     "a full or failing disk causes this; the agent started without the snapshot",
     "rm {path}/snapshot.bad    # once you have looked at it",
 )
-KINDS: Final = (FINE, NONE, BROKEN, FOREIGN, FULL, TAKEN, DAMAGED)
+KINDS: Final = (FINE, NONE, BROKEN, FOREIGN, OPEN, FULL, TAKEN, DAMAGED)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
@@ -79,6 +86,9 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
     if state.exists and not state.writable:
         bad = True
         yield FOREIGN.found(path=path, owner=state.owner, user=state.user)
+    if state.open_to_all:
+        bad = True
+        yield OPEN.found(path=path)
     if state.free_bytes < ENOUGH_BYTES:
         bad = True
         yield FULL.found(path=path, free=state.free_bytes // 2**20)

@@ -33,6 +33,7 @@ def look_at(path: Path, locks: Path = LOCKS) -> StateDirFacts:
     return StateDirFacts(
         path=str(path),
         writable=os.access(path, os.W_OK | os.X_OK) and _may_write(path / LOCK),
+        open_to_all=bool(info.st_mode & stat.S_IWOTH),
         owner=info.st_uid,
         user=user,
         free_bytes=_free(path),

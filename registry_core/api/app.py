@@ -18,13 +18,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from registry_core.api.auth import Authenticator
-from registry_core.api.calls import EndpointHandler, looking_up, writing
+from registry_core.api.calls import EndpointHandler, looking_up, subject_of, writing
 from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import read_query
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.api.standstill import WriteGate
@@ -48,6 +49,7 @@ def build_app(
     *,
     first: FirstDelivery,
     gate: WriteGate,
+    refusals: RefusalLog,
     connections: Connections,
     metrics: ReplicaMetrics,
     zone: str = "",
@@ -61,7 +63,8 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(endpoint, _method(endpoint, operations, handlers, authenticator, access), first, gate)
+        method = _method(endpoint, operations, handlers, authenticator, access)
+        handler = _handler(endpoint, method, first, gate, refusals)
         app.router.add_route(endpoint.method, endpoint.path, handler)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler)
@@ -96,7 +99,9 @@ def _method(
     if own is not None:
         return own
     operation = getattr(operations, endpoint.name)
-    return writing(endpoint, operation, authenticator, access) if endpoint.writes else looking_up(endpoint, operation)
+    if endpoint.writes:
+        return writing(endpoint, operation, authenticator, access)
+    return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 
 def _handler(
@@ -104,6 +109,7 @@ def _handler(
     method: EndpointHandler,
     first: FirstDelivery,
     gate: WriteGate,
+    refusals: RefusalLog,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     known = [parameter.name for parameter in endpoint.query]
 
@@ -115,7 +121,15 @@ def _handler(
             await first.require()
         return await method(request, query)
 
-    return handle
+    async def noted(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except VerticeError as error:
+            service, instance = subject_of(request)
+            refusals.note(endpoint.name, error, service=service, instance=instance, client=request.remote or "")
+            raise
+
+    return noted if endpoint.writes else handle
 
 
 def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import select
 import socket
 import weakref
 from collections.abc import Callable
-from typing import Final, cast
+from typing import cast
 
 import msgspec
-
-# Open files other than connections: logs, the listener, libraries.
-_SPARE_FILES: Final = 100
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
@@ -39,8 +35,6 @@ class Connections:
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
         self.limits = limits if limits is not None else ConnectionLimits()
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.most = min(self.limits.connections, max(1, soft - _SPARE_FILES))
         self.open: set[Connection] = set()
         self.refused = 0
         self.evicted = 0
@@ -54,7 +48,7 @@ class Connections:
 
     def has_room(self) -> bool:
         """Return whether one more is accepted. When full, the oldest one without a request is closed for it."""
-        if len(self.open) < self.most:
+        if len(self.open) < self.limits.connections:
             return True
         for transport, (_, connection) in self._waiting.items():
             self.evicted += 1

@@ -5,6 +5,7 @@ This file holds only the rules. It does not resolve names, nor check whether a n
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import ipaddress
 import re
@@ -38,6 +39,8 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _MAPPED: Final = "::ffff:"  # the compressed spelling of an address in ::ffff:0:0/96 starts so
 _IPV4_OF_NOBODY: Final = re.compile(r"(?:22[4-9]|23\d)\..*|0\.0\.0\.0", re.ASCII)
+# Loopback and link-local. `library.lua` has the same.
+_LOCAL: Final = re.compile(r"127\..*|169\.254\..*|::1|fe[89ab][0-9a-f]:.*", re.ASCII)
 
 NAME_EXAMPLE: Final = "ip_intelligence_service"
 
@@ -189,6 +192,27 @@ def address_problem(ip: str, *, scoped: bool = False) -> str | None:
     return "no client can connect to an unspecified or multicast address" if nobody else None
 
 
+class Reach(enum.IntEnum):
+    """From where an address leads to the same machine, narrowest first (RFC 4007, RFC 6890)."""
+
+    MACHINE = 0  # loopback: each machine connects to itself
+    LINK = 1  # link-local: 169.254.0.0/16, fe80::/10
+    ANYWHERE = 2
+
+
+def reach_of(ip: str) -> Reach:
+    """Return from where `ip`, an address without a scope, leads to the same machine."""
+    address = ip_address(ip)
+    if address is None or not (address.is_loopback or address.is_link_local):
+        return Reach.ANYWHERE
+    return Reach.MACHINE if address.is_loopback else Reach.LINK
+
+
+def widest_reach(ips: Iterable[str]) -> Reach:
+    """Return the widest reach among addresses; without any, the narrowest that there is."""
+    return max(map(reach_of, ips), default=Reach.MACHINE)
+
+
 def all_loopback(ips: Iterable[str]) -> bool:
     """Return whether there are addresses, and all mean the machine that connects to them."""
     parsed = [ip_address(ip) for ip in ips]
@@ -199,6 +223,11 @@ def is_link_local(ip: str) -> bool:
     """Return whether `ip`, with or without a scope, is an IPv6 address that is valid on one link only."""
     address = ip_address(ip.partition("%")[0])
     return address is not None and address.version == 6 and address.is_link_local
+
+
+def is_local(ip: str) -> bool:
+    """Return whether `ip` (canonical spelling) is another machine for each that connects: loopback or link-local."""
+    return _LOCAL.fullmatch(ip) is not None
 
 
 def unmapped_ip(ip: str) -> str:

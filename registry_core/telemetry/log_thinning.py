@@ -1,4 +1,4 @@
-"""Decides which of many equal failures to log: the first, then one now and then, and the end.
+"""Decides which of many equal failures to log: the first ones, then one now and then, and the end.
 
 A loop fails once a second for as long as its store is away. Pure: it writes nothing itself.
 """
@@ -26,30 +26,44 @@ class OutageEnd(msgspec.Struct, frozen=True):
 
 
 class Thinning:
-    """The failures of one loop. `now` is in seconds of a monotonic clock."""
+    """The failures of one loop, or of whatever else repeats. `now` is in seconds of a monotonic clock.
 
-    def __init__(self) -> None:
+    Of each cause, up to `burst` lines are due in TOLD_EVERY_S. More than `causes` causes share one.
+    """
+
+    def __init__(self, *, causes: int = MAX_CAUSES, burst: int = 1) -> None:
+        self._causes = causes
+        self._burst = burst
         self._since: float | None = None  # the first failure after the last success
         self._failures = 0
         self._told = False
-        self._told_at: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}  # the first line of the current TOLD_EVERY_S
+        self._lines: Counter[str] = Counter()  # since then
         self._untold: Counter[str] = Counter()
 
     def failed(self, cause: str, now: float) -> int | None:
         """Note a failure. Return how many of this cause to report in a line now, or None when no line is due."""
         self._since = now if self._since is None else self._since
         self._failures += 1
-        due = [known for known, at in self._told_at.items() if now - at >= TOLD_EVERY_S and not self._untold[known]]
-        for known in due:
-            del self._told_at[known]
-        if cause not in self._told_at and len(self._told_at) >= MAX_CAUSES:
-            cause = _OTHERS
+        if cause not in self._told_at and len(self._told_at) >= self._causes:
+            self._forget(now)
+            if len(self._told_at) >= self._causes:
+                cause = _OTHERS
         self._untold[cause] += 1
-        if now - self._told_at.get(cause, -math.inf) < TOLD_EVERY_S:
+        if now - self._told_at.get(cause, -math.inf) >= TOLD_EVERY_S:
+            self._told_at[cause] = now
+            self._lines[cause] = 0
+        if self._lines[cause] >= self._burst:
             return None
-        self._told_at[cause] = now
+        self._lines[cause] += 1
         self._told = True
         return self._untold.pop(cause)
+
+    def _forget(self, now: float) -> None:
+        """Forget the causes of which nothing is left to report."""
+        for cause, at in list(self._told_at.items()):
+            if now - at >= TOLD_EVERY_S and not self._untold[cause]:
+                del self._told_at[cause], self._lines[cause]
 
     def succeeded(self, now: float) -> OutageEnd | None:
         """Note a success. Return the outage that it ends if its start was logged, or None.

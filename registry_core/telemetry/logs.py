@@ -4,7 +4,7 @@ On a terminal they are lines for people, unless a setting says otherwise; the ke
 
 `timestamp` (ISO 8601, UTC), `level`, `component`, `event`, `details` (all other fields) and `trace_id`.
 Logs of aiohttp and asyncio, which use the standard library, take the same form. This file decides
-what a line looks like, never whether to log it.
+what a line looks like; `flood_filter.py` decides whether it is one too many.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from registry_core.telemetry.colours import coloured
+from registry_core.telemetry.flood_filter import LEFT_OUT, FloodFilter
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 AUTO: Final = "auto"
@@ -44,10 +45,12 @@ def configure(level: str, component: str, form: str = AUTO, environment: Mapping
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(FloodFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
+                _with_count,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_renderers(component, form, environment),
             ],
@@ -99,6 +102,14 @@ def _printable(value: Any, *, lines: bool) -> Any:
     if not isinstance(value, str):
         return value
     return "".join(c if c.isprintable() or (lines and c == "\n") else repr(c)[1:-1] for c in value)
+
+
+def _with_count(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add how many similar lines were left out before this one."""
+    left_out = getattr(said.get("_record"), LEFT_OUT, 0)
+    if left_out:
+        said[LEFT_OUT] = left_out
+    return said
 
 
 def shaped(component: str) -> structlog.typing.Processor:

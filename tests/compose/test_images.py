@@ -218,7 +218,7 @@ def test_root_with_one_capability_may_bind_port_53_on_any_network(engine: Engine
     name = start(
         "agent",
         *STRICT,
-        *("--cap-add", "NET_BIND_SERVICE", "--user", "0:0", "--tmpfs", "/var/lib/vertice"),
+        *("--cap-add", "NET_BIND_SERVICE", "--user", "0:0", "--tmpfs", "/var/lib/vertice:mode=0700"),
         *("--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"),
     )
     wait_until(

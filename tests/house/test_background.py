@@ -38,6 +38,7 @@ TASKS: Mapping[str, str] = {
     "agent/checks/group.py ServiceChecks.run": "awaited here: when one check dies all do, and are kept",
     "agent/registries/probes.py RegistryProbes.patiently": "it is awaited here",
     "agent/registries/probes.py RegistryProbes.lives": "whoever asks awaits it, and it has an end in time",
+    "agent/hosts/lookup.py addresses_from": "it is awaited here",
     "agent/registries/srv.py RegistryLookup.run": "awaited here: when one lookup dies all do, and are kept",
     "agent/view/sync.py WatchSync._follow": "awaited here: the death of one is the end of the stream",
     "dns/forwarding.py Forwarder.answer": "askers wait for it; it catches what goes wrong, and ends in time",
@@ -47,6 +48,7 @@ BLOCKING: Mapping[str, str] = {
     "registry_core/blocking.py Threads.begin": "it is the helper",
     "registry_core/resolution.py _system_addresses": "it is what is run in the threads",
     "dns/udp.py _bound": "of an address, which asks nobody",
+    "agent/checks/connection.py converse": "the loop's own, to an address: it waits without blocking",
     "agent/healthy.py is_well": "a program of its own, without a loop",
 }
 

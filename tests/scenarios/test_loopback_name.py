@@ -80,16 +80,27 @@ def test_a_name_that_nobody_chose_is_not_registered_elsewhere_and_the_reason_is_
             assert not is_registered(port)
 
 
-def test_an_address_that_somebody_chose_is_registered_and_both_sides_warn(
-    tmp_path: Path, within: tuple[str, ...]
+@pytest.mark.parametrize("host", ["127.0.1.1", "localhost", "169.254.7.7"])
+def test_an_address_that_somebody_chose_is_not_registered_either(
+    tmp_path: Path, within: tuple[str, ...], host: str
 ) -> None:
-    with registry(tmp_path, "") as (replica, port):
+    with registry(tmp_path, "") as (_, port):
         url = f"http://{address_in_the_network()}:{port}"
-        with agent(tmp_path, within, url, "127.0.1.1") as (program, _):
-            wait_until(lambda: is_registered(port), "it is registered")
-            wait_until(lambda: '"loopback_registered"' in program.output(), "the agent warns")
-            wait_until(lambda: '"loopback registered"' in replica.output(), "the replica warns")
-            assert replica.output().count('"loopback registered"') == 1
+        with agent(tmp_path, within, url, host) as (program, http):
+            wait_until(lambda: '"refused"' in program.output(), "the agent says so")
+            problem = ask(http, "GET", "/self")[1]["services"][0]["problem"]
+            assert f"SERVICE_HOST is {host}" in problem
+            assert "example: SERVICE_HOST=10.0.0.7" in problem
+            assert not is_registered(port)
+
+
+def test_the_registry_warns_of_a_sidecar_that_registers_loopback(tmp_path: Path) -> None:
+    with registry(tmp_path, "") as (replica, port):
+        claim = {"service_name": "billing", "endpoint": "http://127.0.0.1:8034"}
+        for _ in range(2):
+            assert ask(port, "POST", "/register", claim)[0] == 201
+        wait_until(lambda: '"loopback registered"' in replica.output(), "the replica warns")
+        assert replica.output().count('"loopback registered"') == 1
 
 
 def test_on_one_machine_the_name_is_registered_without_a_word(tmp_path: Path, within: tuple[str, ...]) -> None:

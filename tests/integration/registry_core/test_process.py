@@ -155,3 +155,32 @@ def test_it_ends_with_its_parent_on_request(tmp_path: Path) -> None:
         program.stop()
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
+def test_refused_writes_are_in_the_log_and_a_flood_of_them_is_thinned(tmp_path: Path) -> None:
+    port, secret = free_port(), "a-long-random-word"
+    with running(registry(port), tmp_path / "log", {"REGISTRY_SECRET": secret}) as program:
+        wait_until(lambda: accepts(port), "the registry listens")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+
+        def post(service: str, token: str) -> int:
+            body = json.dumps({"service_name": service, "host": "10.0.0.7", "port": 80})
+            headers = {"Content-Type": "application/json", "X-Registry-Token": token}
+            connection.request("POST", "/register", body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+        for _ in range(200):
+            assert post("billing", "another-secret-word") == 401
+        assert post("mail_relay", secret) == 400
+        connection.close()
+    lines = [json.loads(line) for line in program.output().splitlines() if line.startswith("{")]
+    refused = [line["details"] for line in lines if line["event"] == "write_refused"]
+    assert [(one["operation"], one["error"], one["service"], one["client"]) for one in refused] == [
+        ("register", "Unauthorized", "", "127.0.0.1"),
+        ("register", "ValidationError", "mail_relay", "127.0.0.1"),
+    ]
+    assert "ports below 1024 are not accepted here" in refused[1]["because"]
+    assert secret not in program.output()
+    assert "another-secret-word" not in program.output()

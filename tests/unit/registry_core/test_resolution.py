@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from registry_core.resolution import MAX_PENDING, MAX_SERVERS_PENDING, Resolver, ServerAddresses, ServerResolver, usable
+from registry_core.resolution import MAX_SERVERS_PENDING, Resolver, ServerAddresses, ServerResolver, usable
 from tests.programs import eventually
 
 
@@ -44,18 +44,18 @@ async def test_a_dead_name_server_costs_the_timeout_and_a_few_threads_at_most() 
 
     resolver = Resolver(hang, timeout_s=0.01)
     try:
-        for number in range(MAX_PENDING + 5):
+        for number in range(MAX_SERVERS_PENDING + 5):
             assert await resolver.resolve(f"h{number}") == ()
-        assert len(asked) == MAX_PENDING
+        assert len(asked) == MAX_SERVERS_PENDING
     finally:
         answer.set()
-    await eventually(lambda: not any(t.name == "resolve" for t in threading.enumerate()), "threads end")
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "threads end")
     assert await Resolver(hang).resolve("again") == ("10.0.0.7",)
 
 
 async def test_names_are_resolved_again_once_threads_can_be_started_again(no_threads: Callable[[], None]) -> None:
     resolver = Resolver(lambda _: ["10.0.0.7"])
-    for _ in range(MAX_PENDING + 1):
+    for _ in range(MAX_SERVERS_PENDING + 1):
         assert await resolver.resolve("h") == ()
     no_threads()
     assert await resolver.resolve("h") == ("10.0.0.7",)
@@ -70,6 +70,16 @@ async def test_servers_are_found_again_once_threads_can_be_started_again(no_thre
     assert await servers.find("redis") == ("10.0.0.7",)
 
 
+async def test_a_registered_hosts_last_address_and_late_answer_are_kept() -> None:
+    names = Names()
+    resolver = Resolver(names, timeout_s=0.05)
+    with names.silent():
+        assert await resolver.resolve("sidecar") == ()
+    await eventually(lambda: not any(t.name == "resolve server" for t in threading.enumerate()), "it has answered")
+    with names.silent():
+        assert await resolver.resolve("sidecar") == ("10.0.0.7",)
+
+
 def test_only_what_can_be_connected_to_is_kept() -> None:
     assert usable(["0.0.0.0", "224.0.0.1", "::", "fe80::1%eth0", "fe80::1", "nonsense", "::1"]) == ("::1",)
     assert usable(["::ffff:10.0.0.7", "10.0.0.7"]) == ("10.0.0.7",)
@@ -78,6 +88,8 @@ def test_only_what_can_be_connected_to_is_kept() -> None:
 def test_loopback_is_kept_only_when_there_is_nothing_else() -> None:
     assert usable(["127.0.1.1", "fd00::7", "10.0.0.7", "::1"]) == ("10.0.0.7", "fd00::7")
     assert usable(["127.0.1.1", "::1", "fe80::1"]) == ("127.0.1.1", "::1")
+    assert usable(["127.0.1.1", "::1", "169.254.7.7"]) == ("169.254.7.7",)
+    assert usable(["169.254.7.7", "::ffff:10.0.0.7", "::ffff:127.0.0.1"]) == ("10.0.0.7",)
     assert len(usable(f"10.0.0.{n}" for n in range(100))) == 16
 
 

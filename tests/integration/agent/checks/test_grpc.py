@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.checks.grpc import MAX_READ_BYTES, GrpcProbe, request_message, status_of
+from agent.checks.grpc import MAX_READ_BYTES, GrpcCall, request_message, status_of
+from agent.checks.probes import AddressProbe
 from agent.checks.result import WELL, CheckResult
 from agent.checks.spec import GrpcCheck, Tls
-from registry_core.resolution import HostResolver
+from tests.integration.agent.checks.results import result
 from tests.integration.agents import stand_in
 from tests.programs import accepts, free_port, running, wait_until
 from tests.samples import claim
@@ -38,10 +39,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 async def asked(port: int, service: str = "", tls: Tls | None = None, timeout_s: float = 5.0) -> CheckResult:
-    probe = GrpcProbe(
-        HostResolver(), claim(host="127.0.0.1", port=port), GrpcCheck(service=service, tls=tls), timeout_s
-    )
-    return await probe()
+    of = claim(host="127.0.0.1", port=port)
+    call = GrpcCall(of, GrpcCheck(service=service, tls=tls), timeout_s)
+    return await result(AddressProbe(of.host, timeout_s, call))
 
 
 @pytest.mark.parametrize("service", ["", "billing.v1.Invoices"])
@@ -120,10 +120,18 @@ async def test_an_answer_that_is_not_grpc_is_critical_with_the_reason(answer: by
     assert result.because
 
 
-async def test_an_endless_answer_is_read_up_to_the_limit() -> None:
-    settings_and_pings = SETTINGS + b"\0\0\x08\x06\0\0\0\0\0" + b"12345678"
-    async with saying(settings_and_pings * (MAX_READ_BYTES // 100), hold=True) as port:
-        assert (await asked(port, timeout_s=30.0)).because == "the answer has no grpc-status"
+@pytest.mark.parametrize(
+    ("frame", "because"),
+    [
+        (b"\0\0\x08\x06\0\0\0\0\0" + b"12345678", "it sends more than 100 HTTP/2 frames without an answer"),  # PING
+        (SETTINGS, "it sends more than 100 HTTP/2 frames without an answer"),
+        (b"\0\x3f\xff\x20\0\0\0\0\0" + bytes(16_383), f"its answer has more than {MAX_READ_BYTES} bytes"),  # unknown
+    ],
+    ids=["PING", "SETTINGS", "large"],
+)
+async def test_an_endless_answer_is_read_up_to_the_limit(frame: bytes, because: str) -> None:
+    async with saying(SETTINGS + frame * (MAX_READ_BYTES // len(frame)), hold=True) as port:
+        assert (await asked(port, timeout_s=30.0)).because == because
 
 
 async def test_a_silent_server_is_critical_after_the_timeout() -> None:

@@ -49,10 +49,12 @@ async def test_a_service_has_the_status_that_it_reports(api: Api) -> None:
         assert shown["checks"][0] == {
             "name": "ttl",
             "kind": "ttl",
+            "address": "",
             "status": "critical",
             "last": "no work",
             "flaps": 0,
             "held_seconds": 0.0,
+            "not_checked": "",
         }
         await put(agent, "/check/night_batch", {"status": "warning", "output": "slow"})
         await becomes(lambda: agent.addresses("night-batch"), ["127.77.0.5"])

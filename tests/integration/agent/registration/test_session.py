@@ -11,15 +11,17 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from agent.checks.result import WELL, CheckResult
+from agent.checks.result import WELL, CheckResult, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, TcpCheck
+from agent.hosts.book import AddressBook, BookPatience, HostAddresses
 from agent.registration.decisions import Phase, RequestOutcome, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports.clock import SystemClock
-from registry_core.resolution import HostResolver, Resolver
+from tests.books import FOR_EVER_S, book_of
 from tests.programs import eventually
 from tests.samples import claim
 
@@ -42,6 +44,7 @@ class Played(RegistryClient):
         self.addresses: list[tuple[str, ...]] = []  # of each registration
         self.epochs: list[int | None] = []
         self.statuses: list[Status] = []
+        self.passing: list[bool] = []  # whether each registration said that its check passes
         self.tells: float | None = None  # the time
         self.lease: LeaseTold | None = None
         self.hangs: set[str] = set()  # requests that it accepts and never answers
@@ -63,10 +66,11 @@ class Played(RegistryClient):
             await asyncio.Event().wait()
         return reply
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
         self.statuses.append(claim.status)
+        self.passing.append(passing)
         return await self._answer("register", claim.host), self.lease
 
     async def time(self) -> float | None:
@@ -86,6 +90,10 @@ class Played(RegistryClient):
         return await self._answer("deregister", claim.host)
 
 
+def nobody(host: str) -> list[str]:
+    raise AssertionError(f"{host} is looked up")
+
+
 @pytest.fixture
 def registry() -> Played:
     return Played()
@@ -97,7 +105,7 @@ async def session_of(
     count: int = 1,
     timings: Timings = QUICK,
     *,
-    resolver: HostResolver | None = None,
+    hosts: HostAddresses | None = None,
     host: str = "10.0.0.{}",
 ) -> AsyncIterator[Session]:
     session = Session(
@@ -106,13 +114,15 @@ async def session_of(
         settings=SessionSettings(timings, lambda _claim, _check: None, drain_confirm_s=0.0, drain_wait_s=0.0),
         clock=SystemClock(),
         random=random.Random(1),
-        resolver=resolver if resolver is not None else HostResolver(),
+        hosts=hosts if hosts is not None else book_of(nobody),
     )
     session.start()
     try:
         yield session
     finally:
         await session.close()
+        if isinstance(hosts, AddressBook):
+            await hosts.close()
 
 
 def registered(session: Session) -> bool:
@@ -204,10 +214,10 @@ async def test_a_refused_instance_is_not_deregistered_at_the_end(registry: Playe
 
 async def test_an_instance_whose_host_name_resolves_differently_registers_again(registry: Played) -> None:
     names = {"me": ["10.1.1.1"]}
-    resolver = HostResolver(Resolver(lambda host: names[host]))
+    hosts = book_of(lambda host: names[host])
     timings = Timings(heartbeat_s=10.0, relocate_s=0.02)
     with capture_logs() as lines:
-        async with session_of(registry, timings=timings, resolver=resolver, host="me") as session:
+        async with session_of(registry, timings=timings, hosts=hosts, host="me") as session:
             await eventually(lambda: registered(session), "it is registered")
             names["me"] = []
             await asyncio.sleep(0.1)  # several times the interval
@@ -300,7 +310,8 @@ async def test_an_interrupted_registration_may_exist_and_is_deregistered(registr
 
 # -- draining is sent at once: no test here waits as long as the deregistration may take
 
-FOR_EVER_S = 1000.0
+# A lookup is waited for, even if an address is known.
+PATIENT = BookPatience(first_s=FOR_EVER_S, known_s=FOR_EVER_S, fresh_least_s=0.0, fresh_most_s=0.0)
 SLOW = Timings(heartbeat_s=1000.0, relocate_s=0.01)
 
 
@@ -339,16 +350,16 @@ async def draining(registry: Played, session: Session, farewell_s: float = FOR_E
 
 
 async def test_an_agent_whose_host_is_a_name_drains_at_once(registry: Played, names: NameServer) -> None:
-    resolver = HostResolver(Resolver(names))
-    async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+    hosts = book_of(names)
+    async with session_of(registry, timings=SLOW, hosts=hosts, host="me") as session:
         await eventually(lambda: registered(session), "it is registered")
         async with draining(registry, session):
             assert registry.asked[:3] == ["time", "register", "status draining"]
 
 
 async def test_a_silent_name_server_delays_no_drain(registry: Played, names: NameServer) -> None:
-    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
-    async with session_of(registry, count=3, timings=SLOW, resolver=resolver, host="me{}") as session:
+    hosts = book_of(names, PATIENT)
+    async with session_of(registry, count=3, timings=SLOW, hosts=hosts, host="me{}") as session:
         await eventually(lambda: registered(session), "all are registered")
         names.speaks.clear()
         asked = names.asked
@@ -362,8 +373,8 @@ async def test_a_silent_name_server_delays_no_drain(registry: Played, names: Nam
 
 async def test_an_unregistered_service_is_not_waited_for(registry: Played, names: NameServer) -> None:
     names.speaks.clear()
-    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
-    async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+    hosts = book_of(names, PATIENT)
+    async with session_of(registry, timings=SLOW, hosts=hosts, host="me") as session:
         await eventually(lambda: names.asked > 0, "it is being looked up")
         await session.drain(FOR_EVER_S)
     assert registry.asked == []
@@ -392,10 +403,12 @@ async def test_a_hanging_check_delays_no_drain(registry: Played) -> None:
     session = Session(
         [ServiceSpec(claim(), (check,))],
         registry,
-        settings=SessionSettings(QUICK, lambda _claim, _check: hangs, drain_confirm_s=0.0, drain_wait_s=0.0),
+        settings=SessionSettings(
+            QUICK, lambda _claim, _check: lambda _address: hangs, drain_confirm_s=0.0, drain_wait_s=0.0
+        ),
         clock=SystemClock(),
         random=random.Random(1),
-        resolver=HostResolver(),
+        hosts=book_of(nobody),
     )
     session.start()
     try:
@@ -421,8 +434,8 @@ async def test_a_registration_in_progress_delays_only_its_own_service(registry: 
 
 
 async def test_a_hold_is_sent_at_once_even_during_a_host_lookup(registry: Played, names: NameServer) -> None:
-    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
-    async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+    hosts = book_of(names, PATIENT)
+    async with session_of(registry, timings=SLOW, hosts=hosts, host="me") as session:
         await eventually(lambda: registered(session), "it is registered")
         names.speaks.clear()
         asked = names.asked
@@ -434,8 +447,8 @@ async def test_a_hold_is_sent_at_once_even_during_a_host_lookup(registry: Played
 
 
 async def test_a_service_removed_from_the_settings_drains_at_once(registry: Played, names: NameServer) -> None:
-    resolver = HostResolver(Resolver(names, timeout_s=FOR_EVER_S))
-    async with session_of(registry, count=2, timings=SLOW, resolver=resolver, host="me{}") as session:
+    hosts = book_of(names, PATIENT)
+    async with session_of(registry, count=2, timings=SLOW, hosts=hosts, host="me{}") as session:
         await eventually(lambda: registered(session), "both are registered")
         names.speaks.clear()
         session.reassert()
@@ -445,21 +458,71 @@ async def test_a_service_removed_from_the_settings_drains_at_once(registry: Play
 
 
 async def test_a_dead_loop_of_the_session_is_restarted(registry: Played, names: NameServer) -> None:
-    class Broken(HostResolver):
+    class Broken:
         broken = False
 
-        async def addresses(self, host: str) -> tuple[str, ...]:
+        async def located(self, host: str) -> tuple[str, ...]:
+            return await book.located(host)
+
+        async def addresses(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
             if self.broken:
                 self.broken = False
                 raise LookupError("nobody thought of it")
-            return await super().addresses(host)
+            return await book.addresses(host, anew=anew)
 
-    resolver = Broken(Resolver(names))
+    book = book_of(names)
+    hosts = Broken()
     with capture_logs() as lines:
-        async with session_of(registry, timings=SLOW, resolver=resolver, host="me") as session:
+        async with session_of(registry, timings=SLOW, hosts=hosts, host="me") as session:
             await eventually(lambda: registered(session), "it is registered")
-            resolver.broken = True
+            hosts.broken = True
             asked = names.asked
-            await eventually(lambda: names.asked > asked and not resolver.broken, "it is looked up again")
+            await eventually(lambda: names.asked > asked and not hosts.broken, "it is looked up again")
     died = [line["task"] for line in lines if line["event"] == "background_task_died"]
     assert died == ["relocate"]
+
+
+class Answering:
+    """The addresses at which a service answers."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.well = set(addresses)
+
+    def probe_at(self, address: str) -> Probe:
+        async def probe() -> CheckResult:
+            return WELL if address in self.well else critical("nothing listens")
+
+        return probe
+
+
+async def test_a_service_is_registered_where_it_passes_and_elsewhere_once_it_passes_there(
+    registry: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.registration.published.ADD_AGAIN_S", 0.0)
+    monkeypatch.setattr("agent.registration.published.WITHDRAW_AGAIN_S", 0.0)
+    service = Answering("10.0.0.7")
+    book = book_of(lambda _host: ["10.0.0.7", "10.0.0.8"])
+    check = CheckSpec("tcp", TcpCheck(), CheckPace(interval_s=0.01, timeout_s=0.01))
+    session = Session(
+        [ServiceSpec(claim(host="both"), (check,))],
+        registry,
+        settings=SessionSettings(SLOW, lambda *_: service.probe_at, drain_confirm_s=0.0, drain_wait_s=0.0),
+        clock=SystemClock(),
+        random=random.Random(1),
+        hosts=book,
+    )
+    session.start()
+    try:
+        for well, addresses in (
+            ({"10.0.0.7"}, ("10.0.0.7",)),
+            ({"10.0.0.7", "10.0.0.8"}, ("10.0.0.7", "10.0.0.8")),
+            ({"10.0.0.8"}, ("10.0.0.8",)),
+        ):
+            service.well = well
+            await eventually(lambda a=addresses: registry.addresses[-1:] == [a], "it is registered so")  # type: ignore[misc]
+        service.well = set()
+        await eventually(lambda: session.report()[0].registered_status is Status.CRITICAL, "it is critical")
+        assert registry.addresses[-1] in (("10.0.0.8",), ("10.0.0.7", "10.0.0.8"))
+    finally:
+        await session.close()
+        await book.close()

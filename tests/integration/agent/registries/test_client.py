@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Self
@@ -14,12 +17,13 @@ import pytest
 
 from agent.registration.decisions import RequestOutcome
 from agent.registries import client as registry_client
+from agent.registries.choice import Use
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
 from tests.integration.agents import StandIn, stand_in
-from tests.integration.registries import registry_client_for
+from tests.integration.registries import registry_client_for, upstreams_at
 from tests.integration.replicas import Api, serving
 from tests.programs import free_port
 from tests.samples import claim
@@ -271,3 +275,21 @@ class StandInOnce(StandIn):
 def test_the_table_of_outcomes(status: int, error: str, outcome: RequestOutcome) -> None:
     reply = reply_of(status, msgspec.json.encode({"error": error, "message": "why"}))
     assert reply == RegistryReply(outcome, f"{error or status}: why")
+
+
+async def test_no_registry_is_blamed_for_a_lack_of_descriptors(monkeypatch: pytest.MonkeyPatch, api: Api) -> None:
+    urls = (api.url, f"http://127.0.0.1:{free_port()}")
+    known = upstreams_at(urls)
+
+    def refuse(*_args: object, **_more: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with registry_client_for(urls, upstreams=known) as registry:
+        monkeypatch.setattr(socket, "socket", refuse)
+        reply, _ = await registry.register(owned())
+        assert (reply.outcome, "Too many open files" in reply.said) == (RequestOutcome.UNAVAILABLE, True)
+        assert await registry._probes.lives(api.url)
+        monkeypatch.undo()
+        assert known.current(Use.WRITE) == api.url
+        assert not any(sum(one.failures.values()) for one in known.report().known)
+        assert (await registry.register(owned()))[0].outcome is RequestOutcome.DONE

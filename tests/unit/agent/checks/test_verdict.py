@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.checks.flapping import Damper, FlapLimits, after_verdict
-from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result, worst
+from agent.checks.verdict import UNKNOWN, CheckVerdict, after_result, best, worst
 from registry_core.domain.records import Status
 
 PASSING, WARNING, CRITICAL = Status.PASSING, Status.WARNING, Status.CRITICAL
@@ -110,3 +110,18 @@ def test_zero_changes_turn_it_off() -> None:
 def test_by_default_three_restarts_in_two_minutes_are_tolerated() -> None:
     assert not flapped(0.0, 10.0, 40.0, 50.0, 80.0, 90.0, limits=FlapLimits()).holds(90.0)
     assert flapped(0.0, 10.0, 40.0, 50.0, 80.0, 90.0, 110.0, limits=FlapLimits()).holds(110.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ([], None),
+        ([None], None),
+        ([Status.CRITICAL, None], None),
+        ([Status.CRITICAL, Status.CRITICAL], Status.CRITICAL),
+        ([Status.CRITICAL, Status.PASSING, None], Status.PASSING),
+        ([Status.CRITICAL, Status.WARNING, None], Status.WARNING),
+    ],
+)
+def test_a_service_has_the_status_of_its_best_address(said: list[Status | None], wanted: Status | None) -> None:
+    assert best(said) is wanted

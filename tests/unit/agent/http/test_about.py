@@ -11,7 +11,8 @@ import pytest
 from agent.http.about import About
 from agent.http.lookups import Lookups
 from agent.registration.decisions import Phase, RequestOutcome, Timings
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.choice import RegistryAddress
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.registries.pool import Upstreams
@@ -28,10 +29,10 @@ from registry_core.domain.catalog import Catalog
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
-from registry_core.resolution import HostResolver
 from registry_core.supervision import Background
 from registry_core.watch.changes import PassedOver, Replaced, Synced
 from registry_core.watch.cursor import cursor_of
+from tests.books import book_of
 from tests.samples import FakeClock, claim, instance, lived
 from tests.watch_lines import at
 
@@ -97,7 +98,7 @@ class Agent:
             settings=SessionSettings(Timings(), lambda _claim, _check: None),
             clock=self.clock,
             random=draws,
-            resolver=HostResolver(),
+            hosts=book_of(lambda _host: []),
         )
         self.sync = Following()
 

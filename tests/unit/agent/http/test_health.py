@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.http.health import MAX_SERVICES_NAMED, judged
+from agent.checks.group import CheckReport
+from agent.checks.spec import CheckKind
+from agent.http.health import MAX_SERVICES_NAMED, AgentHealth, judged
 from agent.http.reports import LossGuardReport, SyncReport, ViewReport
 from agent.registration.decisions import Phase
 from agent.registration.member import ServiceReport
@@ -46,6 +48,7 @@ SERVICE = ServiceReport(
     checks=[],
     problem="",
     refused=False,
+    refused_for=None,
 )
 REFUSAL = "Unauthorized: the token is wrong"
 
@@ -121,3 +124,25 @@ def test_many_services_with_a_problem_share_a_sentence() -> None:
     _, reasons = judged(VIEW, SYNC, refused, loaded=True)
     assert len(reasons) == MAX_SERVICES_NAMED + 1
     assert reasons[-1] == "590 more services have a problem; see /self"
+
+
+def test_checks_that_the_agent_cannot_make_share_a_sentence() -> None:
+    def check(not_checked: str) -> CheckReport:
+        return CheckReport(
+            name="http",
+            kind=CheckKind.HTTP,
+            status=Status.PASSING,
+            last="passing",
+            flaps=0,
+            held_seconds=0.0,
+            not_checked=not_checked,
+        )
+
+    one = service(checks=[check("Too many open files")])
+    well = service(checks=[check("")])
+    assert judged(VIEW, SYNC, [well], loaded=True) == AgentHealth("healthy", [])
+    assert judged(VIEW, SYNC, [well, one], loaded=True) == AgentHealth(
+        "degraded", ["a check could not be made (Too many open files): the services keep their last status"]
+    )
+    (reason,) = judged(VIEW, SYNC, [one] * 600, loaded=True).reasons
+    assert reason.startswith("600 checks could not be made (Too many open files)")

@@ -1,4 +1,4 @@
-"""A service is not registered under an address that means another machine to each client, unless somebody chose it."""
+"""A service is not registered at a registry elsewhere under an address that means another machine to each client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agent.registration.member import Member
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
-from registry_core.resolution import HostResolver, Resolver
+from tests.books import book_of
 from tests.samples import FakeClock, claim
 
 HERE, ELSEWHERE = "http://localhost:8888", "http://registry.example:8888"
@@ -27,6 +27,7 @@ class Client(RegistryClient):
     def __init__(self, urls: tuple[str, ...]) -> None:
         self._urls = urls
         self.sent: list[Registration] = []
+        self.passing: list[bool] = []
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -35,8 +36,9 @@ class Client(RegistryClient):
     async def time(self) -> float | None:
         return None
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.sent.append(claim)
+        self.passing.append(passing)
         return RegistryReply(RequestOutcome.DONE), LeaseTold(60.0, 30.0)
 
 
@@ -49,6 +51,8 @@ class Names:
             "localhost": ["127.0.0.1", "::1"],
             "registry.example": ["10.0.0.2"],
             "own-registry": ["127.0.1.1"],
+            "link-registry": ["169.254.7.1"],
+            "lost-registry": [],
         }
 
     def __call__(self, host: str) -> Iterable[str]:
@@ -61,8 +65,9 @@ class Tried:
     def __init__(self, host: str, urls: tuple[str, ...] = (ELSEWHERE,), *, chosen: bool) -> None:
         self.client, self.names = Client(urls), Names()
         clock = FakeClock()
-        resolver = HostResolver(Resolver(self.names))
-        self.claims = Claims(self.client, resolver, clock=clock, start=StartTime(clock.wall(), clock.monotonic()))
+        self.claims = Claims(
+            self.client, book_of(self.names), clock=clock, start=StartTime(clock.wall(), clock.monotonic())
+        )
         spec = ServiceSpec(claim("billing", host), has_own_host=chosen)
         self.member = Member(spec, spec.claim, MemberState(phase=Phase.DUE))
 
@@ -83,15 +88,53 @@ async def test_a_name_that_nobody_chose_and_that_is_loopback_is_not_registered_e
     assert service.client.sent[0].addresses == ("10.0.0.7",)
 
 
-@pytest.mark.parametrize("host", ["vm7", "127.0.0.1", "::1"])
-async def test_a_host_that_somebody_chose_is_registered_and_warned_of_once(host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "addresses", "kind"),
+    [
+        ("vm7", ["127.0.1.1"], "loopback"),
+        ("localhost", ["127.0.0.1", "::1"], "loopback"),
+        ("mapped", ["::ffff:127.0.0.1"], "loopback"),
+        ("127.0.0.1", [], "loopback"),
+        ("127.9.9.9", [], "loopback"),
+        ("::1", [], "loopback"),
+        ("169.254.7.7", [], "link-local"),
+        ("zeroconf", ["169.254.7.7", "127.0.0.1", "fe80::1"], "link-local"),
+    ],
+)
+async def test_a_host_that_somebody_chose_is_refused_as_well_and_the_cure_is_named(
+    host: str, addresses: list[str], kind: str
+) -> None:
     service = Tried(host, chosen=True)
-    with capture_logs() as lines:
-        for _ in range(3):
-            assert (await service.register()).outcome is RequestOutcome.DONE
-    warnings = [line for line in lines if line["event"] == "loopback_registered"]
-    assert [(line["log_level"], line["host"]) for line in warnings] == [("warning", host)]
-    assert len(service.client.sent) == 3
+    service.names.known[host] = addresses
+    reply = await service.register()
+    assert (reply.outcome, service.client.sent) == (RequestOutcome.REFUSED, [])
+    cure = "set SERVICE_HOST, or host in its [[service]], to the address at which other machines reach it"
+    for word in (f"SERVICE_HOST is {host}", f"which is {kind}", cure, "(example: SERVICE_HOST=10.0.0.7)"):
+        assert word in reply.said
+    assert not service.member.known
+
+
+async def test_link_local_is_enough_for_a_registry_on_the_same_link() -> None:
+    on_link = ("http://link-registry:8888", HERE)
+    assert (await Tried("169.254.7.7", on_link, chosen=True).register()).outcome is RequestOutcome.DONE
+    assert (await Tried("127.0.0.1", on_link, chosen=True).register()).outcome is RequestOutcome.REFUSED
+
+
+@pytest.mark.parametrize("urls", [(), ("http://lost-registry:8888",), ("http://lost-registry:8888", HERE)])
+async def test_a_registry_that_cannot_be_resolved_is_not_called_remote(urls: tuple[str, ...]) -> None:
+    service = Tried("127.0.0.1", urls, chosen=True)
+    reply = await service.register()
+    assert (reply.outcome, service.client.sent) == (RequestOutcome.UNAVAILABLE, [])
+    assert "no name server answers for the registry's host" in reply.said
+
+
+async def test_loopback_does_not_replace_a_good_address_and_nothing_replaces_a_known_one() -> None:
+    service = Tried("vm7", chosen=True)
+    for addresses in (["10.0.0.7"], ["127.0.1.1"], [], ["169.254.7.7"], ["10.0.0.8", "127.0.1.1", "169.254.7.7"]):
+        service.names.known["vm7"] = addresses
+        assert (await service.register()).outcome is RequestOutcome.DONE
+    expected = [("10.0.0.7",)] * 4 + [("10.0.0.8",)]
+    assert [claim.addresses for claim in service.client.sent] == expected
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ import pytest
 
 from agent.registration.decisions import Timings
 from agent.registration.drain import MOST_NAMED, AgentDrainView, DrainedService, OperatorDrain
-from agent.registration.session import Session, SessionSettings
+from agent.registration.session import Session
+from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient
 from agent.settings.settings import ServiceSpec
 from registry_core.api.drain_schemas import DrainView
 from registry_core.domain.records import Registration, Status
 from registry_core.errors import NotFound, ValidationError, Warming
-from registry_core.resolution import HostResolver
+from tests.books import book_of
 from tests.samples import FakeClock, claim
 
 A = claim("billing", "10.0.0.1", instance_id="a")
@@ -61,7 +62,7 @@ class Operated:
             settings=SETTINGS,
             clock=FakeClock(),
             random=random.Random(1),
-            resolver=HostResolver(),
+            hosts=book_of(lambda _host: []),
         )
         self.drain = OperatorDrain()
         self.drain.join(self.session, self.client)

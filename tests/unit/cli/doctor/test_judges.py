@@ -590,6 +590,7 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ("a folder that will be made", changed(state={"exists": False, "writable": False}), set()),
     ("a file in its place", changed(state={"is_folder": False}), {"state-dir-problem"}),
     ("somebody else's folder", changed(state={"writable": False, "owner": 1000}), {"state-dir-owner"}),
+    ("everybody's folder", changed(state={"open_to_all": True}), {"state-dir-open"}),
     ("a full disk", changed(state={"free_bytes": 10 * 2**20}), {"state-dir-full"}),
     (
         "another agent's folder",

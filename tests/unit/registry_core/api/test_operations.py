@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from registry_core.api.auth import Caller
 from registry_core.api.calls import WriteCall
 from registry_core.api.operations import _MAX_WARNED, Operations, Policy
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView
@@ -63,8 +64,10 @@ class Parts:
             Policy(Rules(), LeaseTerms(), "", WhenNonePass.ALL, serves_loopback_alone=serves_loopback_alone),
             metrics=metrics,
             gate=WriteGate(metrics),
+            refusals=RefusalLog(self.clock),
             resolver=Resolver(lambda _: self.addresses),
             random=Fixed(),
+            clock=self.clock,
         )
 
     async def register(self, port: int = 8034) -> None:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from registry_core.api.auth import Caller
 from registry_core.api.calls import WriteCall
 from registry_core.api.operations import Operations, Policy
+from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.schemas import HeartbeatBody, RegisterBody, RestoreBody, StatusBody
 from registry_core.api.standstill import WriteGate, boot_s
 from registry_core.api.view import ReplicaView
@@ -158,8 +159,10 @@ class Gated:
             Policy(Rules(), LeaseTerms(), "", WhenNonePass.ALL),
             metrics=self.metrics,
             gate=self.gate,
+            refusals=RefusalLog(self.clock),
             resolver=SlowResolver(self),
             random=random.Random(1),
+            clock=self.clock,
         )
 
     async def turn(self, times: int = 1, every_s: float = TURN_EVERY_S) -> None:

@@ -49,3 +49,15 @@ def test_ever_new_causes_fill_neither_the_log_nor_the_memory() -> None:
     assert lines <= (MAX_CAUSES + 1) * (1 + 300 / TOLD_EVERY_S)
     assert len(thinning._told_at) <= MAX_CAUSES + 1
     assert len(thinning._untold) <= MAX_CAUSES + 1
+
+
+def test_a_burst_of_lines_may_pass_before_the_rest_is_left_out() -> None:
+    thinning = Thinning(burst=3)
+    told = {second: count for second in range(61) if (count := thinning.failed("no master", second)) is not None}
+    assert told == {0: 1, 1: 1, 2: 1, 30: 28, 31: 1, 32: 1, 60: 28}
+
+
+def test_as_many_causes_as_wanted_have_lines_of_their_own() -> None:
+    thinning = Thinning(causes=100)
+    assert sum(thinning.failed(f"cause {number}", 0.0) is not None for number in range(1000)) == 101
+    assert sum(thinning.failed(f"cause {number}", 30.0) is not None for number in range(1000, 1100)) == 100

@@ -1,0 +1,171 @@
+"""Looks up one host name: in hosts(5), then at the forwarder's resolvers, and at last with the system's resolver.
+
+The forwarder's resolvers are asked in parallel, each for a moment only, so that a silent one costs less than a second
+where libc waits for five. A name is completed as libc completes it. A name without a dot is one of this machine or
+its containers: the resolvers of resolv.conf are asked for it, whatever the rules for foreign names are. libc is asked
+where this finds nothing, since it may know other sources (nsswitch.conf(5)), and for the agent's own zone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.hosts.found import ANY_TTL_S, NO_ADDRESSES, UNANSWERED, FoundAddresses, by_family
+from dns.codec import Name, Rcode, Type
+from dns.foreign import ForeignReply
+from dns.foreign_addresses import reply_addresses
+from dns.hosts_file import MAX_CHARACTERS as MAX_HOSTS
+from dns.hosts_file import hosts_addresses
+from dns.name_limits import fits
+from dns.record_data import name_of
+from dns.resolv_conf import MAX_CHARACTERS as MAX_RESOLV_CONF
+from dns.resolver_client import Unanswered
+from dns.search_list import SearchList, search_list
+from registry_core.blocking import Threads
+from registry_core.resolution import is_no_such_name, system_addresses
+
+# Reading two small files. A name of a disk that hangs is looked up elsewhere.
+READ_S: Final = 1.0
+# libc gives up after 5 s, twice, for each name server; its answer may be late, but it must come to an end.
+SYSTEM_S: Final = 30.0
+MAX_THREADS: Final = 32
+# Once one family has addresses, the other has this long: some name servers ignore questions for AAAA.
+OTHER_FAMILY_S: Final = 1.0
+_LOCALHOST: Final = FoundAddresses(("127.0.0.1",), ("::1",))
+
+Ask = Callable[[Name, int], Awaitable[ForeignReply | Unanswered]]
+AskSystem = Callable[[str], tuple[str, ...]]
+
+
+class MachineFiles(msgspec.Struct, frozen=True):
+    """The files that tell a stub resolver about names."""
+
+    hosts: Path = Path("/etc/hosts")
+    resolv_conf: Path = Path("/etc/resolv.conf")
+
+
+class LocalKnowledge(msgspec.Struct, frozen=True):
+    """What this machine's files say of one name: its addresses in hosts(5), and how names are completed."""
+
+    addresses: tuple[str, ...] = ()
+    search: SearchList = SearchList()
+
+
+class HostLookup:
+    """Looks names up: those with a dot with `ask`, those without with `ask_here`, and what is left with `ask_system`.
+
+    `zone` is the one that this agent answers.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        ask_here: Ask,
+        *,
+        zone: str,
+        files: MachineFiles | None = None,
+        ask_system: AskSystem = system_addresses,
+    ) -> None:
+        self._ask = ask
+        self._ask_here = ask_here
+        self._zone = zone.rstrip(".").lower()
+        self._files = files if files is not None else MachineFiles()
+        self._ask_system = ask_system
+        self._reading = Threads("read hosts", MAX_THREADS)
+        self._system = Threads("resolve", MAX_THREADS)
+
+    async def look_up(self, host: str) -> FoundAddresses:
+        """Return the addresses of `host`. Never raises; bounded in time."""
+        try:
+            known = await self._reading.run(partial(local_knowledge, self._files, host), timeout_s=READ_S)
+        except OSError:
+            known = LocalKnowledge()
+        if known.addresses:
+            return by_family(known.addresses)
+        plain = host.rstrip(".").lower()
+        if plain == "localhost" or plain.endswith(".localhost"):  # RFC 6761 section 6.3
+            return _LOCALHOST
+        found = UNANSWERED
+        if plain != self._zone and not plain.endswith(f".{self._zone}"):
+            found = await self._resolved(host, known.search)
+        if found.addresses:
+            return found
+        by_system = await self._by_system(host)
+        return by_system if by_system.addresses or by_system.is_whole else found
+
+    async def _resolved(self, host: str, search: SearchList) -> FoundAddresses:
+        """Ask for the completions of a name, one after the other, until one has addresses or nobody answers."""
+        ask = self._ask if "." in host.rstrip(".") else self._ask_here
+        is_certain = True
+        for completion in search.completions(host):
+            if not _is_question(completion):
+                continue
+            found, is_silent = await addresses_from(partial(ask, name_of(completion)))
+            if found.addresses:
+                return found
+            is_certain &= found.is_whole
+            if is_silent:  # as in libc: the next name would only wait for the same servers
+                break
+        return NO_ADDRESSES if is_certain else UNANSWERED
+
+    async def _by_system(self, host: str) -> FoundAddresses:
+        try:
+            return by_family(await self._system.run(partial(self._ask_system, host), timeout_s=SYSTEM_S))
+        except OSError as error:
+            return NO_ADDRESSES if is_no_such_name(error) else UNANSWERED
+
+
+async def addresses_from(ask: Callable[[int], Awaitable[ForeignReply | Unanswered]]) -> tuple[FoundAddresses, bool]:
+    """Ask for both families at once. Return what was found, and whether a resolver was silent."""
+    tasks = [asyncio.ensure_future(ask(qtype)) for qtype in (Type.A, Type.AAAA)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        has_some = any(_answered(task, qtype) for task, qtype in zip(tasks, (Type.A, Type.AAAA), strict=True))
+        await asyncio.wait(tasks, timeout=OTHER_FAMILY_S if has_some else None)
+        ipv4, ipv6 = (_answered(task, qtype) for task, qtype in zip(tasks, (Type.A, Type.AAAA), strict=True))
+        replies = [task.result() for task in tasks if task.done()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    ttls = [
+        mark.ttl_s for reply in replies if isinstance(reply, ForeignReply) for mark in reply.marks if not mark.section
+    ]
+    is_silent = any(isinstance(reply, Unanswered) and not reply.heard for reply in replies)
+    return FoundAddresses(ipv4, ipv6, float(min(ttls, default=ANY_TTL_S))), is_silent
+
+
+def _answered(task: asyncio.Future[ForeignReply | Unanswered], qtype: int) -> tuple[str, ...] | None:
+    """Return the addresses in the answer of a task; None without an answer."""
+    reply = task.result() if task.done() else None
+    if not isinstance(reply, ForeignReply) or reply.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
+        return None
+    return reply_addresses(reply, qtype)
+
+
+def local_knowledge(files: MachineFiles, host: str) -> LocalKnowledge:
+    """Read this machine's files. Blocks. A file that cannot be read says nothing."""
+    own_domain = socket.gethostname().partition(".")[2]
+    return LocalKnowledge(
+        hosts_addresses(_head_of(files.hosts, MAX_HOSTS), host.rstrip(".")),
+        search_list(_head_of(files.resolv_conf, MAX_RESOLV_CONF), own_domain),
+    )
+
+
+def _head_of(path: Path, most: int) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(most)
+    except OSError:
+        return ""
+
+
+def _is_question(name: str) -> bool:
+    return name.isascii() and fits(tuple(label.encode() for label in name.split(".")))

@@ -1,0 +1,1 @@
+"""The addresses of the agent's host names."""

@@ -1,0 +1,80 @@
+"""Floods of one line are thinned, whatever part of a program writes it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from registry_core.telemetry.flood_filter import BURST, LEFT_OUT, LINES, FloodFilter
+from registry_core.telemetry.log_thinning import TOLD_EVERY_S
+from tests.samples import FakeClock
+
+
+def record(event: object, level: int = logging.WARNING, error: Exception | None = None) -> logging.LogRecord:
+    exc_info = (type(error), error, None) if error is not None else None
+    return logging.LogRecord("asyncio", level, __file__, 1, event, None, exc_info)
+
+
+def line(event: str = "refused", because: str = "no", **more: Any) -> logging.LogRecord:
+    return record({"component": "agent", "event": event, "because": because, **more})
+
+
+class Flood:
+    """Passes records through one filter."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.filter = FloodFilter(self.clock)
+        self.left_out = 0
+
+    def passed(self, one: logging.LogRecord) -> bool:
+        passes = self.filter.filter(one)
+        self.left_out += getattr(one, LEFT_OUT, 0)
+        return passes
+
+
+@pytest.fixture
+def flood() -> Flood:
+    return Flood()
+
+
+def test_of_a_flood_the_first_lines_pass_and_then_a_few_in_each_half_minute(flood: Flood) -> None:
+    lines = 0
+    for _ in range(960):
+        lines += flood.passed(line())
+        flood.clock.pass_time(0.0625)
+    assert lines == 2 * BURST
+    assert flood.left_out + lines == 480 + BURST, "each line says how many were left out before it"
+
+
+def test_lines_that_differ_in_numbers_alone_are_one_flood(flood: Flood) -> None:
+    assert sum(flood.passed(line(because=f"10.0.0.{n}:8034 refused after {n} ms")) for n in range(1000)) == BURST
+
+
+def test_lines_of_another_event_or_cause_pass(flood: Flood) -> None:
+    for _ in range(100):
+        flood.passed(line())
+    assert flood.passed(line(event="fenced"))
+    assert flood.passed(line(because="a newer owner"))
+    assert flood.passed(record({"component": "registry", "event": "refused", "because": "no"}))
+    assert not flood.passed(line())
+
+
+def test_lines_of_libraries_are_thinned_as_well(flood: Flood) -> None:
+    errors = [record("Exception in callback %s", logging.ERROR, AssertionError()) for _ in range(100)]
+    assert sum(map(flood.passed, errors)) == BURST
+    assert flood.passed(record("Exception in callback %s", logging.ERROR, OSError()))
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_ordinary_events_are_no_flood(flood: Flood, level: int) -> None:
+    assert all(flood.passed(record({"event": "registered"}, level)) for _ in range(1000))
+
+
+def test_ever_new_causes_fill_neither_the_log_nor_the_memory(flood: Flood) -> None:
+    words = ["".join(chr(97 + (n // 26**i) % 26) for i in range(4)) for n in range(10_000)]
+    assert sum(flood.passed(line(because=word)) for word in words) <= LINES + BURST
+    flood.clock.pass_time(TOLD_EVERY_S)
+    assert flood.passed(line(because="something else"))
