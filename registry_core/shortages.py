@@ -9,6 +9,8 @@ import errno
 import socket
 from typing import Final
 
+from registry_core.causes import cause_of
+
 # EAGAIN: the system or a container allows no more processes or threads; connect(2) and fork(2).
 _NUMBERS: Final = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN),

@@ -15,6 +15,10 @@ MAX_OCTETS: Final = 192 * 1024
 _RECORD: Final = 16 * 1024
 
 
+class SentTooMuch(ValueError):
+    """Raised when a server sends more than a check reads."""
+
+
 class Conversation(Protocol):
     """What a check says on a connection, and what it makes of the answers. It does no I/O."""
 
@@ -137,7 +141,7 @@ class _Talk(asyncio.Protocol):
             self._flush()
             self._finish(error)
         if self._octets == MAX_OCTETS:
-            self._finish(ValueError(f"it sends {MAX_OCTETS} bytes and more"))
+            self._finish(SentTooMuch(f"it sends {MAX_OCTETS} bytes and more"))
 
     def eof_received(self) -> None:
         self._end(None)

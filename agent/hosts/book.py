@@ -19,7 +19,7 @@ import msgspec
 from agent.hosts.found import UNANSWERED, FoundAddresses, merged
 from registry_core.domain import names
 from registry_core.ports.clock import Clock
-from registry_core.resolution import usable
+from registry_core.resolution import NotResolved, usable
 from registry_core.supervision import Background, end
 
 # Names that are remembered: more than an agent's services, registries and fallbacks have.
@@ -107,8 +107,8 @@ class AddressBook:
         if addresses:
             return addresses
         if entry.known.is_whole:
-            raise socket.gaierror(socket.EAI_NONAME, f"{host} is a name without addresses")
-        raise socket.gaierror(socket.EAI_AGAIN, f"{host} is not resolved: no name server answers")
+            raise NotResolved(socket.EAI_NONAME, f"{host} is a name without addresses")
+        raise NotResolved(socket.EAI_AGAIN, f"{host} is not resolved: no name server answers")
 
     async def located(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
         """Return the addresses of `host` that a registration may hold, sorted: at least one.
@@ -117,7 +117,7 @@ class AddressBook:
         """
         addresses = usable(await self.find(host, anew=anew))
         if not addresses:
-            raise socket.gaierror(socket.EAI_NONAME, f"{host} has no address that others can connect to")
+            raise NotResolved(socket.EAI_NONAME, f"{host} has no address that others can connect to")
         return addresses
 
     async def addresses(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
