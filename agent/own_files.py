@@ -15,6 +15,13 @@ from typing import Final
 _WRITABLE_FOR_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
+class NotOurs(OSError):
+    """Raised when a file or folder cannot be trusted. Its text says why, and how to mend that."""
+
+    def __init__(self, because: str) -> None:
+        super().__init__(errno.EPERM, because)
+
+
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
     """Return a descriptor of `path`, which must be a file of our own; the caller closes it.
 
@@ -24,12 +31,12 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise OSError(error.errno, f"it is a symbolic link, which is not followed; remove it: rm {path}") from None
+            raise NotOurs(f"it is a symbolic link, which is not followed; remove it: rm {path}") from None
         raise
     problem = file_problem(os.fstat(descriptor), os.geteuid(), path)
     if problem:
         os.close(descriptor)
-        raise OSError(errno.EPERM, problem)
+        raise NotOurs(problem)
     return descriptor
 
 

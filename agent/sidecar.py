@@ -238,6 +238,7 @@ class Sidecar:
         snapshot = self._last_run.snapshot
         if snapshot is not None:
             self.view.restore(snapshot, self._clock.wall())
+            await self._names.recall(snapshot.instances, {spec.claim.key for spec in self._last_run.services})
             _log.info("snapshot_read", instances=len(snapshot.instances), age_s=round(self.view.age_s()))
         self.keeper = SnapshotKeeper(self.state, self.view, self._clock)
 

@@ -146,6 +146,11 @@ class Forwarder:
         """Exclude our own address from the resolvers."""
         self._resolvers.listens_on(host, port)
 
+    @property
+    def has_resolvers(self) -> bool:
+        """Whether there is any resolver to ask, other than this program."""
+        return bool(self._resolvers.all())
+
     async def close(self) -> None:
         """Stop everything, once no new query can arrive; waiting clients get no answer. Safe to call twice."""
         await end([self._watch, *(flight.task for flight in self._flights.values())])

@@ -15,8 +15,8 @@ MAX_OCTETS: Final = 192 * 1024
 _RECORD: Final = 16 * 1024
 
 
-class SentTooMuch(ValueError):
-    """Raised when a server sends more than a check reads."""
+class BadPeer(ValueError):
+    """Raised when the other end says what no answer to a check has."""
 
 
 class Conversation(Protocol):
@@ -141,7 +141,7 @@ class _Talk(asyncio.Protocol):
             self._flush()
             self._finish(error)
         if self._octets == MAX_OCTETS:
-            self._finish(SentTooMuch(f"it sends {MAX_OCTETS} bytes and more"))
+            self._finish(BadPeer(f"it sends {MAX_OCTETS} bytes and more"))
 
     def eof_received(self) -> None:
         self._end(None)
@@ -183,7 +183,7 @@ class _Talk(asyncio.Protocol):
         if self.finished.done():
             return
         if self._tls is not None and not self._tls.is_open:
-            self._finish(error or ConnectionResetError("the connection was closed during the TLS handshake"))
+            self._finish(error or BadPeer("the connection was closed during the TLS handshake"))
             return
         try:
             self._conversation.end()

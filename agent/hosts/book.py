@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
-from agent.hosts.found import UNANSWERED, FoundAddresses, merged
+from agent.hosts.found import UNANSWERED, FoundAddresses, by_family, merged
 from registry_core.domain import names
 from registry_core.ports.clock import Clock
 from registry_core.resolution import NotResolved, usable
 from registry_core.supervision import Background, end
+from registry_core.telemetry.log_thinning import Thinning
 
 # Names that are remembered: more than an agent's services, registries and fallbacks have.
 MAX_NAMES: Final = 4096
 # Lookups that run at a time; each has a few sockets, or a thread.
 MAX_LOOKUPS: Final = 32
+
+_log = structlog.get_logger(component="agent.hosts")
 
 LookUp = Callable[[str], Awaitable[FoundAddresses]]
 
@@ -90,6 +94,7 @@ class AddressBook:
         self._background = background if background is not None else Background(clock)
         self._patience = patience if patience is not None else BookPatience()
         self._entries: dict[str, _KnownHost] = {}
+        self._thinning = Thinning()
         self._turns = asyncio.Semaphore(most)
 
     async def find(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
@@ -127,6 +132,14 @@ class AddressBook:
         except OSError:
             return ()
 
+    async def recall(self, host: str, addresses: Iterable[str]) -> None:
+        """Take over the addresses that a name had in an earlier run, until it is looked up."""
+        entry = await self._entry(host)
+        if entry.known == UNANSWERED:
+            found = by_family(addresses)
+            # A family that it lacked may be there by now.
+            entry.known = FoundAddresses(found.ipv4 or None, found.ipv6 or None)
+
     async def close(self) -> None:
         """End the lookups that run. Safe to call twice."""
         await end([entry.lookup for entry in self._entries.values()])
@@ -157,9 +170,25 @@ class AddressBook:
             async with self._turns:
                 found = await self._look_up(host)
             entry.known = merged(entry.known, found)
+            self._log(host, entry, found)
             if found != UNANSWERED:
                 patience = self._patience
                 fresh_s = min(max(found.ttl_s, patience.fresh_least_s), patience.fresh_most_s)
                 entry.fresh_until = self._clock.monotonic() + fresh_s
         finally:
             entry.lookup = None
+
+    def _log(self, host: str, entry: _KnownHost, found: FoundAddresses) -> None:
+        now = self._clock.monotonic()
+        if found == UNANSWERED:
+            lookups = self._thinning.failed("", now)
+            if lookups is not None:
+                _log.warning(
+                    "host_not_resolved",
+                    host=host,
+                    because="no name server answers",
+                    kept=entry.known.addresses,
+                    lookups=lookups,
+                )
+        elif (outage := self._thinning.succeeded(now)) is not None:
+            _log.info("host_resolved", host=host, failed=outage.failures, lasted_s=round(outage.lasted_s))

@@ -9,32 +9,25 @@ where this finds nothing, since it may know other sources (nsswitch.conf(5)), an
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from agent.hosts.found import ANY_TTL_S, NO_ADDRESSES, UNANSWERED, FoundAddresses, by_family
+from agent.hosts.machine_files import LocalNames, MachineFiles
 from dns.codec import Name, Rcode, Type
 from dns.foreign import ForeignReply
 from dns.foreign_addresses import reply_addresses
-from dns.hosts_file import MAX_CHARACTERS as MAX_HOSTS
-from dns.hosts_file import hosts_addresses
 from dns.name_limits import fits
 from dns.record_data import name_of
-from dns.resolv_conf import MAX_CHARACTERS as MAX_RESOLV_CONF
 from dns.resolver_client import Unanswered
-from dns.search_list import SearchList, search_list
+from dns.search_list import SearchList
 from registry_core.blocking import Threads
 from registry_core.resolution import is_no_such_name, system_addresses
+from registry_core.shortages import socket_shortage
 
-# Reading two small files. A name of a disk that hangs is looked up elsewhere.
-READ_S: Final = 1.0
-# libc gives up after 5 s, twice, for each name server; its answer may be late, but it must come to an end.
-SYSTEM_S: Final = 30.0
+# libc waits twice for 5 s for each name server. Its answer may be late, but the next lookup must not wait for ever.
+SYSTEM_S: Final = 15.0
 MAX_THREADS: Final = 32
 # Once one family has addresses, the other has this long: some name servers ignore questions for AAAA.
 OTHER_FAMILY_S: Final = 1.0
@@ -42,20 +35,6 @@ _LOCALHOST: Final = FoundAddresses(("127.0.0.1",), ("::1",))
 
 Ask = Callable[[Name, int], Awaitable[ForeignReply | Unanswered]]
 AskSystem = Callable[[str], tuple[str, ...]]
-
-
-class MachineFiles(msgspec.Struct, frozen=True):
-    """The files that tell a stub resolver about names."""
-
-    hosts: Path = Path("/etc/hosts")
-    resolv_conf: Path = Path("/etc/resolv.conf")
-
-
-class LocalKnowledge(msgspec.Struct, frozen=True):
-    """What this machine's files say of one name: its addresses in hosts(5), and how names are completed."""
-
-    addresses: tuple[str, ...] = ()
-    search: SearchList = SearchList()
 
 
 class HostLookup:
@@ -76,17 +55,13 @@ class HostLookup:
         self._ask = ask
         self._ask_here = ask_here
         self._zone = zone.rstrip(".").lower()
-        self._files = files if files is not None else MachineFiles()
+        self._local = LocalNames(files)
         self._ask_system = ask_system
-        self._reading = Threads("read hosts", MAX_THREADS)
         self._system = Threads("resolve", MAX_THREADS)
 
     async def look_up(self, host: str) -> FoundAddresses:
         """Return the addresses of `host`. Never raises; bounded in time."""
-        try:
-            known = await self._reading.run(partial(local_knowledge, self._files, host), timeout_s=READ_S)
-        except OSError:
-            known = LocalKnowledge()
+        known = await self._local.know(host.rstrip("."))
         if known.addresses:
             return by_family(known.addresses)
         plain = host.rstrip(".").lower()
@@ -119,7 +94,8 @@ class HostLookup:
         try:
             return by_family(await self._system.run(partial(self._ask_system, host), timeout_s=SYSTEM_S))
         except OSError as error:
-            return NO_ADDRESSES if is_no_such_name(error) else UNANSWERED
+            # Without a free descriptor libc says that there is no such name.
+            return NO_ADDRESSES if is_no_such_name(error) and not socket_shortage() else UNANSWERED
 
 
 async def addresses_from(ask: Callable[[int], Awaitable[ForeignReply | Unanswered]]) -> tuple[FoundAddresses, bool]:
@@ -148,23 +124,6 @@ def _answered(task: asyncio.Future[ForeignReply | Unanswered], qtype: int) -> tu
     if not isinstance(reply, ForeignReply) or reply.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
         return None
     return reply_addresses(reply, qtype)
-
-
-def local_knowledge(files: MachineFiles, host: str) -> LocalKnowledge:
-    """Read this machine's files. Blocks. A file that cannot be read says nothing."""
-    own_domain = socket.gethostname().partition(".")[2]
-    return LocalKnowledge(
-        hosts_addresses(_head_of(files.hosts, MAX_HOSTS), host.rstrip(".")),
-        search_list(_head_of(files.resolv_conf, MAX_RESOLV_CONF), own_domain),
-    )
-
-
-def _head_of(path: Path, most: int) -> str:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.read(most)
-    except OSError:
-        return ""
 
 
 def _is_question(name: str) -> bool:

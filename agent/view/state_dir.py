@@ -7,7 +7,6 @@ Everything here blocks: it is called from threads, and before the loop runs.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 import structlog
 
 from agent.files import replace_file
-from agent.own_files import folder_problem, open_own, read_own
+from agent.own_files import NotOurs, folder_problem, open_own, read_own
 from agent.registration.identity import Identity, checked_identity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
@@ -48,7 +47,7 @@ class StateDir:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             problem = folder_problem(self.path.stat(), os.geteuid(), self.path)
             if problem:
-                raise PermissionError(errno.EPERM, problem)
+                raise NotOurs(problem)
             self._is_ours = True
             self._lock = open_own(self.path / LOCK, os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

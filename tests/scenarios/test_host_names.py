@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import re
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -118,3 +121,72 @@ def test_a_silent_name_server_takes_no_host_name_away(tmp_path: Path) -> None:
             # The last address of the registry serves new connections too.
             assert ask(registry_port, "DELETE", "/deregister/svc-0")[0] == 200
             wait_until(lambda: passing(registry_port) == 2, "it is registered again", 30.0)
+
+
+# Prints the addresses that libc, or an agent, finds for the names of its command line.
+BOTH = """
+import asyncio, json, socket, sys
+from agent.hosts.own_names import OwnNames
+from dns.forward_rules import ForwardRules
+from dns.forwarding import Forwarder
+from registry_core.ports.clock import SystemClock
+from registry_core.resolution import system_addresses
+from registry_core.supervision import Background
+
+def libc(host):
+    try:
+        return sorted(set(system_addresses(host)))
+    except OSError:
+        return []
+
+async def ours(host):
+    clock = SystemClock()
+    background = Background(clock)
+    new = lambda rules: Forwarder(rules, clock, background=background)
+    rules = ForwardRules()
+    names = OwnNames(
+        new(rules), rules, new, zone="vertice.internal", clock=clock, background=background, most_lookups=8
+    )
+    await names.start()
+    try:
+        return sorted(await names.book.find(host))
+    except OSError:
+        return []
+    finally:
+        await names.close()
+        await background.close()
+
+print(json.dumps([libc(host) if sys.argv[1] == "libc" else asyncio.run(ours(host)) for host in sys.argv[2:]]))
+"""
+SEARCHES = {
+    "none": "",
+    "docker": "search corp.example\noptions ndots:0\n",
+    "ndots": "search shop.svc.example svc.example\noptions ndots:3\n",
+    "domain": "domain svc.example\n",
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_names_are_looked_up_as_libc_does(tmp_path: Path, search: str) -> None:
+    with name_server(tmp_path) as names:
+        names.hosts = {
+            "orders": "10.0.0.1",
+            "orders.corp.example": "10.0.0.2",
+            "orders.shop.svc.example": "10.0.0.3",
+            "billing.svc.example": "10.0.0.4",
+            "billing.shop": "10.0.0.5",
+            "billing.shop.svc.example": "10.0.0.6",
+        }
+        conf = tmp_path / "resolv.conf"
+        conf.write_text(conf.read_text() + SEARCHES[search])
+        hosts = ("orders", "billing", "billing.shop", "orders.corp.example", "billing.shop.")
+        found: list[object] = []
+        asked: list[list[str]] = []
+        for who in ("libc", "agent"):
+            names.asked.clear()
+            argv = [*names.within, sys.executable, "-c", BOTH, who, *hosts]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+            found.append(json.loads(done.stdout))
+            asked.append([name for name in dict.fromkeys(names.asked) if ".loop-check" not in name])
+        assert found[0] == found[1]
+        assert asked[0] == asked[1]

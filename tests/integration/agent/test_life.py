@@ -194,7 +194,8 @@ async def test_lookups_continue_during_the_drain(api: Api) -> None:
     async with stand_in() as service, standing(api.url, spec(service), settings=patient) as agent:
         await becomes(lambda: agent.addresses("osint-service"), [service.host])
         closing = asyncio.create_task(agent.sidecar.close())
-        await becomes(lambda: agent.addresses("osint-service"), [])
+        await eventually(lambda: [i.status for i in agent.sidecar.view.catalog] == ["draining"], "it drains")
+        assert await agent.addresses("osint-service") == [service.host], "there is no other"
         assert (await agent.get("/services")).body == ["osint_service"]
         closing.cancel()  # like a second signal
         await asyncio.gather(closing, return_exceptions=True)

@@ -129,6 +129,15 @@ def test_an_old_answer_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[
     )
 
 
+def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    client.warn_of_age(answer(b"", X_Cache="partial", Age="0"))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        "vertice: partial: the registry does not know everything yet; there may be more\n",
+    )
+
+
 def test_the_secret_is_sent_under_each_of_its_names(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("s3cret\n", encoding="utf-8")
@@ -154,15 +163,6 @@ def test_a_misspelt_setting_of_a_command_is_found() -> None:
     with pytest.raises(SettingsError, match=r"VERTICE_REGISTRY_TOKN: .*did you mean VERTICE_REGISTRY_TOKEN\?"):
         client.credentials({"VERTICE_REGISTRY_TOKN": "x"})
     assert client.agent_url(agent, {"AGENT_HTTP_SERVICE_HOST": "x", "AGENT_NAME": "y"}) == client.AGENT_URL
-
-
-def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    client.warn_of_age(answer(b"", X_Cache="partial", Age="0"))
-    said = capsys.readouterr()
-    assert (said.out, said.err) == (
-        "",
-        "vertice: partial: the registry does not know everything yet; there may be more\n",
-    )
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, 3), (400, 2), (503, 1), (500, 1)])

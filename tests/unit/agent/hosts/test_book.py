@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from agent.hosts import book as module
 from agent.hosts.book import MAX_LOOKUPS, AddressBook, BookPatience
@@ -134,6 +135,30 @@ async def test_silence_removes_no_address_and_an_answer_does(kept: Open) -> None
     with pytest.raises(socket.gaierror) as raised:
         await kept.book.find("orders")
     assert raised.value.errno == socket.EAI_NONAME
+
+
+async def test_the_addresses_of_the_last_run_serve_until_a_name_is_resolved(kept: Open) -> None:
+    kept.names.says = UNANSWERED
+    await kept.book.recall("orders", ("10.0.0.1", "10.0.0.2"))
+    assert await kept.book.find("orders") == ("10.0.0.1", "10.0.0.2")
+    kept.names.says = FoundAddresses(("10.0.0.7",), None)
+    assert await kept.book.find("orders") == ("10.0.0.7",)
+    await kept.book.recall("orders", ("10.0.0.1",))
+    assert await kept.book.find("orders") == ("10.0.0.7",)
+
+
+async def test_silence_is_logged_once_in_a_while_and_so_is_its_end(kept: Open) -> None:
+    with capture_logs() as lines:
+        await kept.book.find("orders")
+        kept.names.says = UNANSWERED
+        for _ in range(3):
+            kept.grow_old()
+            await kept.book.find("orders")
+        kept.names.says = FoundAddresses(("10.0.0.8",), ())
+        await kept.book.find("orders")
+    said = [(line["event"], line["host"], line.get("kept")) for line in lines]
+    assert said == [("host_not_resolved", "orders", ("10.0.0.7",)), ("host_resolved", "orders", None)]
+    assert (lines[1]["failed"], lines[1]["lasted_s"]) == (3, 12)
 
 
 async def test_all_callers_share_one_lookup_and_one_of_them_may_be_cancelled(kept: Open) -> None:

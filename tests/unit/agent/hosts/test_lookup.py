@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.hosts.found import NO_ADDRESSES, UNANSWERED, FoundAddresses
-from agent.hosts.lookup import HostLookup, MachineFiles
+from agent.hosts.lookup import HostLookup
+from agent.hosts.machine_files import MachineFiles
 from dns.codec import Name, Type
 from dns.foreign import ForeignReply
 from dns.resolver_client import Unanswered
@@ -113,6 +114,12 @@ async def test_libc_is_asked_where_nothing_is_found(machine: Machine) -> None:
     machine.libc = {"printer": ("10.0.0.9", "2001:db8::9")}
     assert (await machine.look_up("printer")).addresses == ("2001:db8::9", "10.0.0.9"), "a source of nsswitch.conf"
     assert await machine.look_up("nobody.example") == NO_ADDRESSES
+
+
+async def test_a_shortage_of_descriptors_is_not_no_such_name(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.ruled.odd = {"db.corp.example": SILENT}
+    monkeypatch.setattr("agent.hosts.lookup.socket_shortage", lambda: "Too many open files")
+    assert await machine.look_up("db.corp.example") == UNANSWERED
 
 
 async def test_a_name_of_the_own_zone_is_left_to_libc(machine: Machine) -> None:

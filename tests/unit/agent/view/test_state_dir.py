@@ -210,11 +210,11 @@ def test_what_a_link_points_to_is_neither_locked_nor_written(tmp_path: Path) -> 
         ({"epoch": -1}, "an epoch is a time in milliseconds, from 0 to 10000000000000"),
         ({"epoch": 2**53}, "an epoch is a time in milliseconds, from 0 to 10000000000000"),
         ({"epoch": 10**30}, ""),
-        ({"epoch": 1.5}, "Expected `int`, got `float` - at `$.epoch`"),
+        ({"epoch": 1.5}, "epoch: it must be a whole number"),
         ({"instance_ids": {"billing:8034": "a b"}}, "an instance id holds letters, digits and . _ : - [ ] and"),
         ({"instance_ids": {"billing:8034": ""}}, "an instance id has 1 to "),
         ({"instance_ids": {"billing:8034": "x" * 1000}}, "an instance id has 1 to "),
-        ({"instance_ids": ["a"]}, "Expected `object`, got `array` - at `$.instance_ids`"),
+        ({"instance_ids": ["a"]}, "instance_ids: it must be an object, not a list"),
     ],
 )
 def test_an_identity_that_a_registry_would_refuse_is_not_used(

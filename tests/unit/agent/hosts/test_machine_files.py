@@ -1,0 +1,43 @@
+"""What this machine's files say of host names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.hosts import machine_files
+from agent.hosts.machine_files import KEEP_CHARACTERS, LocalNames, MachineFiles
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> MachineFiles:
+    found = MachineFiles(tmp_path / "hosts", tmp_path / "resolv.conf")
+    found.hosts.write_text("10.0.0.1 orders\n")
+    found.resolv_conf.write_text("search corp.example\n")
+    return found
+
+
+async def test_the_files_are_read_once_for_a_burst_and_then_again(
+    files: MachineFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = LocalNames(files)
+    known = await names.know("orders")
+    assert (known.addresses, known.search.domains) == (("10.0.0.1",), ("corp.example",))
+    files.hosts.write_text("10.0.0.2 orders\n")
+    assert (await names.know("orders")).addresses == ("10.0.0.1",)
+    monkeypatch.setattr(machine_files, "KEEP_S", 0.0)
+    assert (await names.know("orders")).addresses == ("10.0.0.2",)
+
+
+async def test_a_long_hosts_file_is_searched_all_the_same(files: MachineFiles) -> None:
+    lines = "".join(f"0.0.0.0 ads-{number}.example\n" for number in range(KEEP_CHARACTERS // 20))
+    files.hosts.write_text(f"{lines}10.0.0.3 orders\n")
+    names = LocalNames(files)
+    assert (await names.know("orders")).addresses == ("10.0.0.3",)
+    assert (await names.know("ads-7.example")).addresses == ("0.0.0.0",)
+
+
+@pytest.mark.usefixtures("no_threads")
+async def test_files_that_cannot_be_read_say_nothing(files: MachineFiles) -> None:
+    assert (await LocalNames(files).know("orders")).addresses == ()
