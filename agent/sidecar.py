@@ -168,11 +168,8 @@ class Sidecar:
         self._client: RegistryClient | None = None
         self._loader: ServiceLoader | None = None
         self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        self._fallback_hosts = FallbackHosts(
-            self._names.book,
-            lambda: self.fallback.hosts(),  # noqa: PLW0108 - a reload replaces the fallback
-            self.view.located,
-        )
+        names = self._names.book
+        self._fallback_hosts = FallbackHosts(names, lambda: sorted(self.fallback.hosts()), self.view.located)
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
