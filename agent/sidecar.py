@@ -157,6 +157,7 @@ class Sidecar:
             self._connections,
             self._operator_drain,
             CheckReports(lambda: self.session),
+            zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
             about=self.about.report,

@@ -97,6 +97,12 @@ def _name_problem(name: str, longest: int) -> str | None:
     return None
 
 
+def name_in_zone(text: str, zone: str) -> str:
+    """Return the service name that `text` means: `auth` for `Auth.vertice.internal.`, `Auth` and `auth`."""
+    name = text.lower().removesuffix(".")
+    return name.removesuffix(f".{zone.lower().strip('.')}")
+
+
 @lru_cache(maxsize=16_384)
 def label_of(name: str) -> str:
     """Return the DNS label under which `name` is found: lower case, '_' written as '-'.
