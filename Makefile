@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz gateways bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -72,6 +72,9 @@ chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under lo
 
 fuzz: setup-dev system-packages ## send a million odd packets to a real agent's DNS: says the seed, keeps what it objects to
 	$(BIN)/python -m tests.fuzz.run
+
+gateways: setup-dev system-packages ## measure how gateways follow a service (half an hour): prints the table of docs/guide/gateways.md
+	$(BIN)/python -m tests.gateways.run
 
 bench-packages: ## install the programs that the benchmark compares with (as root), or say which are missing
 	@$(APT) dnsperf dnsmasq=dnsmasq-base unbound wrk

@@ -124,13 +124,7 @@ class Sidecar:
             reverse=settings.dns_reverse,
         )
         self.forwarder = self._new_forwarder(settings.dns_forward) if settings.dns_forward.forwards else None
-        self.responder = Responder(
-            self.view,
-            self.dns_settings,
-            self._random,
-            self.forwarder,
-            clock=self._clock,
-        )
+        self.responder = Responder(self.view, self.dns_settings, self._random, self.forwarder, clock=self._clock)
         self.upstreams = Upstreams((), clock=self._clock, random=self._random, zone=settings.zone, pace=DEFAULT_PACE)
         self._names = OwnNames(
             self.forwarder,
@@ -161,6 +155,7 @@ class Sidecar:
             self._connections,
             self._operator_drain,
             CheckReports(lambda: self.session),
+            zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
             about=self.about.report,
@@ -172,11 +167,8 @@ class Sidecar:
         self._client: RegistryClient | None = None
         self._loader: ServiceLoader | None = None
         self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        self._fallback_hosts = FallbackHosts(
-            self._names.book,
-            lambda: self.fallback.hosts(),  # noqa: PLW0108 - a reload replaces the fallback
-            self.view.located,
-        )
+        names = self._names.book
+        self._fallback_hosts = FallbackHosts(names, lambda: sorted(self.fallback.hosts()), self.view.located)
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -311,6 +303,7 @@ class Sidecar:
             keep_epoch=self._last_run.keep_epoch,
             lease_granted=self.view.lease_granted,
             sight=partial(sight_in, self.view),
+            shown=self.view.catalog.get,
             answer=self.view.use_own_instances,
             background=self._background,
         )
@@ -323,6 +316,7 @@ class Sidecar:
             self.view,
             client,
             reassert=self.session.reassert,
+            connected=self.session.retry,
             clock=self._clock,
             random=self._random,
             token=settings.token,
@@ -360,9 +354,11 @@ class Sidecar:
     # -- changes of settings
 
     def reload(self) -> None:
-        """Reread the settings now, without waiting for the changes to be applied."""
+        """Reread the settings now, and repeat what failed, without waiting for either."""
         if self.reloader is not None:
             self.reloader.ask()
+        if self.session is not None:
+            self.session.retry()
 
     async def _apply(self, plan: ReloadPlan) -> None:
         """Switch to new settings, without interrupting lookups."""

@@ -12,12 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from cli.terminal import printable
 from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
-from registry_core.domain.names import MAX_LABEL_LENGTH
+from registry_core.domain.names import MAX_LABEL_LENGTH, name_in_zone
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.setting_names import misspelt
 from registry_core.setting_sources import read_settings
@@ -28,6 +30,8 @@ AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
 SRV_PREFIX: Final = "srv:"
 TIMEOUT_S: Final = 5.0
+DNS_ZONE: Final = "vertice.internal"
+MOST_SHOWN: Final = 1000
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -57,13 +61,24 @@ class HttpResponse(NamedTuple):
             raise Unreachable("the answer is not text: is this the address of an agent or a registry?") from None
 
     @property
+    def is_not_found(self) -> bool:
+        """Whether an agent or a registry says that there is no such thing; any server says that of a path."""
+        try:
+            said = json.loads(self.body)
+            return self.status == HTTPStatus.NOT_FOUND and bool(said["field"])
+        except (ValueError, RecursionError, KeyError, TypeError):
+            return False
+
+    @property
     def message(self) -> str:
         """The message in an error's body, as one line."""
         try:
             said = json.loads(self.body)["message"]
         except (ValueError, RecursionError, KeyError, TypeError):
-            said = self.body.decode("utf-8", "replace").strip()[:200] or f"HTTP status {self.status}"
-        return " ".join(str(said).split())
+            said = self.body.decode("utf-8", "replace").strip()[:200]
+            if not said or said.startswith("<"):  # a page for people
+                said = f"HTTP status {self.status}: is this the address of an agent or a registry?"
+        return printable(" ".join(str(said).split()), most=MOST_SHOWN)
 
 
 def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConnection:
@@ -96,6 +111,8 @@ def ask(
         said = response.read(most_bytes + 1)
         if len(said) > most_bytes:
             raise Unreachable(f"{base_url} answers with more than {most_bytes} bytes")
+        if response.length:  # that many bytes are missing
+            raise Unreachable(f"the answer of {base_url} was cut short")
         return HttpResponse(response.status, response.headers, said)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise Unreachable(f"no answer from {base_url}: {cause_of(error)}") from None
@@ -132,6 +149,11 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
     return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
+
+
+def service_name(given: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the service that is meant: `Auth.vertice.internal.` is `auth`."""
+    return name_in_zone(given, environment.get("AGENT_DNS_ZONE", "").strip() or DNS_ZONE)
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

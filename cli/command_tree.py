@@ -59,10 +59,20 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
     Command("dev", "cli.commands.dev", "try it: a registry, an agent and the services of a compose file, on loopback"),
     Command("registry", "cli.commands.registry", "run one registry replica"),
     Command("agent", "cli.commands.agent", "run the agent next to a service"),
-    Command("services", "cli.commands.services", "list the services that the agent knows"),
+    Command("status", "cli.commands.status", "show how the agent on this machine is"),
+    Command("services", "cli.commands.services", "list the services that the agent knows, how they are, and where"),
     Command("resolve", "cli.commands.resolve", "print the address of a service"),
     Command("explain", "cli.commands.explain", "show why each instance of a service is or is not in the answers"),
     Command("drain", "cli.commands.drain", "drain a service of this machine"),
+    CommandGroup(
+        "maintenance",
+        "hold services of this machine out of use, or end that",
+        (
+            Command("on", "cli.commands.maintenance_on", "put services into maintenance: no answer names them"),
+            Command("off", "cli.commands.maintenance_off", "let the checks decide again"),
+            Command("status", "cli.commands.maintenance_status", "show what is held out of use"),
+        ),
+    ),
     Command("watch", "cli.commands.watch", "print changes as they happen"),
     CommandGroup(
         "guard",

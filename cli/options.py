@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cli.client import AGENT_URL, REGISTRY_URL
 from cli.parser import CommandParser, WrongUsage, file_path
+from registry_core.telemetry.colours import AUTO, WHEN
 
 TEXT: Final = "text"
 JSON: Final = "json"
@@ -85,6 +86,13 @@ def _one_destination(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name, None):
             raise WrongUsage(f"--output FILE cannot be combined with --{name}")
     arguments.to = arguments.output_file
+
+
+def add_color(parser: argparse.ArgumentParser) -> None:
+    """Add `--color`, for commands with colours. It precedes NO_COLOR, CLICOLOR_FORCE and TERM."""
+    parser.add_argument(
+        "--color", choices=WHEN, default=AUTO, metavar="WHEN", help=f"colours: {', '.join(WHEN)} (default: {AUTO})"
+    )
 
 
 def add_agent(parser: argparse.ArgumentParser) -> None:

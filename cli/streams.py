@@ -15,18 +15,24 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cli.exit_codes import FAILED, INTERRUPTED, OK
-from registry_core.errors import VerticeError
 
 # A line of the log that cannot be written for so long is lost.
 _PATIENCE_S: Final = 1.0
 
 
-class OutputFailed(VerticeError):
-    """Raised when standard output cannot be written; its text is one line."""
+class OutputFailed(Exception):
+    """Raised when standard output cannot be written; its text is one line.
+
+    It is no OSError and no VerticeError: no command takes it for a fault of its own work, and it ends the program.
+    """
+
+
+class ReaderGone(OutputFailed):
+    """Raised when the program that read standard output has ended, as in `vertice watch | head`."""
 
 
 class Output(io.RawIOBase):
-    """A file descriptor for writing. What `fails` it raises OutputFailed for, it forgives otherwise."""
+    """A file descriptor for writing. A failed write raises OutputFailed if `fails`; otherwise it is lost."""
 
     def __init__(self, descriptor: int, *, fails: bool, closed: bool = False) -> None:
         super().__init__()
@@ -52,25 +58,21 @@ class Output(io.RawIOBase):
         self._discards = True
 
     def write(self, data: Any, /) -> int:
-        """Write a part and return its length. Raises OutputFailed, and BrokenPipeError when the reader has gone."""
+        """Write a part and return its length. Raises OutputFailed, unless failures are forgiven."""
         if self._discards:
             return len(data)
+        if self._was_closed and self._fails:
+            raise OutputFailed("standard output is closed")
         try:
             return self._written(data)
-        except BrokenPipeError:
-            if self._fails:
-                raise
         except OSError as error:
             if self._fails:
-                raise OutputFailed(f"standard output cannot be written: {error.strerror or error}") from None
-        except OutputFailed:
-            if self._fails:
-                raise
+                gone = isinstance(error, BrokenPipeError)
+                reason = f"standard output cannot be written: {error.strerror or error}"
+                raise (ReaderGone if gone else OutputFailed)(reason) from None
         return len(data)
 
     def _written(self, data: bytes) -> int:
-        if self._was_closed:
-            raise OutputFailed("standard output is closed")
         while True:
             with contextlib.suppress(BlockingIOError):
                 return os.write(self._descriptor, data)
@@ -118,9 +120,8 @@ def guarded(work: Callable[[], int]) -> int:
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else OK if ended.code is None else FAILED
         sys.stdout.flush()
-    except BrokenPipeError:
-        # `vertice watch | head`: the reader has what it wanted.
-        code = OK
+    except ReaderGone:
+        code = OK  # it has what it wanted
     except KeyboardInterrupt:
         code = INTERRUPTED
     except OutputFailed as error:
@@ -149,7 +150,7 @@ def announce(text: str) -> None:
     """Print a line for people who start a long-lived program. A program that cannot print it serves all the same."""
     try:
         print(text, flush=True)
-    except (OutputFailed, BrokenPipeError):
+    except OutputFailed:
         raw = getattr(sys.stdout, "buffer", None)
         if isinstance(raw, io.BufferedWriter) and isinstance(raw.raw, Output):
             raw.raw.discard()

@@ -8,6 +8,7 @@ from typing import Final
 
 from registry_core.errors import VerticeError
 
+WRONG_WORD: Final = "it is not one of the words that are allowed here"
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _TYPES: Final = {
     "int": "a whole number",
@@ -64,7 +65,7 @@ def shape_fault(message: str) -> tuple[str, str]:
         what = _TYPES.get(bound["of"], "a value")
         return path, f"it must be {what}{_bound(bound['bound'], bound['of'])}"
     if _ENUM.search(text):
-        return path, "it is not one of the words that are allowed here"
+        return path, WRONG_WORD
     return path, "it has a value that cannot be used"
 
 

@@ -5,6 +5,8 @@ The classes carry data and know nothing of HTTP or DNS; each interface maps them
 
 from __future__ import annotations
 
+import msgspec
+
 
 class VerticeError(Exception):
     """The base of every error that the product raises on purpose."""
@@ -32,8 +34,40 @@ class ValidationError(CallerError):
     """Raised when a field of the request breaks a rule; names the field and shows a valid value."""
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """The instance that holds what a request claims, and its address: `host:port`, and the IP addresses of the host."""
+
+    service_name: str
+    instance_id: str
+    address: str
+    addresses: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the address, with the IP addresses behind it if they are others."""
+        shown = [ip for ip in self.addresses if ip not in self.address]
+        return f"{self.address} ({', '.join(shown)})" if shown else self.address
+
+
 class Conflict(CallerError):
-    """Raised when the request collides with another registration."""
+    """Raised when the request collides with another registration.
+
+    `holder` is the registered instance; None when it was removed. `retry_after_s`: the earliest time at which the
+    conflict may be over without anybody's doing; None when there is none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        provided: object = None,
+        example: object = None,
+        holder: Holder | msgspec.UnsetType | None = msgspec.UNSET,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, field=field, provided=provided, example=example)
+        self.holder = holder
+        self.retry_after_s = retry_after_s
 
 
 class Fenced(Conflict):

@@ -131,12 +131,14 @@ class Replica:
                 settings.zone,
                 settings.when_none_pass,
                 serves_loopback_alone=settings.listen.is_loopback,
+                denies_while_warming=settings.denies_while_warming,
             ),
             metrics=self.metrics,
             gate=self._gate,
             refusals=refusals,
             resolver=Resolver(),
             random=chance,
+            clock=self._clock,
         )
         self._peers = Peers(settings.peers)
         handlers = Handlers(

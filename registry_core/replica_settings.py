@@ -125,6 +125,13 @@ WARMING: Final = Setting(
     "how long after an empty start a missing name is `not known yet` (503) rather than `does not exist` (404)",
     "60",
 )
+WARMING_ANSWER: Final = Setting(
+    "REGISTRY_WARMING_ANSWER",
+    choice("503", "404"),
+    "503",
+    "the answer to a lookup of a missing name during REGISTRY_WARMING; `404` for old clients that give up on a 503",
+    "404",
+)
 LEASE_TTL: Final = Setting(
     "REGISTRY_LEASE_TTL", positive_seconds, 60.0, "how long a lease lasts after a heartbeat", "60"
 )
@@ -210,6 +217,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     PEERS,
     MIN_PORT,
     WARMING,
+    WARMING_ANSWER,
     LEASE_TTL,
     HEARTBEAT_INTERVAL,
     LEASE_GRACE,
@@ -240,6 +248,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     rules: Rules = Rules()
     terms: LeaseTerms = LeaseTerms()
     warming_s: float = 60.0
+    denies_while_warming: bool = False
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
     log_format: str = AUTO
@@ -292,6 +301,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         rules=Rules(min_port=values[MIN_PORT]),
         terms=terms,
         warming_s=values[WARMING],
+        denies_while_warming=values[WARMING_ANSWER] == "404",
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
         log_format=values[LOG_FORMAT],

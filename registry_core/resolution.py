@@ -40,6 +40,10 @@ _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA
 AskSystem: TypeAlias = Callable[[str], Iterable[str]]
 
 
+class NotResolved(socket.gaierror):
+    """Raised when a name has no address: `errno` is that of getaddrinfo(3), and the text is for people."""
+
+
 def _system_addresses(host: str) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
@@ -47,10 +51,6 @@ def _system_addresses(host: str) -> list[str]:
 def system_addresses(host: str) -> tuple[str, ...]:
     """Return the addresses of `host` from the system's resolver, in its order. Blocks. Raises OSError."""
     return _asked(_system_addresses, host)
-
-
-class Unresolved(socket.gaierror):
-    """Raised when a name has no address, or none is known; its number is one of getaddrinfo(3), its text is ours."""
 
 
 def is_no_such_name(error: OSError) -> bool:
@@ -183,7 +183,7 @@ class ServerAddresses:
             return known
         if isinstance(answer, OSError):
             raise answer
-        raise Unresolved(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
+        raise NotResolved(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
 
     def _under_way(self, host: str) -> Job[tuple[str, ...]] | None:
         """Return the running lookup of `host`, or a new one; None when no lookup can start now."""

@@ -21,6 +21,8 @@ FILE_SUFFIX: Final = "_FILE"  # of a name that gives the file in which a secret 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.ASCII)
 # Visible ASCII without the comma, which separates secrets: what every HTTP header takes as it is.
 _SECRET: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+", re.ASCII)
+# A wrong table of a file may be long.
+MAX_SHOWN: Final = 200
 _USER_IN_URL: Final = re.compile(r"(^|//)[^/?#]*@")
 _ON: Final = frozenset({"on", "yes", "y", "true", "t", "1", "enable", "enabled"})
 _OFF: Final = frozenset({"off", "no", "n", "false", "f", "0", "disable", "disabled"})
@@ -94,9 +96,11 @@ def secret(value: str) -> str:
     return found
 
 
-def shown(value: str) -> str:
+def shown(value: object) -> str:
     """Return a wrong value as messages show it, without the password of a URL."""
-    return repr(_USER_IN_URL.sub(r"\1***@", value))
+    if isinstance(value, str):
+        return repr(_USER_IN_URL.sub(r"\1***@", value))
+    return _USER_IN_URL.sub(r"\1***@", repr(value))[:MAX_SHOWN]
 
 
 def seconds(value: str) -> float:

@@ -49,12 +49,15 @@ Bodies of the registry's endpoints. A field with a default may be left out.
 """
 _AGENT: Final = """## The agent
 
+[The guide](../guide/agent-http.md) shows how to use it.
+
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
 confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because
 the registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals
-are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well.
-Requests that change something, and `GET /drain`, are accepted from the agent's own machine only (loopback addresses),
-whatever address the agent listens on, and never from a page in a browser; others get 403.
+are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well. A service's name may have
+capitals and end with the zone (`/resolve/Auth.vertice.internal.`).
+Requests that change something, `GET /drain` and `GET /maintenance` are accepted from the agent's own machine only
+(loopback addresses), whatever address the agent listens on, and never from a page in a browser; others get 403.
 
 """
 
@@ -71,7 +74,13 @@ class Route(NamedTuple):
 _FILTERS: Final = ("tag", "version", "zone", "status")
 _OWN: Final = ("service", "instance")
 AGENT_ROUTES: Final = (
-    Route(("GET",), "/services", (), "The names of all known services; 503 when none is known, but some may exist"),
+    Route(
+        ("GET",),
+        "/services",
+        ("summary",),
+        "The names of all known services; with `summary=true` each with its number of instances, how many are at each "
+        "status, and up to 20 endpoints; 503 when none is known, but some may exist",
+    ),
     Route(
         ("GET",),
         "/services/{name}",
@@ -82,12 +91,13 @@ AGENT_ROUTES: Final = (
         ("GET",),
         "/resolve/{name}",
         (*_FILTERS, "format"),
-        "One instance: `format=json` (default), `url`, or `hostport`; the texts end without a newline",
+        "One instance: `format=json` (default), `url`, or `hostport`; the texts are one line",
     ),
     Route(("GET",), "/explain/{name}", _FILTERS, "Why each instance is or is not in the answers"),
     Route(("GET",), "/drain", _OWN, "How far the drains of this agent's services have come"),
     Route(("POST",), "/drain", _OWN, "Drain this agent's services: one instance, one service, or all. No body"),
     Route(("DELETE",), "/drain", _OWN, "End the drain"),
+    Route(("GET",), "/maintenance", _OWN, "At which status this agent's services are held"),
     Route(("POST",), "/maintenance", _OWN, "Put services into maintenance: no answer names them. No body"),
     Route(("DELETE",), "/maintenance", _OWN, "End the maintenance"),
     Route(

@@ -34,7 +34,7 @@ class FallbackHosts:
         """Look the names up periodically, until cancelled."""
         while True:
             self._changed.clear()
-            hosts = sorted(self._hosts())
+            hosts = tuple(self._hosts())
             if hosts:
                 found = await asyncio.gather(*map(self._book.addresses, hosts))
                 self._located(dict(zip(hosts, found, strict=True)))

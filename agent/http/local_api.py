@@ -12,8 +12,9 @@ Every answer from the view states the view's age: `Age` in seconds, and `X-Cache
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias, cast
 
 import msgspec
@@ -26,13 +27,14 @@ from agent.http.lookups import Lookups
 from agent.http.own_machine import require_own
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
+from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.view.view import AgentView
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
-from registry_core.api.queries import FILTERS, QueryParameters, filter_of, read_query
+from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
-from registry_core.domain.names import label_of
+from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.errors import ValidationError, VerticeError, Warming
@@ -41,6 +43,7 @@ from registry_core.ports.clock import Clock
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
 FORMATS: Final = ("json", "url", "hostport")
+SUMMARIES_AT_ONCE: Final = 200
 Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
 
@@ -52,7 +55,10 @@ _log = structlog.get_logger(component="agent.http")
 
 
 class LocalApi:
-    """The handlers. `about` returns the agent's state, `health` its health, `exposition` its metrics."""
+    """The handlers.
+
+    `zone` is the DNS zone. `about` returns the agent's state, `health` its health, `exposition` its metrics.
+    """
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class LocalApi:
         drain: OperatorDrain,
         reports: CheckReports,
         *,
+        zone: str,
         random: Random,
         clock: Clock,
         about: Callable[[], object],
@@ -72,6 +79,7 @@ class LocalApi:
         self._view = view
         self._connections = connections
         self._clock = clock
+        self._zone = zone
         self._operator_drain = drain
         self._about = about
         self._health = health
@@ -85,7 +93,7 @@ class LocalApi:
             "/resolve/{name}": _read(self._resolve),
             "/explain/{name}": _read(self._explain),
             "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
-            "/maintenance": {"POST": self._hold, "DELETE": self._let_go},
+            "/maintenance": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
             f"{_CHECK}{{path}}": {"PUT": reports.take},
             "/self": _read(self._self),
             "/health": _read(self._get_health),
@@ -144,12 +152,22 @@ class LocalApi:
     # -- lookups
 
     async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
-        read_query(request, ())
-        names = _ENCODER.encode(self._lookups.names())
+        summed_up = boolean(read_query(request, ("summary",)), "summary")
+        known = self._lookups.names()
+        names = _ENCODER.encode(await self._summaries(known) if summed_up else known)
         return self._keep(request, Body("", (), lambda _at: names))
+
+    async def _summaries(self, names: Sequence[str]) -> list[ServiceSummary]:
+        found: list[ServiceSummary] = []
+        for name in names:
+            found.append(summary(name, self._view.services.find(label_of(name))))
+            if len(found) % SUMMARIES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a large fleet takes longer than other requests should wait
+        return found
 
     async def _service(self, request: web.BaseRequest, name: str) -> web.Response:
         wanted = filter_of(read_query(request, FILTERS))
+        name = self._named(name)
         await self._lookups.fetched(name)
         found = self._lookups.find(name, wanted)
         instances = self._lookups.ranked(found)
@@ -167,23 +185,29 @@ class LocalApi:
                 f"a format is one of {', '.join(FORMATS)}", field="format", provided=form, example="url"
             )
         wanted = filter_of(query)
+        name = self._named(name)
         await self._lookups.fetched(name)
         near = self._lookups.find(name, wanted).near
 
         def made(at: int) -> bytes:
             if form == "json":
                 return _ENCODER.encode(self._lookups.shown(near[at]))
-            # No trailing newline: the text is meant for use in a command line.
+            # A line, as curl(1) prints it; `$(...)` in a shell takes the line end away.
             endpoint = near[at].endpoint
-            return (endpoint if form == "url" else endpoint.partition("://")[2]).encode()
+            return f"{endpoint if form == 'url' else endpoint.partition('://')[2]}\n".encode()
 
         return self._keep(request, Body(label_of(name), near, made, JSON if form == "json" else PLAIN))
+
+    def _named(self, text: str) -> str:
+        """Return the name that is looked up, which may be written with capitals and with the zone."""
+        return name_in_zone(text, self._zone)
 
     def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
         return self._aged(*self._ready.put(request.raw_path, body))
 
     async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
         wanted = filter_of(read_query(request, FILTERS))
+        name = self._named(name)
         await self._lookups.fetched(name)
         return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
 
@@ -196,19 +220,22 @@ class LocalApi:
     # -- this agent's own services
 
     async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
-        query = own_query(request)
-        held = await self._operator_drain.stands(query.get("service"), query.get("instance"))
+        held = await self._operator_drain.stands(*self._own(request))
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
-        query = own_query(request)
-        held = self._operator_drain.hold(query.get("service"), query.get("instance"), _HELD[request.path])
+        held = self._operator_drain.hold(*self._own(request), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
     async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
-        query = own_query(request)
-        held = self._operator_drain.let_go(query.get("service"), query.get("instance"), _HELD[request.path])
+        held = self._operator_drain.let_go(*self._own(request), _HELD[request.path])
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+    def _own(self, request: web.BaseRequest) -> tuple[str | None, str | None]:
+        """Return the service and the instance that a request names."""
+        query = own_query(request)
+        service = query.get("service")
+        return None if service is None else self._named(service), query.get("instance")
 
     # -- about the agent
 

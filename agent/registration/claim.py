@@ -16,7 +16,7 @@ import structlog
 
 from agent.hosts.book import HostAddresses
 from agent.registration.decisions import RequestOutcome
-from agent.registration.identity import StartTime, corrected_epoch, epoch_of
+from agent.registration.identity import StartTime, corrected_epoch, epoch_of, succeeding_epoch
 from agent.registration.member import Member
 from agent.registration.published import refusal
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
@@ -129,7 +129,8 @@ class Claims:
     async def _send(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
         member.registering = True
         try:
-            return await self._client.register(msgspec.structs.replace(member.claim, status=status))
+            claim = msgspec.structs.replace(member.claim, status=status)
+            return await self._client.register(claim, passing=member.passes and status is Status.PASSING)
         finally:
             member.registering = False
 
@@ -145,15 +146,21 @@ class Claims:
         return self.epoch
 
     async def _may_correct(self, member: Member, reply: RegistryReply) -> bool:
-        """Raise the epoch if this agent started later than the owner by the registry's clock. Decided once.
+        """Raise the epoch if this agent started later than the owner by the registry's clock, or the owner has left.
 
-        An agent that has owned the service does not take it back: it was there before the new owner came.
+        The first is decided once. An agent that has owned the service does not take it back while it has an owner: it
+        was there before that one came.
         """
-        if member.owned or member.corrected or reply.newer_epoch is None:
+        if reply.newer_epoch is None:
             return False
-        member.corrected = True
-        now = self._clock.monotonic()
-        epoch = corrected_epoch(self._start, reply.registry_time, now, newer=reply.newer_epoch)
+        if reply.is_free:
+            epoch: int | None = succeeding_epoch(self.epoch, reply.newer_epoch)
+        elif member.owned or member.corrected:
+            return False
+        else:
+            member.corrected = True
+            now = self._clock.monotonic()
+            epoch = corrected_epoch(self._start, reply.registry_time, now, newer=reply.newer_epoch)
         if epoch is None:
             return False
         claim = member.claim

@@ -9,7 +9,10 @@ A service waits for its first good check, registers, and is then kept registered
             shown by the registry otherwise than it was told ── from REGISTERED ──▶ DUE, or REGISTERED with a
                                                                 status to be told
                                                    newer owner ── from DUE or REGISTERED ─▶ FENCED
-                                 the newer owner's lease may be over: it tries again ─────▶ REGISTERED
+                        the newer owner is gone, or its lease may be over: it tries again ─▶ REGISTERED
+
+A refused request is repeated when the registry says that it may succeed, and at once when something happens that may
+have been its cause (`after_cause`).
 
 `next_step` returns what to do, the `after_...` functions the state after an outcome. Times are seconds of the
 agent's monotonic clock; draws are floats in [0, 1).
@@ -18,7 +21,6 @@ agent's monotonic clock; draws are floats in [0, 1).
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -28,8 +30,6 @@ from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.records import Status
 
 NEVER: Final = float("inf")
-# Whatever a registry asks for.
-SHORTEST_BEAT_S: Final = 0.2
 WATCH_RETRY_FIRST_S: Final = 0.1
 # Short, so that a registry that came back empty hears from every agent while it warms up.
 WATCH_RETRY: Final = Backoff(1.0, 5.0, jitter=Jitter.FULL)
@@ -42,7 +42,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     initial_wait_s: float = 60.0
     backoff_first_s: float = 1.0
     backoff_most_s: float = 60.0
-    # A refused registration only succeeds after someone changes something.
+    # A refused registration only succeeds after someone changes something. For a registry that does not say when to
+    # come again.
     refused_retry_s: float = 60.0
     reassert_spread_s: float = 0.5
     # As long as the lease of a newer owner that is dead. An older epoch takes nothing from a live owner, and an
@@ -112,6 +113,7 @@ class MemberState(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0  # in a row
     busy: bool = False  # a request for it is under way
     again: bool = False  # register once more after that request
+    anew: bool = False  # a refusal of that request may have had a cause that is gone
     look_at: float = NEVER  # when to check the view; NEVER: nothing has changed there
     contradiction: Contradiction = Contradiction()
 
@@ -172,8 +174,9 @@ def begun(state: MemberState) -> MemberState:
 
 
 def after_check(state: MemberState, status: Status | None) -> MemberState:
-    """Return `state` after a new verdict of its checks."""
-    return msgspec.structs.replace(state, status=status)
+    """Return `state` after a new verdict of its checks: one that passes now has more right to a refused address."""
+    is_refused = state.phase is Phase.DUE and state.failures and status is Status.PASSING
+    return msgspec.structs.replace(state, status=status, due_at=-NEVER if is_refused else state.due_at)
 
 
 def after_unchecked(state: MemberState) -> MemberState:
@@ -204,12 +207,21 @@ def after_request(
     now: float,
     draw: float,
     timings: Timings,
+    retry_after_s: float | None = None,
+    unseen: bool = False,
 ) -> MemberState:
-    """Return `state` after the request of `step` ended with `outcome`."""
-    state = msgspec.structs.replace(state, busy=False)
+    """Return `state` after the request of `step` ended with `outcome`.
+
+    `retry_after_s` is when the registry says that a refused one may succeed. `unseen`: the view does not show the
+    instance that it was refused for, so the refusal may be outdated.
+    """
+    anew, failures = state.anew, state.failures + 1
+    state = msgspec.structs.replace(state, busy=False, anew=False)
     match outcome:
         case RequestOutcome.FENCED:
-            return _fenced(state, now, draw, timings)
+            wait_s = _refused_s(timings.fenced_retry_s, retry_after_s, draw, timings)
+            wait_s = min(wait_s, backoff_s(failures, draw, timings)) if unseen else wait_s
+            return _fenced(state, now if anew else now + wait_s, failures)
         case RequestOutcome.DONE if state.again:
             return _due(msgspec.structs.replace(state, leased=True), now)
         case RequestOutcome.DONE:
@@ -221,16 +233,12 @@ def after_request(
         case RequestOutcome.UNKNOWN | RequestOutcome.REFUSED | RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
             # A late request says nothing about the current record: it is sent again with a newer sequence number.
             slow = outcome not in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
-            # Spread too, because a fleet that starts together is refused together.
-            wait_s = (
-                timings.refused_retry_s * (0.5 + draw / 2)
-                if slow
-                else _retry_s(state, state.failures + 1, draw, timings)
-            )
+            soon_s = _retry_s(state, failures, draw, timings)
+            refused_s = _refused_s(timings.refused_retry_s, retry_after_s, draw, timings)
+            wait_s = min(soon_s, refused_s) if slow and unseen else refused_s if slow else soon_s
             phase = Phase.REGISTERED if isinstance(step, TellStatus) and not state.again else Phase.DUE
-            return msgspec.structs.replace(
-                state, phase=phase, failures=state.failures + 1, due_at=now + wait_s, again=False
-            )
+            due_at = now if anew else now + wait_s
+            return msgspec.structs.replace(state, phase=phase, failures=failures, due_at=due_at, again=False)
 
 
 def after_beat(state: MemberState, outcome: RequestOutcome, now: float, draw: float, timings: Timings) -> MemberState:
@@ -238,7 +246,7 @@ def after_beat(state: MemberState, outcome: RequestOutcome, now: float, draw: fl
     if state.phase is not Phase.REGISTERED:
         return state
     if outcome is RequestOutcome.FENCED:
-        return _fenced(state, now, draw, timings)
+        return _fenced(state, now + _refused_s(timings.fenced_retry_s, None, draw, timings))
     return _asserted_anew(state, now) if outcome is RequestOutcome.UNKNOWN else state
 
 
@@ -261,6 +269,18 @@ def after_change(state: MemberState, now: float) -> MemberState:
     if state.phase is Phase.WAITING or state.phase is Phase.FENCED:
         return state
     return _asserted_anew(state, now)
+
+
+def after_cause(state: MemberState, now: float, draw: float, timings: Timings) -> MemberState:
+    """Return `state` after something happened that may have been the cause of a failure: it tries again at once.
+
+    The tries are spread over a short time, because the same may have happened to a whole fleet.
+    """
+    if state.busy:
+        return msgspec.structs.replace(state, anew=True)
+    if state.phase is Phase.WAITING or not state.failures:
+        return state
+    return msgspec.structs.replace(state, due_at=min(state.due_at, now + draw * timings.reassert_spread_s))
 
 
 def after_news(state: MemberState, now: float) -> MemberState:
@@ -298,11 +318,18 @@ def after_look(state: MemberState, sight: Sight, *, now: float, draw: float, tim
             return msgspec.structs.replace(state, told=None, due_at=now)
 
 
-def _fenced(state: MemberState, now: float, draw: float, timings: Timings) -> MemberState:
-    wait_s = timings.fenced_retry_s * (0.5 + draw / 2)
+def _fenced(state: MemberState, due_at: float, failures: int = 1) -> MemberState:
     return msgspec.structs.replace(
-        state, phase=Phase.FENCED, told=None, leased=False, failures=0, due_at=now + wait_s, again=False
+        state, phase=Phase.FENCED, told=None, leased=False, failures=failures, due_at=due_at, again=False
     )
+
+
+def _refused_s(most_s: float, retry_after_s: float | None, draw: float, timings: Timings) -> float:
+    """Return the seconds to wait after a refusal; spread, because a fleet that starts together is refused together."""
+    if retry_after_s is None:
+        return most_s * (0.5 + draw / 2)
+    within_s = min(max(retry_after_s, timings.backoff_first_s), max(most_s, timings.fenced_retry_s))
+    return within_s + draw * timings.reassert_spread_s
 
 
 def _asserted_anew(state: MemberState, at: float) -> MemberState:
@@ -342,30 +369,6 @@ def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
     if rounds == 0:
         return draw * WATCH_RETRY_FIRST_S
     return WATCH_RETRY.wait_s(rounds, draw)
-
-
-def paced(timings: Timings, ttl_s: float, asked_s: float) -> Timings:
-    """Return `timings` with the registry's heartbeat interval, or the agent's own if that is shorter.
-
-    An interval that does not fit the TTL of the lease is not heeded: a third of the TTL is used instead.
-    """
-    if not 0 < asked_s < ttl_s:
-        asked_s = ttl_s / 3 if 0 < ttl_s < math.inf else timings.heartbeat_s
-    return msgspec.structs.replace(timings, heartbeat_s=min(timings.heartbeat_s, max(asked_s, SHORTEST_BEAT_S)))
-
-
-def next_beat_at(now: float, draw: float, timings: Timings) -> float:
-    """Return when the next heartbeats are due: up to a fifth early, never late."""
-    return now + timings.heartbeat_s * (1.0 - draw / 5)
-
-
-def next_beat_after_failure(failures: int, now: float, draw: float, timings: Timings) -> float:
-    """Return when failed heartbeats are retried: within a third of their period.
-
-    After an outage the registry's breakers have already used up part of the lease while they closed again; it
-    cannot afford a long wait here as well.
-    """
-    return now + min(timings.heartbeat_s / 3, backoff_s(failures, draw, timings))
 
 
 def batches(items: Sequence[bytes], *, most_items: int, most_bytes: int) -> list[list[bytes]]:

@@ -46,7 +46,7 @@ class Departures:
         return [
             task
             for task, other in ((task, member.claim) for task, member in self._under_way.items())
-            if claim.key == other.key or claim.socket == other.socket
+            if claim.key == other.key or not set(claim.sockets).isdisjoint(other.sockets)
         ]
 
     def members(self) -> list[Member]:

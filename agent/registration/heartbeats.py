@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from agent.registration import decisions
+from agent.registration import decisions, pace
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.member import Member
 from agent.registration.session_log import SessionLog
@@ -20,7 +20,7 @@ _log = structlog.get_logger(component="agent.session")
 
 
 class Heartbeats:
-    """The heartbeats of the services in `members`. `done` is called after each round."""
+    """The heartbeats of the services in `members`. `done` is called after each round, `met` when one is fenced."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Heartbeats:
         random: Random,
         timings: Callable[[], Timings],
         done: Callable[[], None],
+        met: Callable[[Member, RegistryReply], object],
     ) -> None:
         self._client = client
         self._members = members
@@ -40,6 +41,7 @@ class Heartbeats:
         self._random = random
         self._timings = timings
         self._done = done
+        self._met = met
         self._failures = 0
         self._lease: LeaseTold | None = None
         self.at = decisions.NEVER  # when the next round is due, monotonic time
@@ -49,7 +51,7 @@ class Heartbeats:
     def begin(self) -> None:
         """Start the heartbeats, because there is a lease to renew."""
         if self.at == decisions.NEVER:
-            self.at = decisions.next_beat_at(self._clock.monotonic(), self._random.random(), self.pace())
+            self.at = pace.next_beat_at(self._clock.monotonic(), self._random.random(), self.pace())
 
     def heed(self, lease: LeaseTold) -> None:
         """Send heartbeats as often as the registry asks for, or more often if this agent's own interval is shorter."""
@@ -60,12 +62,12 @@ class Heartbeats:
         if own_s >= lease.ttl_s:
             _log.warning("heartbeat_interval_too_long", own_s=own_s, ttl_s=lease.ttl_s, used_s=self.pace().heartbeat_s)
         if self.at != decisions.NEVER:
-            self.at = min(self.at, decisions.next_beat_at(now, self._random.random(), self.pace()))
+            self.at = min(self.at, pace.next_beat_at(now, self._random.random(), self.pace()))
 
     def pace(self) -> Timings:
         """Return the agent's pace, with the heartbeat interval that the lease needs."""
         timings = self._timings()
-        return timings if self._lease is None else decisions.paced(timings, self._lease.ttl_s, self._lease.heartbeat_s)
+        return timings if self._lease is None else pace.paced(timings, self._lease.ttl_s, self._lease.heartbeat_s)
 
     async def send(self) -> None:
         """Send one round of heartbeats."""
@@ -83,9 +85,9 @@ class Heartbeats:
             now, draw, timings = self._clock.monotonic(), self._random.random(), self.pace()
             self._failures = self._failures + 1 if failed else 0
             self.at = (
-                decisions.next_beat_after_failure(self._failures, now, draw, timings)
+                pace.next_beat_after_failure(self._failures, now, draw, timings)
                 if failed
-                else decisions.next_beat_at(now, draw, timings)
+                else pace.next_beat_at(now, draw, timings)
             )
             for key, reply in replies:
                 self.outcomes[reply.outcome] += 1
@@ -94,7 +96,9 @@ class Heartbeats:
                     continue
                 member.state = decisions.after_beat(member.state, reply.outcome, now, draw, timings)
                 if reply.outcome is RequestOutcome.FENCED:
-                    self._said.fenced(member, "a newer agent renews it")
+                    self._met(member, reply)
+                    where = "" if member.rival is None else f", at {member.rival}"
+                    self._said.fenced(member, f"a newer agent renews it{where}")
             present = ((member, reply) for key, reply in replies if (member := self._members.get(key)) is not None)
             self._said.of_beats(present)
             self.under_way = False

@@ -119,3 +119,12 @@ def corrected_epoch(start: StartTime, registry_time: float | None, now: float, *
         return None
     epoch = max(int(start.by(registry_time, now) * 1000), start.least_epoch)
     return epoch if epoch > newer else None
+
+
+def succeeding_epoch(own: int, newer: int) -> int:
+    """Return the epoch with which an agent succeeds an owner of the epoch `newer` that has left.
+
+    Several agents may try at once: the digits of their `own` epochs keep theirs apart. It is at most a second above,
+    so that the one that left owns the instance again when it returns.
+    """
+    return newer + 1 + own % 1000

@@ -13,6 +13,7 @@ from agent.registration.decisions import NEVER, MemberState, Phase
 from agent.registration.published import published
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Instance, Registration, Status, copied_as
+from registry_core.errors import Holder
 
 
 class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class ServiceReport(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[CheckReport]
     problem: str
     refused: bool  # the registry's latest answer to a registration, status or heartbeat was a refusal
+    refused_for: Holder | None  # the instance that has its id or its address; None: no other has
 
 
 class Member:
@@ -51,6 +53,7 @@ class Member:
         self.located_at: tuple[str, ...] = ()  # the latest addresses of its host
         self.refused = False  # the registry's latest answer refused it
         self._answered: tuple[tuple[object, ...], Instance] | None = None
+        self.rival: Holder | None = None  # the instance that it was refused for
         self.registered_at: tuple[str, ...] = ()  # the addresses of the latest registration
         self.republished_at = -NEVER  # when those of its host last changed, monotonic time
 
@@ -93,7 +96,13 @@ class Member:
             checks=checks,
             problem=self.problem,
             refused=self.refused,
+            refused_for=self.rival,
         )
+
+    @property
+    def passes(self) -> bool:
+        """Whether its check passes at this moment; a service without checks says nothing about that."""
+        return bool(self.spec.checks) and self.state.status is Status.PASSING
 
 
 def is_checked_alike(one: ServiceSpec, other: ServiceSpec) -> bool:

@@ -19,14 +19,15 @@ import structlog
 from agent.checks.group import ServiceChecks
 from agent.checks.spec import CheckKind
 from agent.hosts.book import HostAddresses
-from agent.registration import decisions
+from agent.registration import decisions, holds
 from agent.registration.claim import Claims, nothing_kept
 from agent.registration.decisions import Look, Phase, Register, RequestOutcome, Sight, TellStatus, Wait
-from agent.registration.departures import Departures, call_off
+from agent.registration.departures import Departures
 from agent.registration.heartbeats import Heartbeats
 from agent.registration.identity import StartTime
 from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.published import may_change
+from agent.registration.rivals import Rivals, Shown
 from agent.registration.service_checks import CheckedServices
 from agent.registration.session_log import SessionLog
 from agent.registration.session_settings import SessionSettings
@@ -48,8 +49,8 @@ _log = structlog.get_logger(component="agent.session")
 class Session:
     """The registrations of one agent. `lease_granted` is called with the TTL of each lease.
 
-    `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `answer` gets
-    this agent's own instances, for its lookups, whenever they change.
+    `sight` returns how the view shows a registration and its status; `news` schedules that comparison. `shown` returns
+    how it shows any instance. `answer` gets this agent's own instances, for its lookups, whenever they change.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Session:
         keep_epoch: Callable[[int], Awaitable[None]] = nothing_kept,
         lease_granted: Callable[[float], None] = lambda _ttl_s: None,
         sight: Callable[[Registration, Status], Sight] = lambda _claim, _told: Sight.SAME,
+        shown: Shown | None = None,
         answer: Callable[[Sequence[Instance]], None] = lambda _instances: None,
         background: Background | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class Session:
         self._members = {member.claim.key: member for member in map(self._begun, services)}
         self._labels = frozenset(key.label for key in self._members)
         self._news: set[str] = set()  # labels that have changed in the view
+        self._rivals = Rivals(self._members, shown, clock=clock, random=random, timings=lambda: self._settings.timings)
         self._beats = Heartbeats(
             client,
             self._members,
@@ -97,6 +100,7 @@ class Session:
             random=random,
             timings=lambda: self._settings.timings,
             done=self._wake.set,
+            met=self._rivals.met,
         )
         self._departures = Departures(client, self._background, lambda: self._settings.drain_waits)
         self._running = False
@@ -145,7 +149,7 @@ class Session:
             self._add(spec)
         self._labels = frozenset(key.label for key in self._members)
         self.start()
-        self._wake.set()
+        self.retry()
 
     def _change(self, member: Member, spec: ServiceSpec) -> None:
         before, member.spec = member.spec, spec
@@ -189,11 +193,16 @@ class Session:
             member.state = decisions.after_reassert(member.state, now, self._random.random(), self._settings.timings)
         self._wake.set()
 
+    def retry(self) -> None:
+        """Repeat what failed, because something changed that may have been the cause: settings, or the registry."""
+        self._rivals.retry()
+        self._wake.set()
+
     def news(self, labels: frozenset[str]) -> None:
         """Record that the view has changed for these labels; for all of them if `labels` is empty."""
         own = labels & self._labels if labels else self._labels
-        if own:
-            self._news |= own
+        self._news |= own
+        if self._rivals.news(labels) or own:
             self._wake.set()
 
     def claims(self) -> list[Registration]:
@@ -202,22 +211,16 @@ class Session:
 
     def hold(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Hold these services at `status`, whatever their checks say, until they are released."""
-        self._hold(keys, lambda _held: status)
+        holds.hold(self._of(keys), status, self._clock.monotonic())
+        self._wake.set()
 
     def let_go(self, keys: Iterable[InstanceKey], status: Status) -> None:
         """Release those of these services that are held at `status`."""
-        self._hold(keys, lambda held: None if held is status else held)
-
-    def _hold(self, keys: Iterable[InstanceKey], becomes: Callable[[Status | None], Status | None]) -> None:
-        for member in (self._members[key] for key in keys):
-            held = becomes(member.state.held)
-            if held is not member.state.held:
-                claim = member.claim
-                _log.info("held", service=claim.service_name, instance=claim.instance_id, at=held)
-                member.state = decisions.after_hold(member.state, held, self._clock.monotonic())
-                if held is not None and claim.addresses:
-                    call_off(member)  # a registration that is still resolving addresses would delay the status
+        holds.let_go(self._of(keys), status, self._clock.monotonic())
         self._wake.set()
+
+    def _of(self, keys: Iterable[InstanceKey]) -> list[Member]:
+        return [self._members[key] for key in keys]
 
     def checks_of(self, service_name: str) -> dict[str, ServiceChecks]:
         """Return the checks of this agent's instances of a service, by instance id; `-` and `_` are the same."""
@@ -319,7 +322,14 @@ class Session:
             self._wake.set()
         now, draw = self._clock.monotonic(), self._random.random()
         member.state = decisions.after_request(
-            member.state, step, reply.outcome, now=now, draw=draw, timings=self._beats.pace()
+            member.state,
+            step,
+            reply.outcome,
+            now=now,
+            draw=draw,
+            timings=self._beats.pace(),
+            retry_after_s=reply.retry_after_s,
+            unseen=self._rivals.met(member, reply),
         )
         self._said.of_request(member, reply, registered_as=step.status if isinstance(step, Register) else None)
 

@@ -35,7 +35,7 @@ class SessionLog:
             case RequestOutcome.REFUSED | RequestOutcome.UNKNOWN:
                 if reply.said != member.problem:  # each refusal is logged once, in the registry's words
                     member.problem = reply.said
-                    _log.error("refused", **who, because=reply.said)
+                    _log.error("refused", **who, because=reply.said, holder=_where(member))
                 member.refused = True
             case RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
                 member.problem, member.refused = reply.said, False
@@ -77,6 +77,19 @@ class SessionLog:
     def fenced(self, member: Member, said: str) -> None:
         """Log once, not with each try, that a service has a newer owner."""
         if member.known or said != member.problem:
-            _log.error("fenced", service=member.claim.service_name, instance=member.claim.instance_id, because=said)
+            claim = member.claim
+            _log.error(
+                "fenced",
+                service=claim.service_name,
+                instance=claim.instance_id,
+                address=claim.address,
+                because=said,
+                holder=_where(member),
+            )
         member.problem, member.refused = said, False
         member.known = False  # the newer owner alone may deregister it
+
+
+def _where(member: Member) -> str | None:
+    """Return the address of the instance that a service was refused for; None when that is not known."""
+    return None if member.rival is None else str(member.rival)

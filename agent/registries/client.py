@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -23,10 +24,11 @@ from agent.registries.clock import time_of
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
 from registry_core.api.drain_schemas import DrainView
-from registry_core.api.schemas import MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
+from registry_core.api.schemas import CHECK_HEADER, MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.bodies import decoded, read_whole
 from registry_core.causes import cause_of
 from registry_core.domain.records import InstanceKey, Registration, Status
+from registry_core.errors import Holder
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
 from registry_core.watch.cursor import Cursor
@@ -42,6 +44,10 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
 # The most registries that one request is tried at. The caller retries later.
 MAX_TRIES: Final = 4
 CONNECTIONS: Final = 32
+PASSING_CHECK: Final[Mapping[str, str]] = {CHECK_HEADER: Status.PASSING}
+NO_HEADERS: Final[Mapping[str, str]] = {}
+# RFC 9110 section 10.2.3; a registry sends no date.
+_SECONDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
 
 _OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
@@ -68,6 +74,9 @@ class RegistryReply(msgspec.Struct, frozen=True):
     said: str = ""
     body: bytes = b""
     newer_epoch: int | None = None  # the owner's, when fenced
+    holder: Holder | None = None  # the instance that a refusal names
+    is_free: bool = False  # the newer owner was removed: only its epoch is left
+    retry_after_s: float | None = None  # when a refused request may succeed
     registry_time: float | None = None  # the registry's clock at the answer, Unix seconds
 
 
@@ -114,9 +123,13 @@ class RegistryClient:
         """Send this token from now on."""
         self._headers = headers_for(token)
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
-        """Register `claim`; return the reply, and what the registry says of the lease if it was granted."""
-        reply = await self._send("POST", "/register", body_of(claim), ordered=True)
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
+        """Register `claim`; return the reply, and what the registry says of the lease if it was granted.
+
+        `passing`: say that the check of the service passes.
+        """
+        said = PASSING_CHECK if passing else {}
+        reply = await self._send("POST", "/register", body_of(claim), ordered=True, headers=said)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
         view = decoded(reply.body, RegisteredView)
@@ -194,7 +207,15 @@ class RegistryClient:
         except (aiohttp.ClientError, OSError) as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}")
 
-    async def _send(self, method: str, path: str, body: bytes | None = None, *, ordered: bool = False) -> RegistryReply:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        ordered: bool = False,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> RegistryReply:
         reply = RegistryReply(RequestOutcome.UNAVAILABLE, "no address of the registry is known yet")
         tried: set[str] = set()
         while len(tried) < MAX_TRIES:
@@ -202,23 +223,23 @@ class RegistryClient:
             if url is None or url in tried:
                 break
             tried.add(url)
-            reply, trouble = await self._try(url, method, path, body, ordered=ordered)
+            reply, trouble = await self._try(url, method, path, body, ordered=ordered, headers=headers)
             if trouble is None:
                 break
             self._upstreams.failed(url, Use.WRITE, trouble, reply.said)
         return reply
 
     async def _try(
-        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool, headers: Mapping[str, str]
     ) -> tuple[RegistryReply, Trouble | None]:
         """Send one request to `url`; return the reply, and how `url` failed, if it did."""
         began = self._clock.monotonic()
         try:
             try:
-                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered, headers=headers)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                 # A kept-alive connection may have been closed just then, which is not a failure.
-                reply, zone = await self._patiently(url, method, path, body, ordered=ordered)
+                reply, zone = await self._patiently(url, method, path, body, ordered=ordered, headers=headers)
         except Silent as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, str(error)), Trouble.SILENT
         except aiohttp.ConnectionTimeoutError:
@@ -237,15 +258,25 @@ class RegistryClient:
         return reply, None
 
     async def _patiently(
-        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool
+        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool, headers: Mapping[str, str]
     ) -> tuple[RegistryReply, str]:
-        return await self._probes.patiently(url, Use.WRITE, self._send_to(url, method, path, body, ordered=ordered))
+        sending = self._send_to(url, method, path, body, ordered=ordered, headers=headers)
+        return await self._probes.patiently(url, Use.WRITE, sending)
 
     async def _send_to(
-        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool = False
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        ordered: bool = False,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> tuple[RegistryReply, str]:
         """Send one attempt. `ordered` adds a sequence number."""
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        headers = {**self._headers, **headers}
+        if body is not None:
+            headers = {**headers, "Content-Type": "application/json"}
         if ordered:
             # aiohttp resends a PUT or DELETE when a kept-alive connection was closed, with the same number; carrying
             # out both is harmless.
@@ -266,8 +297,9 @@ class RegistryClient:
                     RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
                 ), ""
             reply = reply_of(response.status, answer)
-            told = time_of(response.headers.get("Date", ""))
-            return msgspec.structs.replace(reply, registry_time=told), zone_in(response)
+            told, again = time_of(response.headers.get("Date", "")), response.headers.get("Retry-After", "")
+            retry_after_s = float(again) if _SECONDS.fullmatch(again) else None
+            return msgspec.structs.replace(reply, registry_time=told, retry_after_s=retry_after_s), zone_in(response)
 
 
 def body_of(claim: Registration) -> bytes:
@@ -290,11 +322,12 @@ def reply_of(status: int, answer: bytes) -> RegistryReply:
     said = f"{problem.error or status}: {field}{problem.message}"
     if status == HTTPStatus.CONFLICT and problem.error == "Late":
         return RegistryReply(RequestOutcome.LATE, said)
+    holder = problem.holder if isinstance(problem.holder, Holder) else None
     if status == HTTPStatus.CONFLICT and problem.error == "Fenced":
-        return RegistryReply(
-            RequestOutcome.FENCED, said, newer_epoch=problem.example if isinstance(problem.example, int) else None
-        )
-    return RegistryReply(_OUTCOMES.get(status, RequestOutcome.UNAVAILABLE), said)
+        newer = problem.example if isinstance(problem.example, int) else None
+        is_free = problem.holder is None
+        return RegistryReply(RequestOutcome.FENCED, said, newer_epoch=newer, holder=holder, is_free=is_free)
+    return RegistryReply(_OUTCOMES.get(status, RequestOutcome.UNAVAILABLE), said, holder=holder)
 
 
 def _beat_replies(reply: RegistryReply, count: int) -> list[RegistryReply]:

@@ -204,7 +204,7 @@ def _not_here(values: Values) -> tuple[str, ...]:
         source = read_source(url)
         if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
             raise SettingsError(
-                f"{values.label(REGISTRY_URL.name)}: {url!r} cannot be used: names under {zone} are answered here, "
+                f"{values.label(REGISTRY_URL.name)}: {url!r} cannot be used: names under {zone} are answered here "
                 f"from the registry's data (example: {REGISTRY_URL.example})"
             )
     return urls

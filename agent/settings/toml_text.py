@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +14,8 @@ from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+# How long a pipe may write nothing.
+PIPE_TIMEOUT_S: Final = 5.0
 _PLACE: Final = re.compile(r".*\(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 # What the parser says, by the beginning of its message, in words for people.
 _FAULTS: Final = {
@@ -39,8 +44,7 @@ _FAULTS: Final = {
 def read_toml(path: Path, *, most_bytes: int = MAX_FILE_BYTES, example: str = "") -> dict[str, Any]:
     """Return the tables of the file at `path`. Raises SettingsError, in one line that names the file. Blocks."""
     try:
-        with path.open("rb") as file:
-            body = file.read(most_bytes + 1)
+        body = _bytes_of(path, most_bytes + 1)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {cause_of(error)}") from None
     if len(body) > most_bytes:
@@ -55,6 +59,25 @@ def read_toml(path: Path, *, most_bytes: int = MAX_FILE_BYTES, example: str = ""
         raise SettingsError(f"{path}: it is not TOML: {_fault(str(error))}{hint}") from None
     except RecursionError:
         raise SettingsError(f"{path}: it is not TOML: its lists are nested too deeply{hint}") from None
+
+
+def _bytes_of(path: Path, most: int) -> bytes:
+    """Return the beginning of a file. Raises OSError, also for a pipe that nobody writes to."""
+    # Without O_NONBLOCK, opening a pipe of that name would block.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+        is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+        parts: list[bytes] = []
+        # `--config <(decrypt agent.toml)` is a pipe that is written to while it is read.
+        while sum(map(len, parts)) < most:
+            if is_pipe and not select.select([file], (), (), PIPE_TIMEOUT_S)[0]:
+                raise TimeoutError
+            part = file.read(most)
+            if not part:
+                break
+            parts.append(part)
+        if is_pipe and not parts:
+            raise OSError(None, "it is a pipe that nobody writes to")
+    return b"".join(parts)[:most]
 
 
 def _fault(message: str) -> str:

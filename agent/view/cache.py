@@ -57,7 +57,7 @@ class ViewCache:
 
     def __init__(self, limits: ViewLimits | None = None, own: frozenset[str] = frozenset()) -> None:
         """`own` are the labels of services that are always held."""
-        self.catalog = Catalog()
+        self.catalog = Catalog(sockets=False)
         self.lru = ServiceLru(limits if limits is not None else ViewLimits(), own)
         self.absent: dict[str, Absent] = {}
         self.evictions = 0
@@ -289,7 +289,7 @@ class ViewCache:
         absent = label in self.absent
         if not absent and label not in self._unknown:
             return set()
-        read = Catalog()
+        read = Catalog(sockets=False)
         read.merge(instances)
         if read.digest != digest or set(read.labels()) - {label}:
             return None

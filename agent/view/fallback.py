@@ -36,7 +36,7 @@ class Fallback:
     """Entries by service; an earlier source hides a later one."""
 
     def __init__(self, *sources: Iterable[Instance]) -> None:
-        self._catalog = Catalog()
+        self._catalog = Catalog(sockets=False)
         for source in sources:
             known = set(self._catalog.labels())
             self._catalog.merge(Lived(i, 0.0) for i in source if i.key.label not in known)

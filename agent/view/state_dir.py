@@ -120,8 +120,9 @@ class StateDir:
         except FileNotFoundError:
             return Identity()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
-            _log.warning("identity_not_read", file=str(path), because=cause_of(error))
-            return Identity()
+            because = cause_of(error)
+        _log.warning("identity_not_read", file=str(path), because=because)
+        return Identity()
 
     def write_identity(self, identity: Identity) -> None:
         """Replace the identity. Raises OSError."""

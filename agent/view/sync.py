@@ -63,7 +63,10 @@ class UpstreamChanged(Exception):
 
 
 class WatchSync:
-    """Follows the registry into `view`. `reassert` is called when the registry has lost its data."""
+    """Follows the registry into `view`.
+
+    `reassert` is called when the registry has lost its data, `connected` when a new stream has begun.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class WatchSync:
         client: RegistryClient,
         *,
         reassert: Callable[[], None],
+        connected: Callable[[], None] = lambda: None,
         clock: Clock,
         random: Random,
         token: str = "",
@@ -85,6 +89,7 @@ class WatchSync:
         self._probes = probes
         self._view = view
         self._reassert = reassert
+        self._connected = connected
         self._clock = clock
         self._random = random
         self._client = client
@@ -244,6 +249,7 @@ class WatchSync:
         self.connected_to = url
         view = self._view
         _log.info("watch_connected", registry=url, state=view.trust.state, instances=len(view.catalog))
+        self._connected()
 
     def _note_guard(self) -> None:
         guard = self._view.loss_guard

@@ -18,6 +18,7 @@ from agent.settings.table import CONFIG, DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
 from cli.exit_codes import OK, exit_codes
 from cli.parser import CommandParser, file_path
+from cli.plurals import counted
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.setting_listing import (
     add_settings_flags,
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         count = len(settings.services)
         announce(
             f"vertice agent: HTTP on http://{sidecar.http_listen}, DNS on {sidecar.dns_listen} "
-            f"({settings.dns_zone}); {count} {'service' if count == 1 else 'services'} to register "
+            f"({settings.dns_zone}); {counted(count, 'service')} to register "
             f"at {', '.join(settings.registry_urls)}"
         )
         return sidecar

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from cli.plurals import counted
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import label_of
 from registry_core.watch.cursor import Cursor, parse_cursor
@@ -79,7 +80,8 @@ class Changes:
             self._began = True
             for instance in instances:
                 self._known[_key(instance)] = _known(instance)
-            yield f"watching {len({key[0] for key in self._known})} services, {len(self._known)} instances"
+            services = counted(len({key[0] for key in self._known}), "service")
+            yield f"watching {services}, {counted(len(self._known), 'instance')}"
             if line["state"] != "ready":
                 yield f"the registry is {line['state']}: there may be more that it does not know yet"
             return

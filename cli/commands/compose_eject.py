@@ -23,6 +23,7 @@ from cli.compose.sidecars import LABEL, without_agents
 from cli.compose.verdicts import Judge
 from cli.options import JSON, add_output
 from cli.parser import file_path
+from cli.streams import write_file
 from cli.terminal import printable
 
 EPILOG: Final = f"""examples:
@@ -83,7 +84,7 @@ def _eject(arguments: argparse.Namespace, environment: Mapping[str, str]) -> int
         }
         print(json.dumps(report, indent=2))
     else:
-        sys.stdout.write(difference_shown)
+        write_file(difference_shown)
         if after == file.text:
             print(f"{shown}: there are no agents to remove", file=sys.stderr)
         elif written:

@@ -48,6 +48,7 @@ from cli.compose.sidecars import REGISTRY_SERVICE, TOKEN, Options, with_names
 from cli.options import JSON, STDOUT, add_destination
 from cli.parser import CommandParser, file_path
 from cli.plurals import counted
+from cli.streams import write_file
 from cli.terminal import printable
 
 # Where our Dockerfiles are, in a checkout.
@@ -199,10 +200,10 @@ def _report(
             **({"diff": result.shown} if arguments.diff else {}),
         }
         if to_stdout:
-            sys.stdout.write(result.shown)
+            write_file(result.shown)
         print(json.dumps(report, indent=2), file=sys.stderr if to_stdout else sys.stdout)
         return
-    sys.stdout.write(result.shown)
+    write_file(result.shown)
     say = sys.stderr if arguments.diff or to_stdout else sys.stdout
     for remark in planning.left_out:
         print(f"left out: {remark}", file=say)

@@ -47,6 +47,7 @@ from cli.compose.value_edits import Rewriting
 from cli.options import JSON, STDOUT, add_destination
 from cli.parser import CommandParser, WrongUsage, file_path
 from cli.plurals import counted
+from cli.streams import write_file
 from cli.terminal import printable
 
 HOST_HEADER: Final = (
@@ -145,10 +146,10 @@ def _report(arguments: argparse.Namespace, file: Text, outcome: Rewriting, shown
             **({} if to_stdout else {"diff": shown}),
         }
         if to_stdout:
-            sys.stdout.write(shown)
+            write_file(shown)
         print(json.dumps(report, indent=2), file=sys.stderr if to_stdout else sys.stdout)
         return
-    sys.stdout.write(shown)
+    write_file(shown)
     for kind, lines in (("fixed", fixed), ("kept", unchanged), ("note", notes)):
         for line in lines:
             print(f"{kind}: {line}", file=sys.stderr)

@@ -30,7 +30,7 @@ from cli.plurals import counted
 from cli.process import run_until_signal
 from registry_core.settings import integer
 
-EXAMPLE: Final = Path(__file__).resolve().parents[2] / "compose" / "example.yml"
+EXAMPLE: Final = Path(__file__).resolve().parents[1] / "dev" / "example.yml"
 EPILOG: Final = f"""examples:
   vertice dev                                  the example fleet
   vertice dev compose.yml                      your own fleet

@@ -21,8 +21,9 @@ from cli.doctor.finding import DoctorSeverity
 from cli.doctor.machine import ROOT
 from cli.doctor.report import report_json, report_text
 from cli.exit_codes import FAILED, OK, exit_codes
-from cli.options import JSON, add_agent, add_output
+from cli.options import JSON, add_agent, add_color, add_output
 from cli.parser import file_path
+from registry_core.telemetry.colours import coloured
 
 WIDTH: Final = 110
 EPILOG: Final = f"""examples:
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice doctor`."""
     parser.add_argument("--config", metavar="FILE", type=file_path, help="a TOML file; overrides AGENT_CONFIG")
     add_output(parser)
+    add_color(parser)
     parser.add_argument("--verbose", action="store_true", help="also show what is fine")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument(
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     if arguments.output == JSON:
         print(report_json(found))
     else:
-        colours = sys.stdout.isatty() and "NO_COLOR" not in environment
+        colours = coloured(sys.stdout, environment, arguments.color)
         width = shutil.get_terminal_size((WIDTH, 0)).columns
         print(report_text(found, width=min(width, WIDTH), verbose=arguments.verbose, colours=colours))
     bad = (DoctorSeverity.ERROR, DoctorSeverity.WARNING) if arguments.strict else (DoctorSeverity.ERROR,)

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from cli.client import HttpResponse, Unreachable, agent_url, ask
+from cli.client import HttpResponse, Unreachable, agent_url, ask, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, OK
 from cli.options import JSON, add_agent, add_output
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise WrongUsage("--timeout has no effect with --undo, which does not wait")
     url = agent_url(arguments)
     service, _, instance = arguments.what.partition("/")
-    path = f"/drain?service={quote(service, safe='')}"
+    path = f"/drain?service={quote(service_name(service), safe='')}"
     path += f"&instance={quote(instance, safe='')}" if instance else ""
     try:
         answer = ask("DELETE" if arguments.undo else "POST", url, path)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from cli.client import Unreachable, agent_url, get
+from cli.client import Unreachable, agent_url, get, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK
 from cli.options import JSON, add_agent, add_output
@@ -36,7 +36,7 @@ EPILOG: Final = f"""examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice explain`."""
-    parser.add_argument("name", metavar="NAME", help="the service")
+    parser.add_argument("name", metavar="NAME", help="the service, as registered or as in DNS")
     for name in FILTERS:
         parser.add_argument(f"--{name}", metavar=name.upper(), help=f"as in a lookup with ?{name}=")
     add_output(parser)
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     filters = {name: value for name in FILTERS if (value := getattr(arguments, name)) is not None}
     query = f"?{urlencode(filters)}" if filters else ""
     try:
-        answer = get(url, f"/explain/{quote(arguments.name, safe='')}{query}")
+        answer = get(url, f"/explain/{quote(service_name(arguments.name), safe='')}{query}")
         if answer.status != HTTPStatus.OK:
             print(f"vertice: {answer.message}", file=sys.stderr)
             return exit_code(answer)

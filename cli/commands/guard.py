@@ -26,7 +26,7 @@ def tell(
         said = answer.json() if answer.status == 200 else None
         if said is None:
             print(f"vertice: {answer.message}", file=sys.stderr)
-            return NOT_FOUND if answer.status == 404 and "?" in path else FAILED
+            return NOT_FOUND if answer.is_not_found else FAILED
         text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)

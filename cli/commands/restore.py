@@ -31,6 +31,7 @@ MOST_PAUSE_S: Final = 30.0
 TELL_EVERY_S: Final = 1.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
 _LATER: Final = frozenset({408, 429})
+_NEVER: Final = 501  # a server that does not know the method
 
 
 class GaveUp(VerticeError):
@@ -131,7 +132,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
             connection.close()  # it reopens automatically
             problem = f"no answer from {work.url}: {cause_of(error)}"
         else:
-            if answer.status < 500 and answer.status not in _LATER:
+            if answer.status not in _LATER and (answer.status < 500 or answer.status == _NEVER):
                 _check(answer, work.url)
                 return answer
             problem = f"{work.url} accepts nothing at present: {answer.message}"

@@ -60,8 +60,13 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
         print(f"vertice: {arguments.file}: {cause_of(error)}", file=sys.stderr)
         return USAGE
 
+    told = 0
+
     def tell(done: int) -> None:
-        print(f"vertice: {done} of {len(records)}", file=sys.stderr)
+        nonlocal told
+        if done > told:
+            told = done
+            print(f"vertice: {done} of {len(records)}", file=sys.stderr)
 
     try:
         tally = restore(url, records, headers, dry_run=arguments.dry_run, tell=tell)

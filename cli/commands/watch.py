@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, registry_url
+from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, registry_url, service_name
 from cli.commands.changes import Changes
 from cli.exit_codes import EXIT_CODES, FAILED, USAGE
 from cli.options import JSON, add_output, add_registry
@@ -54,12 +54,13 @@ class WatchRefused(Exception):
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice watch` until it is interrupted; return an exit code when it cannot start."""
     base_url = registry_url(arguments)
+    name = service_name(arguments.name)
     changes = Changes()
     connected = False
     failures = 0
     while True:
         try:
-            for raw in lines(base_url, changes.cursor, arguments.name):
+            for raw in lines(base_url, changes.cursor, name):
                 if not connected:
                     connected, failures = True, 0
                 show(raw, changes, as_json=arguments.output == JSON)
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         except WatchRefused as error:
             if error.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 print(f"vertice: {error}", file=sys.stderr)
-                return USAGE
+                return USAGE if error.answer.status == HTTPStatus.BAD_REQUEST else FAILED
             problem = str(error)
         except Unreachable as error:
             problem = str(error)

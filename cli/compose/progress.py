@@ -20,6 +20,7 @@ from cli.compose.registered_names import RegisteredNames
 from cli.compose.value_edits import Rewriting
 from cli.compose.verdicts import Judged
 from cli.compose.waves import Wave
+from cli.plurals import counted
 from cli.terminal import printable
 from registry_core.domain.names import label_of
 
@@ -196,8 +197,9 @@ def status_text(progress: FleetProgress) -> Iterator[str]:
 
 def _counts_text(counts: dict[str, int]) -> str:
     return (
-        f"{counts['registered']} of {counts['services']} services registered, {counts['passing']} passing; "
-        f"{counts['static_addresses']} hard-coded addresses in {counts['static_consumers']} services, "
+        f"{counts['registered']} of {counted(counts['services'], 'service')} registered, {counts['passing']} passing; "
+        f"{counted(counts['static_addresses'], 'hard-coded address', 'hard-coded addresses')} in "
+        f"{counted(counts['static_consumers'], 'service')}, "
         f"{counts['may_go']} of which may go"
     )
 

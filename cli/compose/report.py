@@ -12,6 +12,7 @@ from typing import Any, Final
 from cli.compose.audit import Audit
 from cli.compose.findings import AuditFinding, AuditSeverity
 from cli.compose.verdicts import Judged
+from cli.plurals import counted
 from cli.terminal import printable
 
 FORMAT: Final = 1
@@ -60,7 +61,8 @@ def _graph_text(audit: Audit) -> Iterator[str]:
 def _counts_text(audit: Audit) -> Iterator[str]:
     counts = counts_of(audit)
     yield (
-        f"{counts['services']} services; {counts['addresses']} hard-coded addresses, "
+        f"{counted(counts['services'], 'service')}; "
+        f"{counted(counts['addresses'], 'hard-coded address', 'hard-coded addresses')}, "
         f"{counts['wrong_addresses']} of which lead nowhere."
     )
     yield f"Over HTTP: {counts['http_addresses']}, {counts['wrong_http_addresses']} of which lead nowhere."

@@ -18,6 +18,7 @@ from cli.compose.graph import components, reach
 from cli.compose.listening_ports import is_infrastructure
 from cli.compose.model import Project
 from cli.compose.registered_names import RegisteredNames
+from cli.plurals import counted
 
 CATEGORY_LABEL: Final = "vertice.category"
 INFRASTRUCTURE: Final = "infrastructure"
@@ -179,15 +180,17 @@ def _parted(lot: list[_Group], size: int) -> Iterator[list[_Group]]:
 def plan_text(waves: Sequence[Wave]) -> Iterator[str]:
     """Return the plan for people."""
     for wave in waves:
-        count = len(wave.services)
-        yield f"wave {wave.number}, {wave.title}: {count} services; at most {wave.radius} others depend on one of them"
+        count = counted(len(wave.services), "service")
+        others = counted(wave.radius, "other depends", "others depend")
+        yield f"wave {wave.number}, {wave.title}: {count}; at most {others} on one of them"
         for s in wave.services:
             circle = f"; in a circle with {', '.join(n for n in s.circle if n != s.name)}" if s.circle else ""
-            addresses = "1 address" if s.addresses == 1 else f"{s.addresses} addresses"
+            addresses = counted(s.addresses, "address", "addresses")
             known_as = "" if s.registered_name in (None, s.name) else f", registered as {s.registered_name}"
-            yield f"  {s.name} ({s.category}{known_as}): {s.radius} depend on it, {addresses}{circle}"
+            others = counted(s.radius, "depends", "depend")
+            yield f"  {s.name} ({s.category}{known_as}): {others} on it, {addresses}{circle}"
         yield ""
-    yield f"{sum(len(w.services) for w in waves)} services in {len(waves)} waves."
+    yield f"{counted(sum(len(w.services) for w in waves), 'service')} in {counted(len(waves), 'wave')}."
 
 
 def plan_json(waves: Sequence[Wave], by: By) -> dict[str, Any]:

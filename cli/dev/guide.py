@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from cli.dev.plan import Plan, PlanFinding, PlannedInstance, Weight
+from cli.plurals import counted
 from registry_core.domain.names import label_of
 
 DNS_ZONE: Final = "vertice.internal"
@@ -101,9 +102,9 @@ def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) ->
 def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
     """Return what became of `count` instances; `left` are still registered, None if unknown."""
     if left is None:
-        return f"{count} instances ended; the registry is down, so that it is not known whether it still has them."
+        return f"{counted(count, 'instance')} ended; the registry is down: it is not known what it still has."
     how = "" if drained else " (the agent did not end in time, and was killed)"
-    return f"{max(0, count - left)} instances deregistered; {left} left at the registry{how}."
+    return f"{counted(max(0, count - left), 'instance')} deregistered; {left} left at the registry{how}."
 
 
 def shown_command(executable: Path, cwd: Path) -> str:

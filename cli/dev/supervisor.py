@@ -26,6 +26,7 @@ from cli.dev.children import Child
 from cli.dev.guide import Ports
 from cli.dev.plan import FIRST_NET, NETS, Plan, PlanFinding, PlannedInstance, Weight, instances
 from cli.dev.standin import StandIns
+from cli.plurals import counted
 from registry_core.causes import cause_of
 from registry_core.errors import Unavailable, VerticeError
 
@@ -108,7 +109,8 @@ class Supervisor:
         took_s = time.monotonic() - began
         self._mourners = [asyncio.create_task(self._mourn(child)) for child in self._children.values()]
         count = len({i.service_name for i in self._stand_ins.listening}) - len(missing)
-        self._say(f"{count} services and {len(self._stand_ins.listening)} instances found after {took_s:.1f} s.")
+        found = f"{counted(count, 'service')} and {counted(len(self._stand_ins.listening), 'instance')}"
+        self._say(f"{found} found after {took_s:.1f} s.")
         if missing:
             self._say(
                 f"Not found within {START_TIMEOUT_S:g} s: {', '.join(missing)}; {self._folder}/agent.log says why."
@@ -126,14 +128,16 @@ class Supervisor:
             return
         self._closing = True
         agent = self._children.get("agent")
-        if agent is not None and agent.exit_code is None:
-            drained = await agent.stop(AGENT_STOP_S)
-            left = await self._count_left()
-            self._keep_logs = self._keep_logs or bool(left) or not drained
-            self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
-        if self._keep_logs:
-            self._say(f"The logs stay in {self._folder}.")
-        await self._end_all()
+        try:
+            if agent is not None and agent.exit_code is None:
+                drained = await agent.stop(AGENT_STOP_S)
+                left = await self._count_left()
+                self._keep_logs = self._keep_logs or bool(left) or not drained
+                self._say(guide.farewell_text(len(self._stand_ins.listening), left, drained=drained))
+            if self._keep_logs:
+                self._say(f"The logs stay in {self._folder}.")
+        finally:
+            await self._end_all()  # also when nobody reads what is said
 
     # -- the parts
 

@@ -17,13 +17,17 @@ from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
-from registry_core.api.schemas import MAX_BODY_BYTES, SEQUENCE_HEADER
+from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
 from registry_core.api.write_access import WriteAccess
+from registry_core.domain.records import Status
+from registry_core.domain.registrants import Origin
 from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
 # As an agent's answers say it: this is what is known, and there may be more.
 PARTIAL: Final[Mapping[str, str]] = {"X-Cache": "partial"}
+# A few addresses of proxies.
+MAX_FORWARDED: Final = 256
 
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
@@ -39,11 +43,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
-    """The input of an operation that writes, and its caller. `sequence` orders the requests of one owner."""
+    """The input of an operation that writes, its caller, and where that is.
+
+    `sequence` orders the requests of one owner. `passing`: the caller says that the check of its service passes.
+    """
 
     caller: Caller
     body: B
     sequence: int | None = None
+    passing: bool = False
+    origin: Origin = Origin()
 
 
 def looking_up(
@@ -100,10 +109,23 @@ def _writing(
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         request[_BODY] = body
         sequence = sequence_of(request) if is_ordered else None
-        call = WriteCall(path=request.match_info, query=query, caller=caller, body=body, sequence=sequence)
+        call = WriteCall(
+            path=request.match_info,
+            query=query,
+            caller=caller,
+            body=body,
+            sequence=sequence,
+            passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,
+            origin=origin_of(request),
+        )
         return answer(await operation(call), status)
 
     return handle
+
+
+def origin_of(request: web.Request) -> Origin:
+    """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
+    return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
 
 
 def subject_of(request: web.Request) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import msgspec
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
+    CHECK_HEADER,
     SEQUENCE_HEADER,
     CatalogView,
     DeregisteredView,
@@ -78,14 +79,21 @@ _SEQUENCE: Final = Parameter(
     "a higher one is refused as Late (409) and changes nothing, also for a minute after a deregistration; the same "
     "number again gets the same answer. A write without it does not take part in that order",
 )
+_CHECK: Final = Parameter(
+    CHECK_HEADER,
+    str,
+    "`passing`: the check of the service passes at this moment. It then gets its address from a holder that has missed "
+    "a heartbeat, not only from one whose TTL has passed",
+)
 
 ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/register",
         name="register",
-        summary="Register or replace an instance, by host and port or by endpoint",
-        headers=(_SEQUENCE,),
+        summary="Register or replace an instance, by host and port or by endpoint; a 409 names the holder of the id or "
+        "address, and says in Retry-After when to come again",
+        headers=(_SEQUENCE, _CHECK),
         body=RegisterBody,
         answers={201: RegisteredView},
         errors=(400, 401, 403, 408, 409, 413, 415, 503),
@@ -97,7 +105,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/heartbeat",
         name="heartbeat",
-        summary="Renew the lease of one instance, or of many at once; on 404, register again",
+        summary="Renew the lease of one instance, of what the caller registered, or of many; on 404, register again",
         body=HeartbeatBody,
         answers={200: HeartbeatView},
         errors=(400, 401, 403, 404, 408, 409, 413, 415, 503),
@@ -109,7 +117,7 @@ ENDPOINTS: Final = (
         method="DELETE",
         path="/deregister/{service}",
         name="deregister",
-        summary="Remove the only instance of a service, or with all=true every instance",
+        summary="Remove the only instance of a service, what the caller registered, or with all=true every instance",
         query=(Parameter("all", bool, "remove every instance"), _EPOCH),
         headers=(_SEQUENCE,),
         answers={200: DeregisteredView},

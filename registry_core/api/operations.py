@@ -15,6 +15,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from registry_core.api.beats import beats_of, refusal_of
+from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
@@ -22,8 +24,6 @@ from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    MAX_BEATS,
-    BeatBody,
     BeatView,
     CatalogView,
     DeregisteredView,
@@ -41,6 +41,7 @@ from registry_core.api.schemas import (
 )
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
+from registry_core.domain.admission import Newcomer
 from registry_core.domain.catalog import Lived
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
@@ -48,8 +49,15 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, Se
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, Fenced, NotFound, StoreUnavailable, ValidationError, Warming
-from registry_core.ports.store import Beat, Store
+from registry_core.errors import (
+    Fenced,
+    NotFound,
+    StoreUnavailable,
+    ValidationError,
+    Warming,
+)
+from registry_core.ports.clock import Clock
+from registry_core.ports.store import BeatResult, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -67,6 +75,8 @@ class Policy(msgspec.Struct, frozen=True):
     zone: str
     when_none_pass: WhenNonePass
     serves_loopback_alone: bool = False
+    # For clients that take a 503 for a broken registry: say that a name does not exist while that is not known yet.
+    denies_while_warming: bool = False
 
 
 class Operations:
@@ -83,6 +93,7 @@ class Operations:
         refusals: RefusalLog,
         resolver: Resolver,
         random: Random,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._view = view
@@ -92,6 +103,7 @@ class Operations:
         self._refusals = refusals
         self._resolver = resolver
         self._random = random
+        self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
 
     # -- writes
@@ -105,7 +117,9 @@ class Operations:
             call.caller.require(call.body.service_name)
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
-            grant = await self._store.register(claim, sequence=call.sequence, may_displace=call.caller.may_displace)
+            newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
+            grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
+        self._by_name.registered(call.body, grant.instance, call.origin)
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
         return RegisteredView(
@@ -149,10 +163,10 @@ class Operations:
         """Renew one lease or many.
 
         For a single lease, raises NotFound when it is unknown and Fenced when it has a newer owner; for many,
-        each result says so.
+        each result says so. A heartbeat that names only its service is for what its sender registered.
         """
         with self._metrics.operation("heartbeat"):
-            beats, field = _beats(call.body)
+            beats, field = beats_of(call.body)
             for number, beat in enumerate(beats):
                 prefix = field.format(number)
                 check_known_name(beat.service_name, field=f"{prefix}service_name")
@@ -160,7 +174,10 @@ class Operations:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
                 call.caller.require(beat.service_name)
             self._gate.check()
-            results = await self._store.renew([Beat(b.service_name, b.instance_id, b.epoch) for b in beats])
+            named = [self._by_name.beat(beat, call.origin) for beat in beats]
+            meant = [beat for beat in named if beat is not None]
+            known = iter(await self._store.renew(meant) if meant else ())
+            results = [BeatResult("unknown") if beat is None else next(known) for beat in named]
             views = [
                 BeatView(
                     service_name=beat.service_name,
@@ -169,8 +186,14 @@ class Operations:
                 )
                 for beat, result in zip(beats, results, strict=True)
             ]
-            if call.body.instances is None:
-                _raise_for_single(views[0], beats[0])
+            for view, beat, result in zip(views, beats, results, strict=True):
+                owner = self._view.catalog.get(result.key) if result.key is not None else None
+                refusal = refusal_of(view, beat, owner)
+                if refusal is not None and call.body.instances is None:
+                    raise refusal
+                if isinstance(refusal, Fenced):
+                    there = {"service": view.service_name, "instance": view.instance_id or ""}
+                    self._refusals.note("heartbeat", refusal, **there, client=call.origin.peer)
             lost = sum(view.status == "unavailable" for view in views)
             if lost:
                 self._refusals.beats_failed(lost)
@@ -180,8 +203,8 @@ class Operations:
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.
 
-        Raises NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when the service has several and the
-        call names none.
+        Without an instance, the only one of the service is meant, or the one that the caller registered. Raises
+        NotFound, Fenced, Late, StoreUnavailable, and AmbiguousInstance when neither says which.
         """
         service_name, instance_id = call.path["service"], call.path.get("instance")
         every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
@@ -193,12 +216,8 @@ class Operations:
             else:
                 service = self._service(service_name, may_warm=False)
                 keys = [instance.key for instance in service.instances]
-                if len(keys) > 1 and not every:
-                    raise AmbiguousInstance(
-                        f"{service.name!r} has {len(keys)} instances: name one, or ask for all=true",
-                        field="instance_id",
-                        example=keys[0].instance_id,
-                    )
+                if not every:
+                    keys = [self._by_name.departing(service, call.origin)]
             gone: list[Instance] = []
             for key in keys:
                 self._gate.check()
@@ -263,7 +282,8 @@ class Operations:
 
     def services(self, _call: Call) -> list[str]:
         """Return the names of all services, sorted. Raises as `refuse_unknown_nothing` does."""
-        self.refuse_unknown_nothing()
+        if not self._policy.denies_while_warming or not self.is_warming():
+            self.refuse_unknown_nothing()
         return self._view.catalog.names()
 
     def refuse_unknown_nothing(self) -> None:
@@ -338,7 +358,7 @@ class Operations:
 
     def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
         """Raise Warming or StoreUnavailable while a service of this name may exist although the view lacks it."""
-        if may_warm:
+        if may_warm and not self._policy.denies_while_warming:
             self._refuse_while_warming(f"whether {name!r} exists")
         refuse_unknown(name, self._store.unknown)
 
@@ -348,42 +368,6 @@ class Operations:
                 f"this registry started empty and does not know yet {what}",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
             )
-
-
-def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:
-    """Return the beats of a body, and the prefix of their field names, which takes the beat's index."""
-    if body.instances is None:
-        if body.service_name is None:
-            raise ValidationError("a heartbeat names its service", field="service_name", example=NAME_EXAMPLE)
-        return (BeatBody(service_name=body.service_name, instance_id=body.instance_id, epoch=body.epoch),), ""
-    if body.service_name is not None or body.instance_id is not None or body.epoch is not None:
-        raise ValidationError(
-            "a heartbeat is of one instance (service_name) or of many (instances), not both",
-            field="instances",
-            example=[{"service_name": NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
-        )
-    if not 1 <= len(body.instances) <= MAX_BEATS:
-        raise ValidationError(
-            f"a heartbeat is of 1 to {MAX_BEATS} instances",
-            field="instances",
-            provided=f"{len(body.instances)} instances",
-            example=[{"service_name": NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
-        )
-    return body.instances, "instances[{}]."
-
-
-def _raise_for_single(result: BeatView, beat: BeatBody) -> None:
-    which = f"instance {beat.instance_id!r} of " if beat.instance_id is not None else ""
-    if result.status == "unknown":
-        raise NotFound(
-            f"{which}{beat.service_name!r} is not registered: register it again",
-            field="service_name" if beat.instance_id is None else "instance_id",
-            provided=beat.instance_id if beat.instance_id is not None else beat.service_name,
-        )
-    if result.status == "fenced":
-        raise Fenced(
-            f"{which}{beat.service_name!r} has a newer owner: stop asserting it", field="epoch", provided=beat.epoch
-        )
 
 
 def _key(service_name: str, instance_id: str) -> InstanceKey:

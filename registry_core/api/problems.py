@@ -84,6 +84,7 @@ def problem_of(error: VerticeError) -> Problem:
             message=error.message,
             provided=_shown(error.provided),
             example=error.example,
+            holder=error.holder if isinstance(error, Conflict) else msgspec.UNSET,
         )
     if isinstance(error, Unavailable):
         return Problem(error=name, message=error.message)
@@ -96,7 +97,7 @@ INTERNAL: Final = Problem(error="InternalError", message="the registry failed; i
 def error_response(error: VerticeError) -> web.Response:
     """Return the HTTP answer for `error`."""
     headers: dict[str, str] = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | Conflict) and error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "X-Registry-Token"  # RFC 9110 section 11.6.1

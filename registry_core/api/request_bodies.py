@@ -13,7 +13,7 @@ import msgspec
 
 from registry_core.api.schemas import RegisterBody
 from registry_core.causes import cause_of
-from registry_core.content_faults import shape_fault
+from registry_core.content_faults import WRONG_WORD, shape_fault
 from registry_core.domain import names
 from registry_core.domain.records import Protocol, Registration, copied_as, default_instance_id
 from registry_core.domain.registration import Rules, check_port
@@ -70,7 +70,7 @@ def _field_error(text: str, body: bytes, kind: object) -> ValidationError:
     path, message = shape_fault(text)
     field = path or "body"
     top = re.split(r"[.\[]", field, maxsplit=1)[0]
-    if words := _words_of(kind, field):
+    if message == WRONG_WORD and (words := _words_of(kind, field)):
         message = f"it must be one of {', '.join(words)}"
     if path and message.startswith("it "):
         message = message.replace("it", field, 1)

@@ -13,11 +13,14 @@ import msgspec
 
 from registry_core.domain.records import Claimed, Instance, Protocol, Status, complete, copied_as
 from registry_core.domain.restoration import RestoreOutcome
+from registry_core.errors import Holder
 
 # In every answer of a replica with a zone: agents of the same zone prefer it.
 ZONE_HEADER: Final = "X-Registry-Zone"
 # Orders the writes of one owner. It is a header because an older registry refuses unknown fields of a body.
 SEQUENCE_HEADER: Final = "X-Registry-Sequence"
+# Says that the check of a newcomer's service passes. A header for the same reason.
+CHECK_HEADER: Final = "X-Registry-Check"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
 
@@ -157,6 +160,8 @@ class Problem(msgspec.Struct, kw_only=True):
     message: str
     provided: Any = None
     example: Any = None
+    # Of a conflict: the instance that has what the request claims; null when that was removed not long ago.
+    holder: Holder | msgspec.UnsetType | None = msgspec.UNSET
 
 
 # -- making them

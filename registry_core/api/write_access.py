@@ -63,7 +63,7 @@ class WriteAccess:
                 because=self.refusals.because,
                 instances=len(self._view.catalog),
                 state=self._view.state.value,
-                check="that REGISTRY_SECRET here and the token of the agents (VERTICE_REGISTRY_TOKEN) are the same",
+                check="that REGISTRY_SECRET is the same here and at the agents",
             )
         else:
             log.info("writes are no longer all refused", state=self._view.state.value)

@@ -34,9 +34,10 @@ class Lived(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalog:
-    """All services of one replica or of one agent's view."""
+    """All services of one replica or of one agent's view. Only with `sockets` does it know who holds one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sockets: bool = True) -> None:
+        self._sockets = sockets
         self._services: dict[str, dict[str, Instance]] = {}
         self._found: dict[str, Service] = {}  # results of find(), dropped when they change
         self._lived: dict[InstanceKey, Lived] = {}
@@ -90,9 +91,10 @@ class Catalog:
         held = self._lived.get(key)
         return 0.0 if held is None else held.heartbeat_at
 
-    def holder(self, socket: str) -> Instance | None:
-        """Return the instance that has registered the socket, or None."""
-        return self._holders.get(socket)
+    def holders(self, sockets: Iterable[str]) -> tuple[Instance, ...]:
+        """Return the instances that hold any of these sockets, each once."""
+        found = (self._holders.get(socket) for socket in sockets)
+        return tuple({holder.key: holder for holder in found if holder is not None}.values())
 
     def by_short(self, short: str) -> Instance | None:
         """Return the instance whose short id is `short`, or None."""
@@ -207,8 +209,8 @@ class Catalog:
             self._unindex(before.instance)
         self._services.setdefault(key.label, {})[key.instance_id] = instance
         self._found.pop(key.label, None)
-        socket = instance.socket
-        self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
+        for socket in instance.sockets if self._sockets else ():
+            self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
         self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
         for ip in map(unmapped_ip, instance.addresses):
             there = self._by_ip.get(ip)
@@ -237,9 +239,10 @@ class Catalog:
     def _unindex(self, held: Instance) -> None:
         key = held.key
         # In a view that is one event behind, the address may already belong to its next holder.
-        holder = self._holders.get(held.socket)
-        if holder is not None and holder.key == key:
-            del self._holders[held.socket]
+        for socket in held.sockets if self._sockets else ():
+            holder = self._holders.get(socket)
+            if holder is not None and holder.key == key:
+                del self._holders[socket]
         for ip in map(unmapped_ip, held.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):

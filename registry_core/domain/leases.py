@@ -35,6 +35,14 @@ class LeaseTerms(msgspec.Struct, frozen=True):
     guard: GuardTerms = GuardTerms()
 
     @property
+    def missed_after_s(self) -> float:
+        """The age of a heartbeat at which the next one has been missed: a sixth later than it is asked for.
+
+        Agents send it up to a fifth early, so the sixth is for retries.
+        """
+        return min(self.ttl_s, self.heartbeat_s * 7 / 6)
+
+    @property
     def removed_after_s(self) -> float:
         """The age of a heartbeat at which the sweep removes the instance."""
         return self.ttl_s + self.grace_s - self.sweep_every_s

@@ -39,6 +39,8 @@ _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _MAPPED: Final = "::ffff:"  # the compressed spelling of an address in ::ffff:0:0/96 starts so
 _IPV4_OF_NOBODY: Final = re.compile(r"(?:22[4-9]|23\d)\..*|0\.0\.0\.0", re.ASCII)
+# Loopback and link-local. `library.lua` has the same.
+_LOCAL: Final = re.compile(r"127\..*|169\.254\..*|::1|fe[89ab][0-9a-f]:.*", re.ASCII)
 
 NAME_EXAMPLE: Final = "ip_intelligence_service"
 
@@ -93,6 +95,12 @@ def _name_problem(name: str, longest: int) -> str | None:
     if _RESERVED.fullmatch(name):
         return "names of the form i-<12 hexadecimal digits> are reserved for the addresses of instances"
     return None
+
+
+def name_in_zone(text: str, zone: str) -> str:
+    """Return the service name that `text` means: `auth` for `Auth.vertice.internal.`, `Auth` and `auth`."""
+    name = text.lower().removesuffix(".")
+    return name.removesuffix(f".{zone.lower().strip('.')}")
 
 
 @lru_cache(maxsize=16_384)
@@ -221,6 +229,11 @@ def is_link_local(ip: str) -> bool:
     """Return whether `ip`, with or without a scope, is an IPv6 address that is valid on one link only."""
     address = ip_address(ip.partition("%")[0])
     return address is not None and address.version == 6 and address.is_link_local
+
+
+def is_local(ip: str) -> bool:
+    """Return whether `ip` (canonical spelling) is another machine for each that connects: loopback or link-local."""
+    return _LOCAL.fullmatch(ip) is not None
 
 
 def unmapped_ip(ip: str) -> str:

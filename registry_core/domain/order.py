@@ -110,24 +110,44 @@ def taken(last: LastWrite | None, epoch: int | None, sequence: int | None, *, re
 
 
 def check_order(
-    key: InstanceKey, last: LastWrite | None, epoch: int | None, sequence: int | None, *, removal: bool = False
+    key: InstanceKey,
+    last: LastWrite | None,
+    epoch: int | None,
+    sequence: int | None,
+    *,
+    removal: bool = False,
+    owner: Instance | None = None,
+    retry_after_s: float | None = None,
 ) -> Ruling:
-    """Return TAKEN or REPEATED. Raises Fenced for an older owner, and Late when a newer write came first."""
+    """Return TAKEN or REPEATED. Raises Fenced for an older owner, and Late when a newer write came first.
+
+    `owner` is the registered instance; it may be gone after `retry_after_s`.
+    """
     ruling = ruled(last, epoch, sequence, removal=removal)
     if last is not None and ruling is Ruling.FENCED:
-        raise fenced(key, epoch, last.epoch)
+        raise fenced(key, epoch, last.epoch, owner, retry_after_s=retry_after_s)
     if last is not None and ruling is Ruling.LATE:
         raise late(key, sequence, last.sequence)
     return ruling
 
 
-def fenced(key: InstanceKey, epoch: int | None, newer: int) -> Fenced:
-    """Return the refusal of an owner because another one has a `newer` epoch."""
+def fenced(
+    key: InstanceKey,
+    epoch: int | None,
+    newer: int,
+    owner: Instance | None = None,
+    *,
+    retry_after_s: float | None = None,
+) -> Fenced:
+    """Return the refusal of an owner because another one has a `newer` epoch: `owner`, or a removed one if None."""
+    where = "" if owner is None else f", at {owner.holder}"
     return Fenced(
-        f"instance {key.instance_id!r} of {key.label!r} has a newer owner (epoch {newer})",
+        f"instance {key.instance_id!r} of {key.label!r} has a newer owner (epoch {newer}){where}",
         field="epoch",
         provided=epoch,
         example=newer,
+        holder=None if owner is None else owner.holder,
+        retry_after_s=retry_after_s,
     )
 
 

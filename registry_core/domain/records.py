@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from registry_core.domain.host_port import host_port
-from registry_core.domain.names import label_of
+from registry_core.domain.names import is_local, label_of, unmapped_ip
+from registry_core.errors import Holder
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -73,8 +74,28 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def socket(self) -> str:
-        """What no two instances may share: `host:port`, or `udp/host:port`, since UDP has ports of its own."""
-        return f"udp/{self.address}" if self.protocol is Protocol.UDP else self.address
+        """The socket by its host: `host:port`, or `udp/host:port`, since UDP has ports of its own."""
+        return self._over(self.address)
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """What no two instances may share: `socket`, and one for each address of the host.
+
+        A loopback or link-local address of a name is left out, except that of localhost: many machines have their own
+        name at 127.0.1.1. `sockets_of` in `library.lua` is the same.
+        """
+        if not self.addresses or self.addresses == (self.host,):
+            return (self.socket,)
+        reached = [ip for ip in map(unmapped_ip, self.addresses) if self.host == "localhost" or not is_local(ip)]
+        return tuple(dict.fromkeys((self.socket, *(self._over(host_port(ip, self.port)) for ip in reached))))
+
+    def _over(self, address: str) -> str:
+        return f"udp/{address}" if self.protocol is Protocol.UDP else address
+
+    @property
+    def holder(self) -> Holder:
+        """The instance, as refusals name it."""
+        return Holder(self.service_name, self.instance_id, self.address, self.addresses)
 
     @property
     def endpoint(self) -> str:

@@ -1,12 +1,11 @@
-"""What may be registered: the rules for each field, and who owns a name, an id and an address.
+"""What may be registered: the rules for each field of a claim.
 
-`checked` validates the claim alone; `admitted` compares it with the existing registrations.
+`admission.py` compares a claim with the existing registrations.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
@@ -14,11 +13,8 @@ from urllib.parse import unquote
 import msgspec
 
 from registry_core.domain import names
-from registry_core.domain.catalog import Catalog
-from registry_core.domain.host_port import host_port
-from registry_core.domain.order import fenced
-from registry_core.domain.records import Claimed, Instance, InstanceKey, Protocol, Registration, Status, copied_as
-from registry_core.errors import Conflict, ValidationError
+from registry_core.domain.records import Registration
+from registry_core.errors import ValidationError
 
 MAX_PORT: Final = 65535
 MAX_HEALTH_ENDPOINT_LENGTH: Final = 512
@@ -211,79 +207,3 @@ def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
             example=["canary"],
         )
     return tuple(sorted({names.check_tag(tag) for tag in tags}))
-
-
-class Admission(msgspec.Struct, frozen=True):
-    """The effect of an accepted registration: the new record, and the instance that it displaces."""
-
-    instance: Instance
-    created: bool
-    changed: bool  # False: the same record exists, so only its lease is renewed
-    evicted: tuple[InstanceKey, ...] = ()
-
-
-def admitted(
-    claim: Registration,
-    catalog: Catalog,
-    is_overdue: Callable[[InstanceKey], bool],
-    now: float,
-    *,
-    may_displace: bool = True,
-) -> Admission:
-    """Return the effect of registering `claim` (already checked) at `now` (Unix seconds).
-
-    A socket (`host:port` over TCP, or over UDP) belongs to one instance. A holder that is overdue, suspect or critical
-    is displaced: containers inherit the addresses of dead ones. A critical instance of another service is displaced
-    only with `may_displace`: it is alive, and a caller that may write only one service must not remove another's
-    instance.
-
-    Raises Conflict when the name or the address belongs to another instance, Fenced when a newer epoch
-    owns the instance.
-    """
-    service = catalog.find(claim.service_name)
-    if service is not None and service.name != claim.service_name:
-        raise name_taken(claim.service_name, service.name)
-    own = claim.key
-    held = catalog.get(own)
-    check_epoch(own, claim.epoch, held)
-    evicted: tuple[InstanceKey, ...] = ()
-    holder = catalog.holder(claim.socket)
-    if holder is not None and holder.key != own:
-        failing = holder.status is Status.CRITICAL and (may_displace or holder.key.label == own.label)
-        if not failing and not holder.suspect and not is_overdue(holder.key):
-            raise address_taken(claim, holder.key)
-        evicted = (holder.key,)
-    instance = copied_as(
-        claim,
-        Instance,
-        epoch=claim.epoch if claim.epoch is not None else held.epoch if held is not None else 0,
-        registered_at=held.registered_at if held is not None else now,
-    )
-    return Admission(instance, created=held is None, changed=instance != held, evicted=evicted)
-
-
-def name_taken(name: str, registered: str) -> Conflict:
-    """Return the refusal of `name`, which is the same DNS name as the `registered` one."""
-    return Conflict(
-        f"{name!r} and {registered!r} are one name in DNS, and {registered!r} is registered",
-        field="service_name",
-        provided=name,
-        example=registered,
-    )
-
-
-def address_taken(claim: Claimed, holder: InstanceKey) -> Conflict:
-    """Return the refusal of a socket that another instance has registered."""
-    over = " over UDP" if claim.protocol is Protocol.UDP else ""
-    return Conflict(
-        f"{claim.address}{over} is registered as instance {holder.instance_id!r} of {holder.label!r}",
-        field="port",
-        provided=claim.address,
-        example=host_port(claim.host, claim.port + 1 if claim.port < MAX_PORT else claim.port - 1),
-    )
-
-
-def check_epoch(key: InstanceKey, epoch: int | None, held: Instance | None) -> None:
-    """Raises Fenced when `epoch` is older than the one that owns `held`."""
-    if epoch is not None and held is not None and epoch < held.epoch:
-        raise fenced(key, epoch, held.epoch)

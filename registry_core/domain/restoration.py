@@ -12,9 +12,10 @@ import math
 from typing import Final
 
 from registry_core.domain import names
+from registry_core.domain.admission import address_taken, name_taken
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.records import Instance, Registration, copied_as
-from registry_core.domain.registration import DEFAULT_RULES, Rules, address_taken, checked, name_taken
+from registry_core.domain.registration import DEFAULT_RULES, Rules, checked
 from registry_core.errors import ValidationError
 
 # The year 5138. A later time is most likely in milliseconds instead of seconds.
@@ -46,9 +47,9 @@ def restored(saved: Instance, catalog: Catalog) -> RestoreOutcome:
         raise name_taken(saved.service_name, service.name)
     outcome = outcome_of(saved, catalog.get(saved.key))
     if outcome is RestoreOutcome.RESTORED:
-        holder = catalog.holder(saved.socket)
-        if holder is not None and holder.key != saved.key:
-            raise address_taken(saved, holder.key)
+        holder = next((one for one in catalog.holders(saved.sockets) if one.key != saved.key), None)
+        if holder is not None:
+            raise address_taken(saved, holder)
     return outcome
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from registry_core.domain.admission import ANYBODY, Newcomer
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
@@ -118,14 +119,17 @@ class Store(Protocol):
         """
         ...
 
-    async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
+    async def register(
+        self, claim: Registration, *, sequence: int | None = None, newcomer: Newcomer = ANYBODY
+    ) -> Grant:
         """Store `claim` (already checked) and start its lease.
 
         `sequence` orders the writes of one owner (epoch): a write that arrives after a higher one is Late, and a
-        repeat of the same one changes nothing. None opts out of this order. Without `may_displace`, the address of
-        another service is taken over only when its holder is overdue or suspect, not when it is critical.
+        repeat of the same one changes nothing. None opts out of this order. `admission.py` says when an address
+        is taken over, and what of `newcomer` that depends on.
 
-        Raises Conflict when the name or address belongs to another instance, Fenced for an older epoch, Late.
+        Raises Conflict when the name or an address belongs to another instance, Fenced for an older epoch, Late. The
+        first two name the holder, and say when to come again.
         """
         ...
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from registry_core.domain.admission import ANYBODY, Newcomer, admitted
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.guard import GuardPhase
@@ -19,7 +20,6 @@ from registry_core.domain.leases import Leases, LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.order import LastWrite, Ruling, Tombstones, check_order, taken
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
-from registry_core.domain.registration import admitted
 from registry_core.domain.restoration import RestoreOutcome, restored
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, StoreUnavailable
@@ -66,15 +66,19 @@ class MemoryStore:
         """Return "": everything has been delivered."""
         return ""
 
-    async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
+    async def register(
+        self, claim: Registration, *, sequence: int | None = None, newcomer: Newcomer = ANYBODY
+    ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced or Late."""
         feed = self._started()
         now, wall, own = self._clock.monotonic(), self._clock.wall(), claim.key
         last, held = self._last(own), self._catalog.get(own)
-        if check_order(own, last, claim.epoch, sequence) is Ruling.REPEATED and held is not None:
-            return Grant(held, created=False, ttl_s=self._leases.terms.ttl_s)
-        overdue = partial(self._leases.overdue, now=now)
-        admission = admitted(claim, self._catalog, overdue, wall, may_displace=may_displace)
+        terms, remaining_s = self._leases.terms, partial(self._leases.remaining_s, now=now)
+        gone_in_s = remaining_s(own) + terms.removed_after_s - terms.ttl_s if held is not None else None
+        ruling = check_order(own, last, claim.epoch, sequence, owner=held, retry_after_s=gone_in_s)
+        if ruling is Ruling.REPEATED and held is not None:
+            return Grant(held, created=False, ttl_s=terms.ttl_s)
+        admission = admitted(claim, self._catalog, remaining_s, wall, terms=terms, newcomer=newcomer)
         instance = admission.instance
         events: list[Event] = []
         for key in admission.evicted:
@@ -87,7 +91,7 @@ class MemoryStore:
         else:
             events.append(Renewed(self._position, own, wall))
         self._deliver(feed, events)
-        return Grant(instance, admission.created, self._leases.terms.ttl_s)
+        return Grant(instance, admission.created, terms.ttl_s)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Restore `saved` if it is missing, and start its lease. Raises Conflict."""
@@ -129,7 +133,7 @@ class MemoryStore:
         """Change a status and return the record. Raises NotFound, Fenced or Late."""
         feed = self._started()
         last = self._last(key)
-        repeated = check_order(key, last, epoch, sequence) is Ruling.REPEATED
+        repeated = check_order(key, last, epoch, sequence, owner=self._catalog.get(key)) is Ruling.REPEATED
         held = self._held(key)
         if repeated:
             return held
@@ -143,7 +147,7 @@ class MemoryStore:
         """Remove an instance and return its last record. Raises NotFound, Fenced or Late."""
         feed = self._started()
         now, last, held = self._clock.monotonic(), self._last(key), self._catalog.get(key)
-        if check_order(key, last, epoch, sequence, removal=True) is Ruling.REPEATED:
+        if check_order(key, last, epoch, sequence, removal=True, owner=held) is Ruling.REPEATED:
             stone = self._tombstones.get(key, now)
             if stone is not None and stone.instance is not None:
                 return stone.instance

@@ -71,14 +71,6 @@ def configure(level: str, component: str, form: str = AUTO, environment: Mapping
     )
 
 
-def _with_count(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add how many similar lines were left out before this one."""
-    left_out = getattr(said.get("_record"), LEFT_OUT, 0)
-    if left_out:
-        said[LEFT_OUT] = left_out
-    return said
-
-
 def _renderers(component: str, form: str, environment: Mapping[str, str]) -> list[structlog.typing.Processor]:
     if form == JSON or (form == AUTO and not sys.stderr.isatty()):
         return [shaped(component), structlog.processors.JSONRenderer(serializer=_json)]
@@ -110,6 +102,14 @@ def _printable(value: Any, *, lines: bool) -> Any:
     if not isinstance(value, str):
         return value
     return "".join(c if c.isprintable() or (lines and c == "\n") else repr(c)[1:-1] for c in value)
+
+
+def _with_count(_logger: object, _method: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add how many similar lines were left out before this one."""
+    left_out = getattr(said.get("_record"), LEFT_OUT, 0)
+    if left_out:
+        said[LEFT_OUT] = left_out
+    return said
 
 
 def shaped(component: str) -> structlog.typing.Processor:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
+from registry_core.domain.admission import Newcomer
 from registry_core.domain.events import Deregistered, Registered, StatusChanged
 from registry_core.domain.order import MAX_SEQUENCE, TOMBSTONE_S
 from registry_core.domain.records import Instance, InstanceKey, Status
@@ -317,7 +318,7 @@ async def test_a_caller_without_the_right_to_displace_takes_no_critical_instance
     await registered(under_test, 10)
     victim = await under_test.store.set_status(KEY, Status.CRITICAL)
     with pytest.raises(Conflict, match=r"10\.0\.0\.7:8034 is registered as instance"):
-        await under_test.store.register(claim("billing"), may_displace=False)
+        await under_test.store.register(claim("billing"), newcomer=Newcomer(may_displace=False))
     assert list(under_test.feed.catalog) == [victim]
     grant = await under_test.store.register(claim("billing"))
     assert list(under_test.feed.catalog) == [grant.instance], "with that right, it does"
@@ -328,7 +329,7 @@ async def test_a_caller_without_the_right_to_displace_takes_over_from_its_own_se
 ) -> None:
     await registered(under_test, 10)
     await under_test.store.set_status(KEY, Status.CRITICAL)
-    grant = await under_test.store.register(claim(instance_id="new"), may_displace=False)
+    grant = await under_test.store.register(claim(instance_id="new"), newcomer=Newcomer(may_displace=False))
     assert list(under_test.feed.catalog) == [grant.instance]
 
 
@@ -337,7 +338,7 @@ async def test_a_caller_without_the_right_to_displace_takes_over_from_an_overdue
 ) -> None:
     await registered(under_test, 10)
     await under_test.pass_time(TERMS.ttl_s + 2)
-    grant = await under_test.store.register(claim("billing"), may_displace=False)
+    grant = await under_test.store.register(claim("billing"), newcomer=Newcomer(may_displace=False))
     assert list(under_test.feed.catalog) == [grant.instance]
 
 
@@ -346,8 +347,8 @@ async def test_a_caller_without_the_right_to_displace_takes_over_from_a_suspect(
         await under_test.store.register(claim("osint-service", port=port))
     await under_test.pass_time(TERMS.ttl_s + TERMS.grace_s)
     suspect = next(i for i in under_test.feed.catalog if i.suspect)
-    grant = await under_test.store.register(claim("billing", port=suspect.port), may_displace=False)
-    assert under_test.feed.catalog.holder(suspect.address) == grant.instance
+    grant = await under_test.store.register(claim("billing", port=suspect.port), newcomer=Newcomer(may_displace=False))
+    assert under_test.feed.catalog.holders([suspect.address]) == (grant.instance,)
 
 
 # -- all of it together

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.registration.decisions import Timings, next_beat_after_failure, next_beat_at
+from agent.registration.decisions import Timings
+from agent.registration.pace import next_beat_after_failure, next_beat_at
 from registry_core.domain.breaker import Admitted, Breaker, Seen
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey

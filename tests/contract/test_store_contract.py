@@ -93,7 +93,7 @@ async def test_the_address_of_an_overdue_instance_is_taken_over_in_one_step(unde
     new = (await under_test.store.register(claim("billing"))).instance
     assert [type(e) for e in under_test.feed.changes] == [Registered, Deregistered, Registered]
     assert under_test.feed.catalog.find("ip_intel") is None
-    assert under_test.feed.catalog.holder("10.0.0.7:8034") == new
+    assert under_test.feed.catalog.holders(["10.0.0.7:8034"]) == (new,)
     await under_test.pass_time(20)
     assert under_test.feed.catalog.get(new.key) == new, "the old lease does not end the new one"
     assert [type(e) for e in under_test.feed.changes] == [Registered, Deregistered, Registered]

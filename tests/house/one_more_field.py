@@ -51,7 +51,9 @@ def colours() -> Iterator[tuple[str, Any]]:
     yield "what an agent sends", msgspec.json.decode(client.body_of(claim))["colour"]
     catalog = part("registry_core.domain.catalog").Catalog()
     checked = part("registry_core.domain.registration").checked(claim)
-    instance = part("registry_core.domain.registration").admitted(checked, catalog, lambda _: False, now=1.0).instance
+    terms = part("registry_core.domain.leases").LeaseTerms()
+    admitted = part("registry_core.domain.admission").admitted
+    instance = admitted(checked, catalog, lambda _: 0.0, now=1.0, terms=terms).instance
     yield "what the memory store keeps", instance.colour
     yield "what the Redis store sends", msgspec.json.decode(rows.claim_json(claim))["colour"]
     yield "what stands in Redis", rows.stored_in(rows.value_of(instance, rows.Order(1, 1))).instance.colour

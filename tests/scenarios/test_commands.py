@@ -82,7 +82,7 @@ def test_no_such_service_ends_with_three(example_fleet: Fleet) -> None:
 
 
 def test_the_commands_take_their_addresses_from_the_environment(example_fleet: Fleet) -> None:
-    done = vertice("services", AGENT_HTTP_LISTEN=f"127.0.0.1:{example_fleet.system.ports.http}")
+    done = vertice("services", "-o", "names", AGENT_HTTP_LISTEN=f"127.0.0.1:{example_fleet.system.ports.http}")
     assert done.returncode == 0
     assert done.stdout.split() == sorted(example_fleet.names)
 
@@ -134,7 +134,7 @@ def test_the_watch_shows_every_change_of_its_service(example_fleet: Fleet, tmp_p
         running(text, tmp_path / "text.log") as as_text,
         running([*text, "--json"], tmp_path / "json.log") as as_json,
     ):
-        wait_until(lambda: "watching 1 services, 1 instances" in as_text.output(), "it begins")
+        wait_until(lambda: "watching 1 service, 1 instance" in as_text.output(), "it begins")
         wait_until(lambda: "snapshot" in as_json.output(), "it begins")
         changed(example_fleet)
         wait_until(lambda: "critical -> passing" in as_text.output(), "the changes are shown")

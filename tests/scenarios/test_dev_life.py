@@ -148,7 +148,7 @@ def test_an_unavailable_address_is_a_finding_and_the_rest_continues(small: Path,
     small.write_text(SMALL.replace('front_door: {ports: ["8000"]}', f'front_door: {{ports: ["{port}"]}}'))
     with socket.create_server(("", port)), dev(small, tmp_path) as system:
         assert re.search(rf"front_door: cannot listen on 127\.\d+\.0\.1:{port}: ", system.output)
-        assert system.vertice("services").stdout.split() == ["back-door"]
+        assert system.vertice("services", "-o", "names").stdout.split() == ["back-door"]
 
 
 def test_a_fleet_without_a_usable_service_starts_and_reports_it(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_fleet_without_a_usable_service_starts_and_reports_it(tmp_path: Path) 
     file.write_text("services:\n  worker: {image: x}\n")
     with dev(file, tmp_path) as system:
         assert "There is nothing to look up" in system.output
-        assert system.vertice("services").stdout == ""
+        assert system.vertice("services", "-o", "names").stdout == ""
         assert system.vertice("resolve", "worker").returncode == 3
 
 

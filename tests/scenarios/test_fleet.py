@@ -47,7 +47,7 @@ def test_the_url_of_every_service_leads_to_its_health(up: Fleet) -> None:
 
 
 def test_the_commands_find_what_dig_and_curl_find(up: Fleet) -> None:
-    assert up.system.vertice("services").stdout.split() == sorted(up.names)
+    assert up.system.vertice("services", "-o", "names").stdout.split() == sorted(up.names)
     assert json.loads(up.system.vertice("services", "--json").stdout) == sorted(up.names)
     name = up.names[0]
     url = up.system.vertice("resolve", name).stdout.strip()

@@ -67,8 +67,10 @@ def test_a_secret_is_in_no_output_of_agent_registry_and_commands(tmp_path: Path)
             commands = (
                 ("doctor",),
                 ("services",),
+                ("status",),
+                ("maintenance", "status"),
                 ("explain", "web"),
-                ("snapshot", "save", "--to", str(tmp_path / "saved")),
+                ("snapshot", "save", str(tmp_path / "saved")),
                 ("guard", "release"),
             )
             said += [vertice(*words, **for_agent) for words in commands]

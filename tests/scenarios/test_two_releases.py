@@ -283,3 +283,51 @@ def test_the_sockets_of_a_port_are_told_apart_also_where_the_release_before_regi
         wait_until(lambda: catalog(old)[0] == catalog(new)[0], "both replicas show the same")
         assert {"sip", "syslog", "http", "snmp"} & set(catalog(new)[1]) == {"sip", "syslog"}
         assert old.complaints() == new.complaints() == its.complaints() == []
+
+
+@pytest.mark.timeout(120)
+def test_a_name_and_its_address_are_one_place_also_where_the_release_before_registers_them(
+    tmp_path: Path, before: Release
+) -> None:
+    """The release before compares hosts as they are written, and keeps an instance in Redis under that alone."""
+    with redis_server(tmp_path / "redis") as redis, contextlib.ExitStack() as stack:
+        old, new = (replica(tmp_path, name, redis.url) for name in ("old", "new"))
+        for place in (old, new):
+            stack.callback(place.stop)
+        hosts = {"by-name": ("orders_1", ["172.18.0.5", "fd00::5"]), "by-ip": ("172.18.0.5", ["172.18.0.5"])}
+
+        def register(place: Place, service: str) -> int:
+            host, addresses = hosts[service]
+            body = {"service_name": service, "instance_id": service, "host": host, "port": 8034, "addresses": addresses}
+            return int(ask(place.port, "POST", "/register", body)[0])
+
+        def leave(place: Place, service: str) -> None:
+            assert ask(place.port, "DELETE", f"/deregister/{service}/{service}")[0] == 200
+
+        old.start(before)
+        settle(old)
+        assert register(old, "by-name") == 201
+        new.start(THIS)
+        assert register(new, "by-ip") == 409, "at the address of the one that the release before registered"
+        assert register(new, "by-name") == 201, "its own"
+        assert register(old, "by-name") == 201
+        leave(old, "by-name")
+        assert register(new, "by-ip") == 201, "which is free"
+        assert register(new, "by-name") == 409
+        leave(new, "by-ip")
+        assert register(new, "by-name") == 201
+        assert register(old, "by-ip") == 409, "that release looks it up in the same table"
+        leave(old, "by-name")
+        assert register(old, "by-ip") == 201
+        leave(old, "by-ip")
+        # Two of the release before stay, and may register again at either, until one leaves.
+        new.stop()
+        assert register(old, "by-name") == register(old, "by-ip") == 201
+        new.start(THIS)
+        assert [register(place, service) for place in (new, old) for service in hosts] == [201] * 4
+        leave(new, "by-name")
+        assert register(new, "by-name") == 409
+        leave(old, "by-ip")
+        assert register(new, "by-name") == 201
+        wait_until(lambda: catalog(old)[0] == catalog(new)[0], "both replicas show the same")
+        assert old.complaints() == new.complaints() == []

@@ -307,7 +307,7 @@ class Follower:
 
     async def _read_whole(self, link: Link) -> Whole:
         async with asyncio.timeout(SNAPSHOT_S):
-            return await read_whole(link, self._prefix, self._shard, sockets=self._feed.needs_sockets)
+            return await read_whole(link, self._prefix, self._shard)
 
     # -- leases, and the consistency of the keys
 

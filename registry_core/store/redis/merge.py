@@ -14,7 +14,7 @@ from itertools import combinations
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Position, Registered, Renewed
-from registry_core.domain.records import InstanceKey
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.store.redis.shard_records import ShardRecords
 
 
@@ -25,7 +25,7 @@ class Merge:
         """`own_shard` maps a label to its shard by hashing; this replica places nothing in `joining`."""
         self._own_shard = own_shard
         self._joining = joining
-        self._shards = [ShardRecords(sockets=shards > 1) for _ in range(shards)]
+        self._shards = [ShardRecords() for _ in range(shards)]
         self._twofold: set[InstanceKey] = set()
         self._joined: dict[str, dict[InstanceKey, int]] = {}  # by label: the instances that moved, and to which shard
 
@@ -53,11 +53,11 @@ class Merge:
         lived = self._shards[shard].lived.get(key)
         return 0.0 if lived is None else lived.heartbeat_at
 
-    def at_socket(self, socket: str) -> list[Lived]:
-        """Return the instances registered with that socket: one, or briefly more."""
-        keys = {key for records in self._shards for key in records.at_socket.get(socket, ())}
+    def at_sockets(self, sockets: Collection[str]) -> list[Instance]:
+        """Return the instances that hold any of these sockets."""
+        keys = {key for records in self._shards for socket in sockets for key in records.at_socket.get(socket, ())}
         found = (self.get(key) for key in keys)
-        return [lived for lived in found if lived is not None and lived.instance.socket == socket]
+        return [one.instance for one in found if one is not None and not set(sockets).isdisjoint(one.instance.sockets)]
 
     def home(self, label: str, instance_id: str | None = None) -> int:
         """Return the shard in which an instance is written; without an id, that of the newest of its service."""

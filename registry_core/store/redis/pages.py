@@ -45,12 +45,12 @@ class Whole(msgspec.Struct, frozen=True):
     aside: tuple[Unreadable, ...] = ()  # what could not be read, up to a bound
 
 
-async def read_whole(link: Link, prefix: str, shard: int, *, sockets: bool = True) -> Whole:
-    """Read the shard, with the index by socket if `sockets`.
+async def read_whole(link: Link, prefix: str, shard: int) -> Whole:
+    """Read the shard.
 
     Raises StoreUnavailable when its history did not continue from the beginning to the end, or what redis-py raises.
     """
-    records = ShardRecords(sockets=sockets)
+    records = ShardRecords()
     aside: dict[str, Unreadable] = {}
     seconds, microseconds = await one(link, ("TIME",))
     began_ms = int(seconds) * 1000 + int(microseconds) // 1000

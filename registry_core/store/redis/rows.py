@@ -18,6 +18,7 @@ import msgspec
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.foreign_values import enum_value, record_of
+from registry_core.domain.host_port import split_host_port
 from registry_core.domain.names import MAX_LABEL_LENGTH, label_of
 from registry_core.domain.records import Claimed, Instance, InstanceKey, Status, copied_as
 from registry_core.watch.limits import MAX_RECORD_BYTES
@@ -122,6 +123,18 @@ def stored_in(value: bytes) -> StoredRecord:
     at = json.rfind(_ORDER_MEMBER)
     order = _order(json[at + len(_ORDER_MEMBER) : -2]) if at >= 0 and json.endswith(b'"}') else None
     return StoredRecord(_instance(line, json), order)
+
+
+def holder_in(key: InstanceKey, value: bytes) -> Instance:
+    """Return the instance in a value; one with nothing but the key and the address when its JSON cannot be read.
+
+    Raises ValueError when even its line cannot be read, which no script returns.
+    """
+    try:
+        return stored_in(value).instance
+    except (ValueError, msgspec.MsgspecError):
+        host, port = split_host_port(value.partition(b"\n")[0].split(b" ")[4].decode())
+        return Instance(service_name=key.label, instance_id=key.instance_id, host=host, port=port or 0)
 
 
 def _order(text: bytes) -> Order | None:

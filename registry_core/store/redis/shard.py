@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from registry_core.domain.admission import Newcomer, address_taken, name_taken
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.order import fenced, late
-from registry_core.domain.records import Instance, InstanceKey, Registration, Status
-from registry_core.domain.registration import name_taken
+from registry_core.domain.records import Claimed, Instance, InstanceKey, Registration, Status
 from registry_core.domain.restoration import RestoreOutcome
 from registry_core.domain.selection import Random
-from registry_core.errors import Fenced, Late, NotFound
+from registry_core.errors import Conflict, Fenced, Late, NotFound
 from registry_core.ports.clock import Clock
 from registry_core.ports.reports import ShardReport
 from registry_core.ports.store import Beat, BeatResult, Grant
@@ -44,14 +44,6 @@ _NOTED: Final = (
 )
 
 
-class AddressTaken(Exception):
-    """Raised when another instance in the same shard has registered the socket."""
-
-    def __init__(self, holder: InstanceKey) -> None:
-        super().__init__(f"{holder.label}/{holder.instance_id}")
-        self.holder = holder
-
-
 class Shard:
     """The operations of one shard."""
 
@@ -73,7 +65,8 @@ class Shard:
         self.number = number
         self.masters = masters
         self._terms = terms
-        self._ttl_ms = rows.ms(terms.ttl_s)
+        self._ttl_ms, self._missed_ms = rows.ms(terms.ttl_s), rows.ms(terms.missed_after_s)
+        self._removed_ms = rows.ms(terms.removed_after_s)
         self._clock = clock
         self._journal = Journal()
         lives = Lives(masters, prefix, self._journal, clock, unknown_s=terms.ttl_s)
@@ -174,8 +167,13 @@ class Shard:
 
     # -- writes
 
-    async def register(self, claim: Registration, *, sequence: int | None, may_displace: bool) -> Grant:
-        """Store `claim`. Raises Conflict for its name, AddressTaken for its address, Fenced, Late, Unavailable."""
+    async def register(
+        self, claim: Registration, *, sequence: int | None, newcomer: Newcomer, rivals: Sequence[InstanceKey] = ()
+    ) -> Grant:
+        """Store `claim`. Raises Conflict, Fenced, Late, Unavailable.
+
+        `rivals` are the instances of this shard that hold its address, as far as known.
+        """
         result = await self.queue.call(
             ScriptName.REGISTER,
             rows.field_of(claim.key),
@@ -186,23 +184,27 @@ class Shard:
             rows.claim_json(claim),
             self._ttl_ms,
             _number(sequence),
-            "1" if may_displace else "0",
+            "1" if newcomer.may_displace else "0",
+            self._missed_ms if newcomer.passing else self._ttl_ms,
+            self._removed_ms,
+            *map(rows.field_of, rivals),
         )
         match result[0]:
             case b"name":
-                raise name_taken(claim.service_name, result[1].decode())
+                registered = result[1].decode()
+                raise name_taken(claim.service_name, registered, retry_after_s=self._terms.heartbeat_s)
             case b"fenced" | b"late":
                 raise _refusal(claim.key, claim.epoch, sequence, result)
             case b"address":
-                raise AddressTaken(rows.key_of(result[1]))
+                raise _address_taken(claim, result)
         _, epoch, revision, value, created, now_ms, changed = result
         await self._arrivals.reached(epoch.decode(), int(revision))
         if changed == b"0" and now_ms != b"0":
             self.follower.heard(claim.key, int(now_ms))
         return Grant(rows.stored_in(value).instance, created == b"1", self._terms.ttl_s)
 
-    async def restore(self, saved: Instance) -> RestoreOutcome:
-        """Bring back `saved`. Raises Conflict for its name, AddressTaken for its address, Unavailable."""
+    async def restore(self, saved: Instance, rivals: Sequence[InstanceKey] = ()) -> RestoreOutcome:
+        """Bring back `saved`; `rivals` hold its address here, as far as known. Raises Conflict, Unavailable."""
         result = await self.queue.call(
             ScriptName.RESTORE,
             rows.field_of(saved.key),
@@ -212,12 +214,13 @@ class Shard:
             saved.status.value,
             rows.claim_json(saved),
             str(round(saved.registered_at * 1000)),
+            *map(rows.field_of, rivals),
         )
         match result[0]:
             case b"name":
                 raise name_taken(saved.service_name, result[1].decode())
             case b"address":
-                raise AddressTaken(rows.key_of(result[1]))
+                raise _address_taken(saved, result)
             case b"held":
                 return RestoreOutcome.PRESENT if int(result[1]) == saved.epoch else RestoreOutcome.NEWER
         await self._arrivals.reached(result[1].decode(), int(result[2]))
@@ -250,18 +253,25 @@ class Shard:
         result = await self.queue.call(ScriptName.DEREGISTER, rows.field_of(key), _number(epoch), _number(sequence))
         return await self._changed(key, epoch, sequence, result)
 
-    async def evict(self, holder: InstanceKey, socket: str, *, may_displace: bool) -> bool:
-        """Remove the instance that holds `socket` here, if it must give way; return False when it is alive.
+    async def evict(
+        self, holder: InstanceKey, claim: Registration, wanted: Sequence[str], newcomer: Newcomer, *, moved: bool
+    ) -> None:
+        """Remove the instance that holds a wanted socket here, if it must give way to `claim`.
 
-        Raises Unavailable.
+        Raises Conflict when it need not, Unavailable.
         """
         result = await self.queue.call(
-            ScriptName.EVICT, rows.field_of(holder), socket, self._ttl_ms, "1" if may_displace else "0"
+            ScriptName.EVICT,
+            rows.field_of(holder),
+            self._ttl_ms,
+            self._missed_ms if newcomer.passing else self._ttl_ms,
+            "1" if newcomer.may_displace else "0",
+            claim.address if moved else "",
+            *wanted,
         )
         if result[0] == b"living":
-            return False
+            raise _address_taken(claim, result)
         await self._arrivals.reached(result[1].decode(), int(result[2]))
-        return True
 
     async def _changed(
         self, key: InstanceKey, epoch: int | None, sequence: int | None, result: list[bytes]
@@ -289,4 +299,12 @@ def _bytes(text: str | bytes) -> bytes:
 
 def _refusal(key: InstanceKey, epoch: int | None, sequence: int | None, result: list[bytes]) -> Fenced | Late:
     newer = int(result[1])
-    return fenced(key, epoch, newer) if result[0] == b"fenced" else late(key, sequence, newer)
+    if result[0] == b"late":
+        return late(key, sequence, newer)
+    owner = rows.holder_in(key, result[2]) if result[2] else None
+    return fenced(key, epoch, newer, owner, retry_after_s=int(result[3]) / 1000 if len(result) > 3 and owner else None)
+
+
+def _address_taken(claim: Claimed, result: list[bytes]) -> Conflict:
+    holder = rows.holder_in(rows.key_of(result[1]), result[2])
+    return address_taken(claim, holder, retry_after_s=int(result[3]) / 1000 if len(result) > 3 else None)

@@ -12,11 +12,6 @@ from registry_core.store.redis.shard_records import ShardRecords
 class ShardFeed(Protocol):
     """Receives what the follower of a shard reads."""
 
-    @property
-    def needs_sockets(self) -> bool:
-        """Whether records must be indexed by address."""
-        ...
-
     async def shard_read(
         self, shard: int, position: Position, records: ShardRecords, *, whole: bool, born_empty: bool
     ) -> None:

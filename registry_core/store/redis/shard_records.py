@@ -8,34 +8,35 @@ import msgspec
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
-from registry_core.domain.records import InstanceKey
+from registry_core.domain.records import Instance, InstanceKey
 
 
 class ShardRecords:
-    """The instances of one shard, indexed by socket when there are other shards."""
+    """The instances of one shard, and which of them hold a socket."""
 
-    def __init__(self, instances: Iterable[Lived] = (), *, sockets: bool = True) -> None:
-        self._sockets = sockets
+    def __init__(self, instances: Iterable[Lived] = ()) -> None:
         self.lived: dict[InstanceKey, Lived] = {}
-        self.at_socket: dict[str, tuple[InstanceKey, ...]] = {}  # one, or briefly more
+        # One, or more where earlier releases registered them, or while an event is on its way.
+        self.at_socket: dict[str, tuple[InstanceKey, ...]] = {}
         for lived in instances:
             self.put(lived)
 
     def put(self, lived: Lived) -> None:
         """Add or replace an instance."""
-        key = lived.instance.key
-        if self._sockets:
-            before, socket = self.lived.get(key), lived.instance.socket
-            if before is None or before.instance.socket != socket:
-                self.drop(key)
-                self.at_socket[socket] = (*self.at_socket.get(socket, ()), key)
+        instance = lived.instance
+        key, before = instance.key, self.lived.get(instance.key)
+        if before is None or not _has_same_sockets(before.instance, instance):
+            self.drop(key)
+            for socket in instance.sockets:
+                # Most instances have their socket as their id: one string for both.
+                name = instance.instance_id if instance.instance_id == socket else socket
+                self.at_socket[name] = (*self.at_socket.get(socket, ()), key)
         self.lived[key] = lived
 
     def drop(self, key: InstanceKey) -> None:
         """Remove an instance, if it is present."""
         dropped = self.lived.pop(key, None)
-        if dropped is not None and self._sockets:
-            socket = dropped.instance.socket
+        for socket in dropped.instance.sockets if dropped is not None else ():
             there = tuple(other for other in self.at_socket[socket] if other != key)
             if there:
                 self.at_socket[socket] = there
@@ -69,3 +70,7 @@ class ShardRecords:
                     self.lived[key] = Lived(lived.instance, at)
             case Deregistered(key=key) | Expired(key=key):
                 self.drop(key)
+
+
+def _has_same_sockets(one: Instance, other: Instance) -> bool:
+    return one is other or (one.socket, one.addresses) == (other.socket, other.addresses)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
+
+from registry_core.domain.admission import ANYBODY, Newcomer, address_taken, is_name
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
-from registry_core.domain.registration import address_taken
 from registry_core.domain.restoration import RestoreOutcome, outcome_of
 from registry_core.domain.selection import Random
 from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unavailable
@@ -27,7 +29,7 @@ from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, S
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.placement import Placing
-from registry_core.store.redis.shard import AddressTaken, Shard
+from registry_core.store.redis.shard import Shard
 from registry_core.store.redis.shard_records import ShardRecords
 from registry_core.store.redis.slices import differences, parts, shed
 from registry_core.store.redis.watcher import MasterWatcher
@@ -143,16 +145,21 @@ class RedisStore:
             return "the store has not been read yet"
         return self._shards[self._merge.home(label)].unknown(label)
 
-    async def register(self, claim: Registration, *, sequence: int | None = None, may_displace: bool = True) -> Grant:
+    async def register(
+        self, claim: Registration, *, sequence: int | None = None, newcomer: Newcomer = ANYBODY
+    ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
-        shard = self._home(claim.key)
-        if len(self._shards) > 1:
-            await self._make_room(claim, shard, may_displace=may_displace)
-        try:
-            return await shard.register(claim, sequence=sequence, may_displace=may_displace)
-        except AddressTaken as taken:
-            raise address_taken(claim, taken.holder) from None
+        shard, held = self._home(claim.key), self._merge.get(claim.key)
+        kept = held.instance.sockets if held is not None else ()
+        wanted = [socket for socket in claim.sockets if socket not in kept]
+        rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != claim.key]
+        elsewhere = [rival for rival in rivals if self._home(rival) is not shard]
+        if elsewhere:
+            moved = held is not None and is_name(claim.host)
+            await self._make_room(claim, elsewhere, wanted, newcomer, moved=moved)
+        here = [rival for rival in rivals if rival not in elsewhere]
+        return await shard.register(claim, sequence=sequence, newcomer=newcomer, rivals=here)
 
     async def restore(self, saved: Instance) -> RestoreOutcome:
         """Bring back `saved`, with a lease that starts now. Raises Conflict, Unavailable."""
@@ -164,33 +171,31 @@ class RedisStore:
             outcome = outcome_of(saved, held.instance)
             if outcome is not RestoreOutcome.RESTORED:
                 return outcome
-        elsewhere = [
-            lived.instance
-            for lived in self._merge.at_socket(saved.socket)
-            if lived.instance.key != saved.key and self._home(lived.instance.key) is not self._shards[own]
-        ]
+        rivals = [rival for rival in self._merge.at_sockets(saved.sockets) if rival.key != saved.key]
+        elsewhere = [rival for rival in rivals if self._home(rival.key) is not self._shards[own]]
         if elsewhere and (held is None or outcome_of(saved, held.instance) is RestoreOutcome.RESTORED):
-            raise address_taken(saved, elsewhere[0].key)
-        try:
-            return await self._shards[own].restore(saved)
-        except AddressTaken as taken:
-            raise address_taken(saved, taken.holder) from None
+            raise address_taken(saved, elsewhere[0])
+        return await self._shards[own].restore(saved, [rival.key for rival in rivals if rival not in elsewhere])
 
-    async def _make_room(self, claim: Registration, shard: Shard, *, may_displace: bool) -> None:
-        """Remove the instance that holds the socket in another shard, when it must give way.
+    async def _make_room(
+        self,
+        claim: Registration,
+        rivals: Sequence[InstanceKey],
+        wanted: Sequence[str],
+        newcomer: Newcomer,
+        *,
+        moved: bool,
+    ) -> None:
+        """Remove the instances that hold a wanted socket in other shards, when they must give way. Raises Conflict.
 
         Within a shard the script decides; here the holder's shard does, whatever this replica has seen of it.
         Nothing is atomic across shards: two newcomers to one address, at two replicas and within the time that an
         event takes, may both be let in.
         """
-        for lived in self._merge.at_socket(claim.socket):
-            holder = lived.instance.key
-            other = self._home(holder)
-            if holder == claim.key or other is shard:
-                continue
-            may = may_displace or holder.label == claim.key.label
-            if not await other.evict(holder, claim.socket, may_displace=may):
-                raise address_taken(claim, holder)
+        for rival in rivals:
+            may = newcomer.may_displace or rival.label == claim.key.label
+            terms = msgspec.structs.replace(newcomer, may_displace=may)
+            await self._home(rival).evict(rival, claim, wanted, terms, moved=moved)
 
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew many leases. Raises Unavailable when none of the shards concerned can take its part."""
@@ -286,11 +291,6 @@ class RedisStore:
         return self._snapshot()
 
     # -- what the followers deliver
-
-    @property
-    def needs_sockets(self) -> bool:
-        """Whether shards must be indexed by address, for registrations in the others."""
-        return len(self._shards) > 1
 
     async def shard_read(
         self, shard: int, position: Position, records: ShardRecords, *, whole: bool, born_empty: bool

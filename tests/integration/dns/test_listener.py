@@ -12,7 +12,7 @@ import pytest
 from dns import listener
 from dns.listener import TRIES, serve_dns
 from dns.responder import DnsSettings, Responder
-from dns.tcp import TcpServer, serve_tcp
+from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from registry_core.errors import CannotListen
 from registry_core.settings import Listen
 from tests.programs import free_port
@@ -32,11 +32,11 @@ class Taken:
     def __init__(self, count: int) -> None:
         self.left = count
 
-    async def __call__(self, responder: Responder, host: str, port: int) -> TcpServer:
+    async def __call__(self, responder: Responder, host: str, port: int, limits: TcpLimits | None = None) -> TcpServer:
         if self.left:
             self.left -= 1
             raise OSError(errno.EADDRINUSE, "Address already in use")
-        return await serve_tcp(responder, host, port)
+        return await serve_tcp(responder, host, port, limits)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.settings.table import DNS_ZONE
 from cli import client
 from cli.client import HttpResponse, Unreachable
 from cli.commands import resolve
@@ -106,7 +107,9 @@ def test_an_https_url_uses_tls() -> None:
         (b'{"error": "NotFound", "message": "no such\\n service"}', "no such service"),
         (b"bad gateway", "bad gateway"),
         (b"[1]", "[1]"),
-        (b"", "HTTP status 502"),
+        (b"", "HTTP status 502: is this the address of an agent or a registry?"),
+        (b"<!DOCTYPE html><html>...", "HTTP status 502: is this the address of an agent or a registry?"),
+        (b'{"message": "a\\u001b[2J"}', "a\\x1b[2J"),
     ],
 )
 def test_the_message_of_an_error_is_one_line(body: bytes, message: str) -> None:
@@ -126,15 +129,6 @@ def test_an_old_answer_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[
     assert capsys.readouterr() == (
         "",
         "vertice: stale: this is the state as of 40 s ago; the registry cannot be reached\n",
-    )
-
-
-def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    client.warn_of_age(answer(b"", X_Cache="partial", Age="0"))
-    said = capsys.readouterr()
-    assert (said.out, said.err) == (
-        "",
-        "vertice: partial: the registry does not know everything yet; there may be more\n",
     )
 
 
@@ -165,6 +159,39 @@ def test_a_misspelt_setting_of_a_command_is_found() -> None:
     assert client.agent_url(agent, {"AGENT_HTTP_SERVICE_HOST": "x", "AGENT_NAME": "y"}) == client.AGENT_URL
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, 3), (400, 2), (503, 1), (500, 1)])
-def test_an_error_of_the_agent_has_its_exit_code(status: int, code: int) -> None:
-    assert resolve.exit_code(answer(b"", status)) == code
+def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    client.warn_of_age(answer(b"", X_Cache="partial", Age="0"))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        "vertice: partial: the registry does not know everything yet; there may be more\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (404, b'{"error": "NotFound", "field": "service_name"}', 3),
+        (404, b'{"error": "NotFound", "message": "there is no such path"}', 1),
+        (404, b"<html>", 1),
+        (400, b"", 2),
+        (503, b"", 1),
+        (500, b"", 1),
+    ],
+)
+def test_an_error_of_the_agent_has_its_exit_code(status: int, body: bytes, code: int) -> None:
+    assert resolve.exit_code(answer(body, status)) == code
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "name"),
+    [
+        ("Auth", {}, "auth"),
+        ("auth.vertice.internal.", {}, "auth"),
+        ("auth.fleet.example", {"AGENT_DNS_ZONE": "Fleet.example."}, "auth"),
+        ("auth.vertice.internal", {"AGENT_DNS_ZONE": "fleet.example"}, "auth.vertice.internal"),
+    ],
+)
+def test_a_name_may_be_written_as_in_dns(given: str, environment: dict[str, str], name: str) -> None:
+    assert client.service_name(given, environment) == name
+    assert DNS_ZONE.default == client.DNS_ZONE

@@ -14,8 +14,6 @@ from cli.main import main
 
 LEAVES = list(leaves())
 GROUPS = [node for node in COMMANDS if isinstance(node, CommandGroup)]
-# These run until they are stopped, and print no data.
-LONG_LIVED = ("registry", "agent")
 
 
 def name_of(leaf: LeafCommand) -> str:
@@ -75,7 +73,7 @@ def test_the_examples_of_a_page_are_commands_that_can_be_read(leaf: LeafCommand)
 @pytest.mark.parametrize("leaf", LEAVES, ids=name_of)
 def test_output_has_one_spelling_and_knows_text_and_json(leaf: LeafCommand) -> None:
     found = [action for action in options(leaf) if "--output" in action.option_strings]
-    assert len(found) == (0 if leaf.words[0] in LONG_LIVED else 1)
+    assert len(found) == 1
     for action in found:
         assert list(action.option_strings) == ["-o", "--output"]
         assert action.default == "text"

@@ -10,7 +10,7 @@ from cli.main import find, main
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "vertice: a command is missing: dev, registry, agent, services, "),
+        ([], "vertice: a command is missing: dev, registry, agent, "),
         (["serivces"], "vertice: there is no command 'serivces' (did you mean services?); see `vertice --help`"),
         (["SERVICES"], "vertice: there is no command 'SERVICES' (did you mean services?); see `vertice --help`"),
         (["zzz"], "vertice: there is no command 'zzz'; see `vertice --help`"),

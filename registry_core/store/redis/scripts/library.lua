@@ -49,11 +49,40 @@ local function parsed(value)
     }
 end
 
--- What an instance holds alone: its host:port, with 'udp/' in front over UDP, which has ports of its own. The JSON's
--- first member "protocol" is the instance's: of its strings, none can hold these quotes unescaped, and its metadata
+-- Loopback and link-local addresses. The same as in domain/names.py.
+local function is_local(ip)
+    return string.match(ip, '^127%.') or string.match(ip, '^169%.254%.') or ip == '::1' or string.match(ip, '^fe[89ab]%x:')
+end
+
+local function is_name(host)
+    return not string.match(host, '[%[:]') and not string.match(host, '^%d+%.%d+%.%d+%.%d+$')
+end
+
+-- What an instance holds alone: its host:port first, then each of its addresses with the port, all with 'udp/' in front
+-- over UDP, which has ports of its own. The same as Claimed.sockets in domain/records.py. The JSON's first members
+-- "protocol" and "addresses" are the instance's: of its strings, none can hold these quotes unescaped, and its metadata
 -- comes later.
-local function socket_of(record)
-    return string.match(record.json, '[,{]"protocol":"([^"]*)"') == 'udp' and 'udp/' .. record.address or record.address
+local function sockets_of(record)
+    local over = string.match(record.json, '[,{]"protocol":"([^"]*)"') == 'udp' and 'udp/' or ''
+    local host, port = string.match(record.address, '^(.*):(%d+)$')
+    local found = {over .. record.address}
+    for ip in string.gmatch(string.match(record.json, '[,{]"addresses":%[([^%]]*)%]') or '', '"([^"]*)"') do
+        ip = string.match(ip, '^::ffff:(%d+%.%d+%.%d+%.%d+)$') or ip  -- as earlier releases wrote it
+        local socket = over .. (string.find(ip, ':', 1, true) and '[' .. ip .. ']' or ip) .. ':' .. (port or '')
+        if (host == 'localhost' or not is_local(ip)) and socket ~= found[1] then
+            found[#found + 1] = socket
+        end
+    end
+    return found
+end
+
+local function holds(record, socket)
+    for _, each in ipairs(sockets_of(record)) do
+        if each == socket then
+            return true
+        end
+    end
+    return false
 end
 
 -- The event content of a record, without the order of its write.
@@ -120,9 +149,12 @@ local function sequence_after(last, epoch, sequence)
     return sequence or (last and (not epoch or epoch == last.epoch) and last.sequence) or nil
 end
 
--- The answer to a rejected write.
+-- The answer to a rejected write: {'late', sequence}, or {'fenced', epoch, the owner's value or ''}.
 local function refusal(why, last)
-    return {why, why == 'fenced' and whole(last.epoch) or (last.sequence and whole(last.sequence) or '0')}
+    if why == 'fenced' then
+        return {why, whole(last.epoch), last.removal and '' or written(last)}
+    end
+    return {why, last.sequence and whole(last.sequence) or '0'}
 end
 
 -- Take the next revision, and stamp a record or a tombstone with it.
@@ -169,12 +201,12 @@ local function unbury(field)
     end
 end
 
--- Let go of the socket of a record, unless it is `but`.
-local function vacate(field, record, but)
-    local socket = socket_of(record)
-    -- The previous release keeps an instance over UDP under its host:port alone.
-    for _, key in ipairs(socket == record.address and {socket} or {socket, record.address}) do
-        if key ~= but and redis.call('HGET', ADDRESSES, key) == field then
+-- Let go of the sockets of a record that are not in `staying`.
+local function vacate(field, record, staying)
+    local keys = sockets_of(record)
+    keys[#keys + 1] = record.address  -- the previous release keeps an instance over UDP under its host:port alone
+    for _, key in ipairs(keys) do
+        if not staying[key] and redis.call('HGET', ADDRESSES, key) == field then
             redis.call('HDEL', ADDRESSES, key)
         end
     end
@@ -188,7 +220,7 @@ local function remove(field, why, now, tomb)
     redis.call('ZREM', LEASES, field)
     redis.call('ZREM', SUSPECTS, field)
     if record then
-        vacate(field, record)
+        vacate(field, record, {})
     end
     if label then
         redis.call('ZREM', ids_of(label), field)
@@ -211,16 +243,25 @@ end
 
 -- Store a record under its field, in every key but that of the leases. `held` is the previous record.
 local function put(field, name, record, held)
-    local socket = socket_of(record)
+    local sockets, staying = sockets_of(record), {}
+    for _, socket in ipairs(sockets) do
+        staying[socket] = true
+    end
     if held then
-        vacate(field, held, socket)
+        vacate(field, held, staying)
     end
-    local before = redis.call('HGET', ADDRESSES, socket)
-    local other = before and record_of(before)
-    if other and socket_of(other) ~= socket then
-        redis.call('HSETNX', ADDRESSES, socket_of(other), before)  -- over UDP, from the previous release
+    for number, socket in ipairs(sockets) do
+        local before = redis.call('HGET', ADDRESSES, socket)
+        local other = before and before ~= field and record_of(before)
+        local shared = other and holds(other, socket)
+        if other and not shared then
+            redis.call('HSETNX', ADDRESSES, sockets_of(other)[1], before)  -- over UDP, from the previous release
+        end
+        -- The previous release gives an address to several, when it is registered by names.
+        if number == 1 or not shared then
+            redis.call('HSET', ADDRESSES, socket, field)
+        end
     end
-    redis.call('HSET', ADDRESSES, socket, field)
     redis.call('HSET', NAMES, label_of(field), name)
     redis.call('ZADD', ids_of(label_of(field)), whole(record.registered_at), field)
     redis.call('ZREM', SUSPECTS, field)
@@ -239,17 +280,51 @@ local function holder_of(socket)
     for _, key in ipairs({socket, string.match(socket, '^udp/(.+)$')}) do
         local field = redis.call('HGET', ADDRESSES, key)
         local record = field and record_of(field)
-        if record and socket_of(record) == socket then
+        if record and holds(record, socket) then
             return field, record
         end
     end
     return nil, nil
 end
 
--- Whether the holder of an address must give way to a newcomer. A critical one only where `may_displace`.
-local function yields(field, record, now, ttl_ms, may_displace)
+-- The holders of the sockets that `claimed` wants and that `held`, its own record or nil, does not hold yet: field to
+-- record. The index lacks what the previous release wrote by names, so the fields in `known` are looked at, too.
+local function rivals_of(field, claimed, held, known)
+    local wanted, rivals = {}, {}
+    for _, socket in ipairs(sockets_of(claimed)) do
+        if not (held and holds(held, socket)) then
+            wanted[socket] = true
+            local holder, record = holder_of(socket)
+            if holder and holder ~= field then
+                rivals[holder] = record
+            end
+        end
+    end
+    for _, holder in ipairs(known) do
+        local record = holder ~= field and record_of(holder)
+        for _, socket in ipairs(record and sockets_of(record) or {}) do
+            if wanted[socket] then
+                rivals[holder] = record
+            end
+        end
+    end
+    return rivals
+end
+
+-- In how many ms the holder of an address gives way to a newcomer, unless it is heard of; negative when it does now.
+-- The same as gives_way_in_s in domain/admission.py. `terms`: how long it may be silent, and how long before a newcomer
+-- whose check passes, in ms; may: the newcomer may displace one that may be alive; moved: the host:port by whose name
+-- the newcomer moved there, or nil.
+local function gives_way_in(field, record, now, terms)
     local score = redis.call('ZSCORE', LEASES, field)
-    return record.suspect or (record.status == 'critical' and may_displace) or not score or now - tonumber(score) > ttl_ms
+    if record.suspect or not score or (terms.may and record.status == 'critical') then
+        return -1
+    end
+    local host, moved = string.match(record.address, '^(.*):%d+$'), terms.moved and string.match(terms.moved, '^(.*):%d+$')
+    if terms.may and moved and moved ~= host and is_name(moved) and is_name(host or '') then
+        return -1
+    end
+    return tonumber(score) + (terms.may and terms.passing_ms or terms.ttl_ms) - now
 end
 
 -- The epoch and revision after what a script did, so that its caller knows when the change has been delivered.

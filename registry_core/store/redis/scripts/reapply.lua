@@ -18,7 +18,7 @@ for at = 3, #ARGV, 4 do
     else
         local record = parsed(value)
         local known = name_of(label_of(field))
-        local holder, other = holder_of(socket_of(record))
+        local holder, other = holder_of(sockets_of(record)[1])
         local later = (held and not came_before(held, record)) or (tomb and not came_before(tomb, record))
         local taken = holder and holder ~= field and not came_before(other, record)
         if not later and not taken and (not known or known == name) then

@@ -1,7 +1,10 @@
 -- Register or replace an instance and start its lease.
 -- ARGV[3] field, [4] service name, [5] host:port, [6] epoch or '', [7] status, [8] JSON, [9] TTL in ms, [10] sequence
--- or '', [11] '1' when it may take the address of another service's critical instance.
--- Returns {'name', name} | {'fenced', epoch} | {'late', sequence} | {'address', field} |
+-- or '', [11] '1' when it may take the address of another service's instance that may be alive, [12] for how many ms a
+-- holder may be silent, given the newcomer's check, [13] the age at which a silent instance is removed, in ms; then
+-- fields that may hold its address.
+-- Returns {'name', name} | {'fenced', epoch, value or '', ms until its owner may be removed} | {'late', sequence} |
+-- {'address', field of the holder, its value, ms until it gives way} |
 -- {'ok', epoch, revision, value, created, when its lease began or '0' when it goes on, changed}.
 local field, name, address = ARGV[3], ARGV[4], ARGV[5]
 local label, now = label_of(field), now_ms()
@@ -18,13 +21,22 @@ if why == 'again' then
     local at, revision = position()
     return {'ok', at, revision, written(held), '0', '0', '0'}
 elseif why then
-    return refusal(why, last)
+    local refused = refusal(why, last)
+    local score = redis.call('ZSCORE', LEASES, field)
+    refused[4] = whole(score and tonumber(score) + tonumber(ARGV[13]) - now or 0)
+    return refused
 end
-local holder, other = holder_of(socket_of({address = address, json = ARGV[8]}))
-if holder and holder ~= field then
-    if not yields(holder, other, now, tonumber(ARGV[9]), ARGV[11] == '1' or label_of(holder) == label) then
-        return {'address', holder}
+local rivals = rivals_of(field, {address = address, json = ARGV[8]}, held, {unpack(ARGV, 14)})
+for holder, other in pairs(rivals) do
+    local wait = gives_way_in(holder, other, now, {
+        ttl_ms = tonumber(ARGV[9]), passing_ms = tonumber(ARGV[12]), moved = held and address,
+        may = ARGV[11] == '1' or label_of(holder) == label,
+    })
+    if wait >= 0 then
+        return {'address', holder, written(other), whole(wait)}
     end
+end
+for holder in pairs(rivals) do
     remove(holder, 'deregistered', now)
 end
 local record = {

@@ -1,6 +1,7 @@
 -- Restore a saved instance, unless the same or a newer owner is registered, and start its lease.
--- ARGV[3] field, [4] service name, [5] host:port, [6] epoch, [7] status, [8] JSON, [9] its registration time in ms.
--- Returns {'name', name} | {'held', epoch} | {'address', field} | {'ok', epoch, revision, value}.
+-- ARGV[3] field, [4] service name, [5] host:port, [6] epoch, [7] status, [8] JSON, [9] its registration time in ms; then
+-- fields that may hold its address.
+-- Returns {'name', name} | {'held', epoch} | {'address', field of the holder, its value} | {'ok', epoch, revision, value}.
 local field, name, address, epoch = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local label, now = label_of(field), now_ms()
 
@@ -12,10 +13,10 @@ local held = record_of(field)
 if held and held.epoch >= epoch then
     return {'held', whole(held.epoch)}
 end
--- The holder of the socket registered after this was saved, so it stays, healthy or not.
-local holder = holder_of(socket_of({address = address, json = ARGV[8]}))
-if holder and holder ~= field then
-    return {'address', holder}
+-- The holder of a socket registered after this was saved, so it stays, healthy or not.
+local holder, other = next(rivals_of(field, {address = address, json = ARGV[8]}, nil, {unpack(ARGV, 10)}))
+if holder then
+    return {'address', holder, written(other)}
 end
 local record = stamped({
     epoch = epoch, registered_at = tonumber(ARGV[9]), status = ARGV[7], suspect = false, address = address, json = ARGV[8],

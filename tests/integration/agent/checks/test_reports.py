@@ -95,7 +95,7 @@ async def test_a_service_that_never_reports_is_registered_as_critical(api: Api) 
         ("/check/night_batch/b", PASSING, 404, "this agent checks no such service"),
         ("/check/night_batch?check=other", PASSING, 404, "no ttl check of that name, only ttl"),
         ("/check/night_batch?chek=ttl", PASSING, 400, "no such query parameter"),
-        ("/check/night_batch", {"status": "well"}, 400, "status must be one of passing, warning, critical"),
+        ("/check/night_batch", {"status": "well"}, 400, "status must be one of critical, passing, warning"),
         ("/check/night_batch", {}, 400, "status is missing"),
         ("/check/night_batch", {"status": "passing", "url": "http://x"}, 400, "there is no such field"),
         ("/check/night_batch", b"passing", 400, "the body is not JSON"),

@@ -110,10 +110,32 @@ async def test_filters_are_those_of_the_registry(agent: Frozen, query: str, foun
 async def test_one_instance_comes_as_json_or_as_text_for_a_command_line(agent: Frozen) -> None:
     assert (await agent.get("/resolve/osint_service")).body["instance_id"] == "10.0.0.1:8034"
     url = await agent.get("/resolve/osint_service?format=url")
-    assert url.body == b"http://10.0.0.1:8034"
+    assert url.body == b"http://10.0.0.1:8034\n"
     assert url.headers["Content-Type"].startswith("text/plain")
-    assert (await agent.get("/resolve/geo?format=hostport")).body == b"[2001:db8::1]:8035"
+    assert (await agent.get("/resolve/geo?format=hostport")).body == b"[2001:db8::1]:8035\n"
     assert (await agent.get("/resolve/geo?format=json")).body["port"] == 8035
+
+
+@pytest.mark.parametrize("name", ["Geo", "geo.vertice.internal", "GEO.Vertice.Internal."])
+async def test_a_name_may_have_capitals_and_the_zone(agent: Frozen, name: str) -> None:
+    assert (await agent.get(f"/services/{name}")).body["service_name"] == "geo"
+    assert (await agent.get(f"/resolve/{name}?format=hostport")).body == b"[2001:db8::1]:8035\n"
+    assert (await agent.get(f"/explain/{name}")).body["found"] is True
+
+
+async def test_the_list_of_services_can_be_summed_up(agent: Frozen) -> None:
+    assert (await agent.get("/services")).body == ["geo", "osint_service"]
+    for given in ("true", "1"):
+        geo, osint = (await agent.get(f"/services?summary={given}")).body
+        assert geo["endpoints"] == ["http://[2001:db8::1]:8035"]
+        assert osint == {
+            "service_name": "osint_service",
+            "held": True,
+            "instances": 3,
+            "statuses": {"passing": 2, "critical": 1},
+            "endpoints": ["http://10.0.0.1:8034", "http://10.0.0.2:8034", "http://10.0.0.3:8034"],
+        }
+    assert (await agent.get("/services?summary=much")).status == 400
 
 
 async def test_answers_show_their_age(agent: Frozen) -> None:
@@ -186,7 +208,7 @@ async def test_an_old_view_still_answers_but_reports_no_name_as_missing(agent: F
 @pytest.mark.parametrize(
     ("path", "field"),
     [
-        ("/services/Osint", "service_name"),
+        ("/services/os!int", "service_name"),
         ("/services/geo?colour=blue", "colour"),
         ("/services?tag=blue", "tag"),
         ("/services/geo?status=odd", "status"),
@@ -324,7 +346,7 @@ async def test_pipelined_requests_are_answered_in_order(agent: Frozen) -> None:
     requests = b"".join(b"GET %b HTTP/1.1\r\n" % target + KEEP for target in targets)
     answers = (await raw(agent, requests + b"GET /live HTTP/1.1\r\n" + CLOSE)).split(b"HTTP/1.1 ")[1:]
     assert [answer[:3] for answer in answers] == [b"200", b"200", b"404", b"200"] * 3 + [b"200"]
-    assert answers[5].endswith(b"http://10.0.0.2:8034")
+    assert answers[5].endswith(b"http://10.0.0.2:8034\n")
 
 
 @pytest.mark.parametrize(

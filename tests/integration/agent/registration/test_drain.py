@@ -85,7 +85,9 @@ async def test_a_watcher_that_has_not_acknowledged_is_counted(house: House) -> N
 
 
 async def test_maintenance_outlasts_checks_and_a_new_registration(house: House) -> None:
-    assert (await house.ask("POST", f"/maintenance?service=osint_service&instance={house.instance}")).status == 200
+    named = f"service=Osint-Service.vertice.internal&instance={house.instance}"
+    assert (await house.ask("POST", f"/maintenance?{named}")).status == 200
+    assert (await house.ask("GET", f"/maintenance?{named}")).body["services"][0]["held"] == "maintenance"
 
     async def status() -> str:
         (one,) = (await house.api.call("GET", "/catalog")).body["instances"]

@@ -44,6 +44,7 @@ class Played(RegistryClient):
         self.addresses: list[tuple[str, ...]] = []  # of each registration
         self.epochs: list[int | None] = []
         self.statuses: list[Status] = []
+        self.passing: list[bool] = []  # whether each registration said that its check passes
         self.tells: float | None = None  # the time
         self.lease: LeaseTold | None = None
         self.hangs: set[str] = set()  # requests that it accepts and never answers
@@ -65,10 +66,11 @@ class Played(RegistryClient):
             await asyncio.Event().wait()
         return reply
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.addresses.append(claim.addresses)
         self.epochs.append(claim.epoch)
         self.statuses.append(claim.status)
+        self.passing.append(passing)
         return await self._answer("register", claim.host), self.lease
 
     async def time(self) -> float | None:

@@ -42,7 +42,7 @@ async def test_each_lookup_is_answered_with_room_for_one_service(api: Api) -> No
         for _ in range(3):
             assert await agent.addresses("geo") == ["10.0.0.2"]
             assert (await agent.get("/services/osint_service")).body["host"] == "10.0.0.1"
-            assert (await agent.get("/resolve/geo?format=hostport")).body == b"10.0.0.2:8034"
+            assert (await agent.get("/resolve/geo?format=hostport")).body == b"10.0.0.2:8034\n"
         assert agent.sidecar.view.catalog.service_count == 1
         assert (await agent.get("/services")).body == ["geo", "osint_service"]
         assert agent.sidecar.view.trust.mismatches == 0

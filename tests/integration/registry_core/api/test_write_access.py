@@ -53,7 +53,7 @@ async def test_a_registry_that_only_refuses_says_so_and_is_not_ready(method: str
         health = (await api.call("GET", "/health")).body
         assert (health["status"], health["state"]) == ("degraded", "warming")
         assert health["components"]["access"]["status"] == "refusing"
-        assert "every write is refused (1 lately): the token is wrong" in health["reasons"][0]
+        assert "every write is refused (1 lately): the secret is wrong" in health["reasons"][0]
         clock.pass_time(5)
         assert await metric(api, "registry_refuses_all_writes ") == 1
         assert await metric(api, "registry_ready ") == 0

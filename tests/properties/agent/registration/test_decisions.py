@@ -30,11 +30,10 @@ from agent.registration.decisions import (
     backoff_s,
     batches,
     begun,
-    next_beat_after_failure,
-    next_beat_at,
     next_step,
     started,
 )
+from agent.registration.pace import next_beat_after_failure, next_beat_at
 from registry_core.domain.records import Status
 
 T = Timings()

@@ -95,7 +95,7 @@ def test_the_events_add_up_to_the_valid_copies(history: list[Event], second_join
         }
     assert {entry.instance.key: entry.instance for entry in merge.instances()} == {i.key: i for i in told}
     for record in told:
-        assert record.key in {entry.instance.key for entry in merge.at_socket(record.socket)}
+        assert record.key in {entry.key for entry in merge.at_sockets([record.socket])}
 
 
 @given(histories())

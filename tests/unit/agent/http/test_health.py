@@ -48,6 +48,7 @@ SERVICE = ServiceReport(
     checks=[],
     problem="",
     refused=False,
+    refused_for=None,
 )
 REFUSAL = "Unauthorized: the token is wrong"
 

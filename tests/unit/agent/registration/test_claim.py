@@ -27,6 +27,7 @@ class Client(RegistryClient):
     def __init__(self, urls: tuple[str, ...]) -> None:
         self._urls = urls
         self.sent: list[Registration] = []
+        self.passing: list[bool] = []
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -35,8 +36,9 @@ class Client(RegistryClient):
     async def time(self) -> float | None:
         return None
 
-    async def register(self, claim: Registration) -> tuple[RegistryReply, LeaseTold | None]:
+    async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.sent.append(claim)
+        self.passing.append(passing)
         return RegistryReply(RequestOutcome.DONE), LeaseTold(60.0, 30.0)
 
 

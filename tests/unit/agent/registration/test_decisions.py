@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 import pytest
 
 from agent.registration.decisions import (
     NEVER,
-    SHORTEST_BEAT_S,
     Look,
     MemberState,
     Phase,
@@ -21,6 +18,7 @@ from agent.registration.decisions import (
     Wait,
     after_beat,
     after_call_off,
+    after_cause,
     after_change,
     after_check,
     after_hold,
@@ -33,7 +31,6 @@ from agent.registration.decisions import (
     batches,
     begun,
     next_step,
-    paced,
     started,
     watch_retry_s,
 )
@@ -191,6 +188,74 @@ def test_a_fenced_agent_retries_when_the_newer_owners_lease_may_have_expired() -
         assert after(member, REGISTER, RequestOutcome.DONE, now=37.5).phase is Phase.REGISTERED
 
 
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(12.0, 12.0), (0.0, 1.0), (70.0, 70.0), (86_400.0, 75.0)])
+@pytest.mark.parametrize("outcome", [RequestOutcome.REFUSED, RequestOutcome.FENCED])
+def test_a_refused_agent_comes_again_when_the_registry_says_within_bounds(
+    outcome: RequestOutcome, asked_s: float, waited_s: float
+) -> None:
+    for draw in (0.0, 0.999):
+        member = after_request(
+            begun(started(0.0, T, checked=False)),
+            REGISTER,
+            outcome,
+            now=100.0,
+            draw=draw,
+            timings=T,
+            retry_after_s=asked_s,
+        )
+        assert member.due_at == pytest.approx(100.0 + waited_s + draw * T.reassert_spread_s)
+
+
+@pytest.mark.parametrize("outcome", [RequestOutcome.REFUSED, RequestOutcome.FENCED])
+def test_a_refusal_that_the_view_does_not_confirm_is_checked_again_soon_and_then_less_often(
+    outcome: RequestOutcome,
+) -> None:
+    member, waits = started(0.0, T, checked=False), []
+    for _ in range(8):
+        member = after_request(
+            begun(member), REGISTER, outcome, now=0.0, draw=0.999, timings=T, retry_after_s=60.0, unseen=True
+        )
+        waits.append(member.due_at)
+    assert waits[0] < 2.0
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(60.0, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    "outcome", [RequestOutcome.REFUSED, RequestOutcome.FENCED, RequestOutcome.UNKNOWN, RequestOutcome.UNAVAILABLE]
+)
+def test_a_failed_request_is_repeated_when_its_cause_may_be_gone(outcome: RequestOutcome) -> None:
+    member = after(started(0.0, T, checked=False), REGISTER, outcome)
+    for _ in range(5):
+        member = after(member, REGISTER, outcome)
+    again = after_cause(member, 10.0, 0.5, T)
+    assert next_step(again, 10.0 + 0.5 * T.reassert_spread_s) == REGISTER
+    assert after_cause(again, 11.0, 0.5, T) == again, "it is due already"
+    during = after_cause(begun(member), 10.0, 0.5, T)
+    assert next_step(during, 10.0) == Wait(NEVER)
+    refused = after_request(during, REGISTER, outcome, now=11.0, draw=0.5, timings=T)
+    assert next_step(refused, 11.0) == REGISTER
+    refused = after_request(begun(refused), REGISTER, outcome, now=12.0, draw=0.5, timings=T)
+    assert next_step(refused, 12.0) != REGISTER, "once"
+    untold = after(registered(), TellStatus(CRITICAL), RequestOutcome.REFUSED)
+    assert next_step(after_cause(after_check(untold, CRITICAL), 10.0, 0.0, T), 10.0) == TellStatus(CRITICAL)
+
+
+def test_a_cause_that_is_gone_changes_nothing_where_nothing_failed() -> None:
+    for member in (registered(), started(0.0, T, checked=True), started(0.0, T, checked=False)):
+        assert after_cause(member, 10.0, 0.5, T) == member
+    done = after_request(
+        after_cause(begun(registered()), 1.0, 0.5, T), REGISTER, RequestOutcome.DONE, now=2.0, draw=0.5, timings=T
+    )
+    assert next_step(done, 2.0) == Wait(NEVER)
+
+
+def test_a_refused_service_that_passes_now_registers_again_at_once() -> None:
+    member = after(after_check(started(0.0, T, checked=True), CRITICAL), Register(CRITICAL), RequestOutcome.REFUSED)
+    assert next_step(after_check(member, Status.WARNING), 1.0) == Wait(member.due_at)
+    assert next_step(after_check(member, PASSING), 1.0) == Register(PASSING)
+
+
 def test_an_instance_that_moved_registers_again_at_once() -> None:
     assert next_step(after_move(registered(), 9.0), 9.0) == Register(PASSING)
     waiting = started(0.0, T, checked=True)
@@ -313,24 +378,6 @@ def test_repeated_contradictions_are_answered_with_growing_waits(sight: Sight) -
     assert waits[1:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0])
     _, at = contradicted(member, sight, now + 61.0)
     assert at <= now + 61.5, "after a quiet minute it counts from zero"
-
-
-@pytest.mark.parametrize(
-    ("ttl_s", "asked_s", "used_s"),
-    [
-        (60.0, 30.0, 10.0),  # the agent's own is shorter
-        (15.0, 5.0, 5.0),
-        (15.0, 15.0, 5.0),  # no interval for such a lease
-        (15.0, 0.0, 5.0),
-        (15.0, -1.0, 5.0),
-        (15.0, math.nan, 5.0),
-        (math.inf, math.inf, 10.0),
-        (0.0, 0.0, 10.0),
-        (1e-9, 1e-10, SHORTEST_BEAT_S),
-    ],
-)
-def test_the_shorter_interval_is_used_and_a_senseless_one_is_not(ttl_s: float, asked_s: float, used_s: float) -> None:
-    assert paced(Timings(heartbeat_s=10.0), ttl_s, asked_s).heartbeat_s == used_s
 
 
 @pytest.mark.parametrize("outcome", [RequestOutcome.UNAVAILABLE, RequestOutcome.LATE])

@@ -7,7 +7,14 @@ from itertools import count
 
 import pytest
 
-from agent.registration.identity import Identity, StartTime, corrected_epoch, epoch_of, identified
+from agent.registration.identity import (
+    Identity,
+    StartTime,
+    corrected_epoch,
+    epoch_of,
+    identified,
+    succeeding_epoch,
+)
 from agent.settings.settings import ServiceSpec, read_agent_settings
 
 
@@ -124,3 +131,10 @@ def test_an_epoch_is_corrected_to_the_registrys_time_if_that_is_newer_than_the_o
 
 def test_a_clock_from_before_the_epoch_of_clocks_makes_no_negative_number() -> None:
     assert epoch_of(StartTime(wall=-5.0, monotonic=0.0), None, 0.0) == 1
+
+
+def test_the_successor_of_an_owner_that_left_is_newer_and_older_than_that_ones_next_life() -> None:
+    left = 1_764_000_000_000
+    for own in (1_763_999_000_123, 1_763_999_000_124):
+        assert left < succeeding_epoch(own, left) <= left + 1000
+    assert succeeding_epoch(123, left) != succeeding_epoch(124, left), "of two that try at once, one is newer"

@@ -9,9 +9,10 @@ import pytest
 
 from agent.registration.decisions import Sight
 from agent.registration.own_in_view import sight
+from registry_core.domain.admission import admitted
 from registry_core.domain.catalog import Catalog
+from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Instance, Protocol, Registration, Status
-from registry_core.domain.registration import admitted
 from tests.samples import claim
 
 CLAIM = claim(epoch=5, addresses=("10.0.0.7",), tags=("blue",), metadata={"team": {"name": "osint", "size": 3}})
@@ -19,7 +20,7 @@ CLAIM = claim(epoch=5, addresses=("10.0.0.7",), tags=("blue",), metadata={"team"
 
 def stored(registration: Registration = CLAIM, **more: Any) -> Instance:
     """Return a registry's record of a claim, with its later state."""
-    record = admitted(registration, Catalog(), lambda _key: False, 1.0).instance
+    record = admitted(registration, Catalog(), lambda _key: 0.0, 1.0, terms=LeaseTerms()).instance
     return msgspec.structs.replace(record, **more)
 
 

@@ -35,7 +35,7 @@ def test_the_first_snapshot_is_counted_once_all_its_parts_arrived() -> None:
     changes = Changes()
     assert shown(changes, snapshot(instance(), last=False)) == []
     assert changes.cursor == ""
-    assert shown(changes, snapshot(instance(host="10.0.0.2"), first=False)) == ["watching 1 services, 2 instances"]
+    assert shown(changes, snapshot(instance(host="10.0.0.2"), first=False)) == ["watching 1 service, 2 instances"]
     assert changes.cursor == "0.e.1"
 
 
@@ -84,7 +84,7 @@ def test_suspects_and_their_return_are_shown() -> None:
         registered(instance(suspect=True, status="critical")),
         registered(instance(suspect=False, status="critical")),
     ) == [
-        "watching 1 services, 1 instances",
+        "watching 1 service, 1 instance",
         "~ abc 10.0.0.1:80 suspect: no heartbeats",
         "~ abc 10.0.0.1:80 passing -> critical",
         "~ abc 10.0.0.1:80 heartbeats again",

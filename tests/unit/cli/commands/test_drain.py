@@ -74,7 +74,7 @@ def test_an_undone_drain_shows_the_remaining_state(
 def test_a_refused_drain_has_the_documented_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: int, code: int
 ) -> None:
-    assert run_drain(monkeypatch, answer({"message": "no"}, status)) == code
+    assert run_drain(monkeypatch, answer({"message": "no", "field": "service"}, status)) == code
     assert capsys.readouterr() == ("", "vertice: no\n")
 
 

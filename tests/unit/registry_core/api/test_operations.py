@@ -67,6 +67,7 @@ class Parts:
             refusals=RefusalLog(self.clock),
             resolver=Resolver(lambda _: self.addresses),
             random=Fixed(),
+            clock=self.clock,
         )
 
     async def register(self, port: int = 8034) -> None:

@@ -162,6 +162,7 @@ class Gated:
             refusals=RefusalLog(self.clock),
             resolver=SlowResolver(self),
             random=random.Random(1),
+            clock=self.clock,
         )
 
     async def turn(self, times: int = 1, every_s: float = TURN_EVERY_S) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from registry_core.domain.catalog import Catalog, share
 from registry_core.domain.events import Deregistered, Expired, Position, Registered, Renewed, StatusChanged
 from registry_core.domain.names import short_id
-from registry_core.domain.records import Status
+from registry_core.domain.records import Protocol, Status
 from tests.samples import instance, lived
 
 AT = Position(0, "e1", 1)
@@ -30,7 +32,7 @@ def test_an_instance_is_found_by_its_key_its_short_id_its_address_and_its_ip() -
     catalog.apply(Registered(AT, record, 1.0))
     assert catalog.get(record.key) == record
     assert catalog.by_short(short_id("ip_intel", record.instance_id)) == record
-    assert catalog.holder("10.0.0.7:8034") == record
+    assert catalog.holders(["10.0.0.7:8034"]) == (record,)
     assert catalog.by_ip("2001:db8::7") == (record,)
     assert list(catalog) == [record]
 
@@ -44,7 +46,7 @@ def test_a_removed_instance_is_found_by_no_lookup() -> None:
         assert catalog.find("ip_intel") is None
         assert catalog.get(record.key) is None
         assert catalog.by_short(short_id("ip_intel", record.instance_id)) is None
-        assert catalog.holder("10.0.0.7:8034") is None
+        assert catalog.holders(["10.0.0.7:8034"]) == ()
         assert catalog.by_ip("10.0.0.7") == ()
         assert catalog.heartbeat_at(record.key) == 0.0
         assert (len(catalog), catalog.service_count, catalog.digest) == (0, 0, Catalog().digest)
@@ -55,9 +57,9 @@ def test_a_moved_instance_leaves_its_old_address() -> None:
     catalog = Catalog()
     catalog.apply(Registered(AT, instance(instance_id="a"), 1.0))
     catalog.apply(Registered(AT, instance(host="10.0.0.8", instance_id="a"), 2.0))
-    assert catalog.holder("10.0.0.7:8034") is None
+    assert catalog.holders(["10.0.0.7:8034"]) == ()
     assert catalog.by_ip("10.0.0.7") == ()
-    assert catalog.holder("10.0.0.8:8034") is not None
+    assert catalog.holders(["10.0.0.8:8034"]) != ()
     assert len(catalog) == 1
 
 
@@ -77,7 +79,7 @@ def test_removing_the_old_holder_leaves_the_address_to_the_new_one() -> None:
     catalog.apply(Registered(AT, old, 1.0))
     catalog.apply(Registered(AT, new, 2.0))
     catalog.apply(Deregistered(AT, old.key))
-    assert catalog.holder("10.0.0.7:8034") == new
+    assert catalog.holders(["10.0.0.7:8034"]) == (new,)
 
 
 def test_a_status_change_changes_nothing_else() -> None:
@@ -135,3 +137,18 @@ def test_equal_keys_and_short_values_of_metadata_are_one_object() -> None:
     assert key is same
     assert records[0][key] is records[1][key]
     assert records[0] == {"release_train_of_november": "twenty-six", "long": "x" * 100}
+
+
+def test_an_instance_is_found_at_its_host_and_at_each_of_its_addresses() -> None:
+    by_name = instance("orders", "orders_1", addresses=("172.18.0.5", "fd00::5"))
+    udp = instance("syslog", "172.18.0.5", instance_id="udp", protocol=Protocol.UDP)
+    catalog, agents = Catalog(), Catalog(sockets=False)
+    for one in (catalog, agents):
+        one.merge([lived(by_name), lived(udp)])
+    assert catalog.holders(["172.18.0.5:8034", "orders_1:8034", "[fd00::5]:8034"]) == (by_name,)
+    assert catalog.holders(["udp/172.18.0.5:8034", "172.18.0.6:8034"]) == (udp,)
+    assert agents.holders(["172.18.0.5:8034", "orders_1:8034"]) == ()
+    moved = msgspec.structs.replace(by_name, addresses=("172.18.0.6",))
+    catalog.merge([lived(moved)])
+    assert catalog.holders(["172.18.0.5:8034", "[fd00::5]:8034"]) == ()
+    assert catalog.holders(["172.18.0.6:8034"]) == (moved,)

@@ -124,3 +124,21 @@ def test_the_short_id_is_the_same_for_both_spellings_and_differs_by_instance() -
     assert names.short_id("ip_intel", "a:1") == names.short_id("ip-intel", "a:1")
     assert names.short_id("ip_intel", "a:1") != names.short_id("ip_intel", "a:2")
     assert len(names.short_id("ip_intel", "a:1")) == names.SHORT_ID_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("auth", "auth"),
+        ("Auth", "auth"),
+        ("auth.", "auth"),
+        ("Auth.vertice.internal.", "auth"),
+        ("auth.VERTICE.internal", "auth"),
+        ("auth.other.internal", "auth.other.internal"),
+        ("vertice.internal", "vertice.internal"),
+        ("", ""),
+    ],
+)
+def test_a_name_is_found_with_capitals_and_with_the_zone(text: str, name: str) -> None:
+    assert names.name_in_zone(text, "vertice.internal") == name
+    assert names.name_in_zone(text, "Vertice.Internal.") == name

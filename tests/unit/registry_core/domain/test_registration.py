@@ -1,4 +1,4 @@
-"""Registrations: the rules of each field, and ownership."""
+"""Registrations: the rules of each field."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from registry_core.domain.admission import admitted
 from registry_core.domain.catalog import Catalog
+from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import MAX_INSTANCE_ID_LENGTH
-from registry_core.domain.records import Instance, InstanceKey, Protocol, Registration, Status
+from registry_core.domain.records import Instance, Protocol, Registration, Status
 from registry_core.domain.registration import (
     MAX_ADDRESSES,
     MAX_EPOCH,
@@ -17,11 +19,10 @@ from registry_core.domain.registration import (
     MAX_TAGS,
     MAX_VERSION_LENGTH,
     Rules,
-    admitted,
     check_metadata,
     checked,
 )
-from registry_core.errors import Conflict, Fenced, ValidationError
+from registry_core.errors import Conflict, ValidationError
 from registry_core.watch.limits import MAX_RECORD_BYTES
 from tests.samples import claim, instance, lived
 
@@ -110,7 +111,7 @@ def test_an_ipv4_mapped_host_has_the_address_and_the_conflicts_of_the_ipv4_host(
     catalog = Catalog()
     catalog.merge([lived(instance("ip_intel", "10.0.0.7"))])
     with pytest.raises(Conflict, match=r"10\.0\.0\.7:8034 is registered"):
-        admitted(mapped, catalog, lambda _: False, 0.0)
+        admitted(mapped, catalog, lambda _: 0.0, 0.0, terms=LeaseTerms())
 
 
 def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
@@ -128,104 +129,6 @@ def test_a_good_claim_is_kept_in_its_one_spelling() -> None:
     assert kept.host == "vertice-osint"
     assert kept.addresses == ("10.0.0.7", "2001:db8::7")
     assert kept.tags == ("canary", "eu")
-
-
-NEVER_OVERDUE = frozenset[InstanceKey]()
-
-
-def admit(
-    wanted: Registration,
-    catalog: Catalog,
-    overdue: frozenset[InstanceKey] = NEVER_OVERDUE,
-    *,
-    may_displace: bool = True,
-) -> Any:
-    return admitted(wanted, catalog, overdue.__contains__, now=100.0, may_displace=may_displace)
-
-
-def holding(*records: Any) -> Catalog:
-    catalog = Catalog()
-    catalog.merge(lived(r) for r in records)
-    return catalog
-
-
-def test_a_first_registration_creates_a_record() -> None:
-    admission = admit(claim(epoch=5), Catalog())
-    assert (admission.created, admission.changed, admission.evicted) == (True, True, ())
-    assert admission.instance.registered_at == 100.0
-    assert admission.instance.epoch == 5
-
-
-def test_the_same_registration_again_changes_nothing() -> None:
-    first = admit(claim(), Catalog()).instance
-    again = admit(claim(), holding(first))
-    assert (again.created, again.changed) == (False, False)
-    assert again.instance == first
-
-
-def test_another_record_under_the_same_id_replaces_it_and_keeps_its_age() -> None:
-    first = msgspec.structs.replace(admit(claim(), Catalog()).instance, registered_at=1.0)
-    again = admit(claim(version="2.0.0"), holding(first))
-    assert (again.created, again.changed) == (False, True)
-    assert again.instance.registered_at == 1.0
-
-
-def test_another_spelling_of_a_name_is_a_conflict() -> None:
-    with pytest.raises(Conflict) as refusal:
-        admit(claim("ip-intel", port=9000), holding(instance("ip_intel")))
-    assert refusal.value.field == "service_name"
-    assert refusal.value.example == "ip_intel"
-
-
-@pytest.mark.parametrize("other", [{"service_name": "billing"}, {"instance_id": "other"}])
-def test_an_address_belongs_to_one_instance(other: dict[str, Any]) -> None:
-    with pytest.raises(Conflict) as refusal:
-        admit(claim(**other), holding(instance()))
-    assert refusal.value.field == "port"
-    assert refusal.value.provided == "10.0.0.7:8034"
-
-
-def test_an_overdue_suspect_or_critical_holder_gives_up_its_address() -> None:
-    overdue = instance()
-    admission = admit(claim("billing"), holding(overdue), frozenset({overdue.key}))
-    assert admission.evicted == (overdue.key,)
-    suspect = instance(suspect=True)
-    assert admit(claim("billing"), holding(suspect)).evicted == (suspect.key,)
-    critical = instance(status=Status.CRITICAL)
-    assert admit(claim("billing"), holding(critical)).evicted == (critical.key,)
-
-
-def test_a_caller_without_the_right_to_displace_takes_over_silent_and_own_instances() -> None:
-    critical = instance(status=Status.CRITICAL)
-    with pytest.raises(Conflict):
-        admit(claim("billing"), holding(critical), may_displace=False)
-    own = admit(claim(instance_id="new"), holding(critical), may_displace=False)
-    assert own.evicted == (critical.key,)
-    suspect = instance(suspect=True)
-    assert admit(claim("billing"), holding(suspect), may_displace=False).evicted == (suspect.key,)
-    overdue = instance()
-    admission = admit(claim("billing"), holding(overdue), frozenset({overdue.key}), may_displace=False)
-    assert admission.evicted == (overdue.key,)
-
-
-def test_an_older_epoch_is_fenced_off_and_a_newer_one_takes_over() -> None:
-    held = holding(instance(epoch=7))
-    with pytest.raises(Fenced) as refusal:
-        admit(claim(epoch=6), held)
-    assert refusal.value.example == 7
-    assert admit(claim(epoch=8), held).instance.epoch == 8
-
-
-def test_a_suspect_that_registers_again_is_a_changed_record_and_no_longer_suspect() -> None:
-    admission = admit(claim(), holding(admit(claim(), holding()).instance))
-    assert not admission.changed
-    suspect = msgspec.structs.replace(admission.instance, suspect=True)
-    back = admit(claim(), holding(suspect))
-    assert (back.changed, back.created, back.instance) == (True, False, admission.instance)
-
-
-def test_a_write_without_an_epoch_does_not_fence() -> None:
-    assert admit(claim(), holding(instance(epoch=7))).instance.epoch == 7
 
 
 @pytest.mark.parametrize("length", [MAX_VERSION_LENGTH, MAX_VERSION_LENGTH + 1, 60_000])
@@ -260,7 +163,7 @@ def test_the_largest_record_that_the_rules_allow_is_a_quarter_of_what_a_line_may
         status=Status.MAINTENANCE,
         epoch=MAX_EPOCH,
     )
-    record = admitted(checked(largest), Catalog(), lambda _: False, 1e10).instance
+    record = admitted(checked(largest), Catalog(), lambda _: 0.0, 1e10, terms=LeaseTerms()).instance
     assert {f for f in Instance.__struct_fields__ if getattr(record, f) == getattr(instance(), f)} == {"suspect"}
     assert len(msgspec.json.encode(record)) <= MAX_RECORD_BYTES // 4
     with pytest.raises(ValidationError):

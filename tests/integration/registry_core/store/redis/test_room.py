@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry_core.domain.catalog import Lived
+from registry_core.domain.admission import Newcomer
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import Conflict, StoreUnavailable
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
 
     def has_an_old_view(self, monkeypatch: pytest.MonkeyPatch, was: Instance) -> None:
         """Have the other store believe that an instance still is what it was."""
-        monkeypatch.setattr(self.other._merge, "at_socket", lambda _socket: [Lived(was, 1.0)])
+        monkeypatch.setattr(self.other._merge, "at_sockets", lambda _sockets: [was])
 
 
 @pytest_asyncio.fixture
@@ -87,9 +87,53 @@ async def test_one_of_another_service_yields_to_a_key_only_when_it_is_overdue(pa
     holder = (await pair.one.register(claim(HOLDER))).instance
     await pair.one.set_status(holder.key, Status.CRITICAL)
     with pytest.raises(Conflict, match="is registered as instance"):
-        await pair.one.register(claim(NEWCOMER), may_displace=False)
+        await pair.one.register(claim(NEWCOMER), newcomer=Newcomer(may_displace=False))
     await pair.one.register(claim(NEWCOMER))
     assert pair.feed.catalog.names() == [NEWCOMER]
+
+
+@pytest.mark.parametrize("name_first", [True, False])
+async def test_a_name_and_its_address_are_one_place_across_shards(pair: Pair, *, name_first: bool) -> None:
+    by_name, by_ip = ("holder_1", ("172.18.0.5", "fd00::5")), ("fd00::5", ("fd00::5",))
+    (first, of_first), (second, of_second) = (by_name, by_ip) if name_first else (by_ip, by_name)
+    holder = (await pair.one.register(claim(HOLDER, first, addresses=of_first))).instance
+    with pytest.raises(Conflict) as refusal:
+        await pair.one.register(claim(NEWCOMER, second, addresses=of_second), newcomer=Newcomer(passing=True))
+    assert refusal.value.holder == holder.holder
+    assert refusal.value.retry_after_s == pytest.approx(35, abs=5)
+    await pair.one.set_status(holder.key, Status.CRITICAL)
+    await pair.one.register(claim(NEWCOMER, second, addresses=of_second))
+    assert pair.feed.catalog.names() == [NEWCOMER]
+
+
+async def test_a_host_name_that_moved_displaces_one_of_another_shard(pair: Pair) -> None:
+    await pair.one.register(claim(HOLDER, "holder_1", addresses=("172.18.0.5",)))
+    await pair.one.register(claim(NEWCOMER, "newcomer_1", addresses=("172.18.0.6",)))
+    await pair.one.register(claim(NEWCOMER, "newcomer_1", addresses=("172.18.0.5",)))
+    assert pair.feed.catalog.names() == [NEWCOMER]
+
+
+async def test_what_the_release_before_registered_by_name_is_found_by_its_address(
+    pair: Pair, servers: tuple[RedisServer, RedisServer]
+) -> None:
+    """That release keeps an instance in Redis under its host:port alone."""
+    await pair.one.register(claim(HOLDER, "holder_1", addresses=("172.18.0.5",)))
+    assert servers[0].ask("HDEL", "test:addresses", "172.18.0.5:8034") == 1
+    by_ip = claim(HOLDER, "172.18.0.5", addresses=("172.18.0.5",))
+    with pytest.raises(Conflict, match="holder_1:8034"):
+        await pair.one.register(by_ip)
+    await pair.one.deregister(claim(HOLDER, "holder_1").key)
+    assert servers[0].ask("HKEYS", "test:addresses") == []
+    await pair.one.register(by_ip)
+
+
+async def test_an_instance_that_leaves_an_address_leaves_it_to_others(
+    pair: Pair, servers: tuple[RedisServer, RedisServer]
+) -> None:
+    await pair.one.register(claim(HOLDER, "holder_1", instance_id="i", addresses=("172.18.0.5", "fd00::5")))
+    assert set(servers[0].ask("HKEYS", "test:addresses")) == {"holder_1:8034", "172.18.0.5:8034", "[fd00::5]:8034"}
+    await pair.one.register(claim(HOLDER, "fd00::6", instance_id="i", addresses=("fd00::6",)))
+    assert servers[0].ask("HKEYS", "test:addresses") == ["[fd00::6]:8034"]
 
 
 async def test_a_newcomer_must_wait_while_the_holders_shard_is_unreachable(

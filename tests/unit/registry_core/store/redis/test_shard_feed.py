@@ -40,11 +40,6 @@ async def read(
     await feed.shard_read(shard, position or at(1, shard=shard), records, whole=whole, born_empty=False)
 
 
-@pytest.mark.parametrize(("names", "needs"), [(("a",), False), (("a", "b"), True), (("a", "b", "c"), True)])
-async def test_addresses_matter_where_another_shard_may_hold_one(names: tuple[str, ...], needs: bool) -> None:
-    assert feed_of(*names).needs_sockets is needs
-
-
 async def test_nothing_is_known_before_the_first_delivery() -> None:
     feed = feed_of("a", "b")
     for shard in (0, 1):

@@ -1,0 +1,1 @@
+"""Real gateways with the configurations that docs/guide/gateways.md gives."""
