@@ -49,10 +49,6 @@ def system_addresses(host: str) -> tuple[str, ...]:
     return _asked(_system_addresses, host)
 
 
-class Unresolved(socket.gaierror):
-    """Raised when a name has no address, or none is known; its number is one of getaddrinfo(3), its text is ours."""
-
-
 def is_no_such_name(error: OSError) -> bool:
     """Return whether an error of the system's resolver says that a name has no address, and not that it cannot tell."""
     return isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
