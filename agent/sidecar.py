@@ -322,14 +322,13 @@ class Sidecar:
             token=settings.token,
         )
         self._operator_drain.join(self.session, client)
-        loader = ServiceLoader(
+        self._loader = loader = ServiceLoader(
             http,
             self.view,
             registry=lambda: sync.connected_to,
             background=self._background,
             token=settings.token,
         )
-        self._loader = loader
         self._stack.push_async_callback(loader.close)
         self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
