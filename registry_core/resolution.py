@@ -40,6 +40,10 @@ _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA
 AskSystem: TypeAlias = Callable[[str], Iterable[str]]
 
 
+class NotResolved(socket.gaierror):
+    """Raised when a name has no address: `errno` is that of getaddrinfo(3), and the text is for people."""
+
+
 def _system_addresses(host: str) -> list[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
@@ -179,7 +183,7 @@ class ServerAddresses:
             return known
         if isinstance(answer, OSError):
             raise answer
-        raise Unresolved(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
+        raise NotResolved(socket.EAI_AGAIN, "its name is not resolved: no name server answers")
 
     def _under_way(self, host: str) -> Job[tuple[str, ...]] | None:
         """Return the running lookup of `host`, or a new one; None when no lookup can start now."""

@@ -20,7 +20,7 @@ import structlog
 from agent.hosts.found import UNANSWERED, FoundAddresses, by_family, merged
 from registry_core.domain import names
 from registry_core.ports.clock import Clock
-from registry_core.resolution import Unresolved, usable
+from registry_core.resolution import NotResolved, usable
 from registry_core.supervision import Background, end
 from registry_core.telemetry.log_thinning import Thinning
 
@@ -112,8 +112,8 @@ class AddressBook:
         if addresses:
             return addresses
         if entry.known.is_whole:
-            raise Unresolved(socket.EAI_NONAME, f"{host} is a name without addresses")
-        raise Unresolved(socket.EAI_AGAIN, f"{host} is not resolved: no name server answers")
+            raise NotResolved(socket.EAI_NONAME, f"{host} is a name without addresses")
+        raise NotResolved(socket.EAI_AGAIN, f"{host} is not resolved: no name server answers")
 
     async def located(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
         """Return the addresses of `host` that a registration may hold, sorted: at least one.
@@ -122,7 +122,7 @@ class AddressBook:
         """
         addresses = usable(await self.find(host, anew=anew))
         if not addresses:
-            raise Unresolved(socket.EAI_NONAME, f"{host} has no address that others can connect to")
+            raise NotResolved(socket.EAI_NONAME, f"{host} has no address that others can connect to")
         return addresses
 
     async def addresses(self, host: str, *, anew: bool = False) -> tuple[str, ...]:

@@ -277,4 +277,4 @@ def test_a_warming_registry_is_not_mistaken_for_an_empty_one(tmp_path: Path) -> 
     with registry(tmp_path, REGISTRY_WARMING="60") as url:
         done = command("migrate", "status", path, "--registry", url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "is warming: it does not know everything yet" in done.stderr
+    assert "does not know yet which services exist; what is registered is not known" in done.stderr

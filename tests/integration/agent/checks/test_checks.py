@@ -32,7 +32,7 @@ from agent.checks.probes import AddressProbe, CheckProbes, TcpConnection
 from agent.checks.result import WELL, CheckOutcome, NotChecked, Probe, critical
 from agent.checks.spec import CheckPace, CheckSpec, CommandCheck, GrpcCheck, HttpCheck, TcpCheck, Tls, TtlCheck
 from registry_core.domain.records import Status
-from registry_core.resolution import Unresolved
+from registry_core.resolution import NotResolved
 from tests.integration.agent.checks.results import result
 from tests.integration.agents import StandIn, http_check, spec, stand_in
 from tests.programs import eventually
@@ -119,8 +119,8 @@ async def test_an_answer_that_is_not_http_is_critical() -> None:
 # -- addresses of a name
 
 
-NO_SUCH_NAME = Unresolved(socket.EAI_NONAME, "both.example is a name without addresses")
-AWAY = Unresolved(socket.EAI_AGAIN, "both.example is not resolved: no name server answers")
+NO_SUCH_NAME = NotResolved(socket.EAI_NONAME, "both.example is a name without addresses")
+AWAY = NotResolved(socket.EAI_AGAIN, "both.example is not resolved: no name server answers")
 
 
 class Located:

@@ -1,4 +1,4 @@
-"""The options of `vertice compose inject` that do not go together, and those that follow from others."""
+"""The arguments of the commands that add agents: what they become, and which do not go together."""
 
 from __future__ import annotations
 
@@ -6,56 +6,61 @@ import argparse
 
 import pytest
 
-from cli.commands.compose_options import add_agents, add_recipe, all_options_of
-from cli.compose.errors import ComposeError, Place
-from cli.compose.model import ComposeService, Project
-from cli.compose.sidecars import HOST_REGISTRY, REGISTRY, REGISTRY_IMAGE, REGISTRY_SERVICE, Options, Recipe
+from cli.commands.compose_options import add_agents, add_recipe, all_options_of, options_of
+from cli.compose.errors import ComposeError
+from cli.compose.reader import project_of
+from cli.compose.sidecars import REGISTRY, Options, Recipe
 from cli.parser import CommandParser
 
-EMPTY = Project("fleet", ("compose.yml",), {}, {})
+PROJECT = project_of([("c.yml", b"services: {web: {image: x, ports: ['8888:80']}}")], {})
+HOST = ("--recipe", "host", "--host-address", "10.0.0.7")
 
 
 def read(*words: str) -> argparse.Namespace:
     parser = CommandParser("vertice compose inject", "", "")
-    add_agents(parser)
+    parser.add_argument("file")
     add_recipe(parser, default=Recipe.NETNS)
-    arguments = parser.read(words)
-    arguments.file = "compose.yml"
-    return arguments
+    add_agents(parser)
+    return parser.read(["c.yml", *words])
 
 
-def test_without_words_the_options_are_the_default_ones() -> None:
-    assert all_options_of(read(), EMPTY) == Options()
+def test_without_arguments_the_options_are_the_defaults() -> None:
+    assert options_of(read()) == Options()
+    assert all_options_of(read(), PROJECT) == Options()
+
+
+def test_arguments_become_options() -> None:
+    words = ("--image", "a/b:1", "--memory", "64M", "--cpus", ".5", "--forward", "10.0.0.2", "--zone", "Shop.test")
+    found = all_options_of(read(*words, "--registry", "http://r.example", "--podman"), PROJECT)
+    assert found == Options(
+        image="a/b:1",
+        memory="64M",
+        cpus=".5",
+        forward="10.0.0.2",
+        zone="shop.test",
+        registry="http://r.example",
+        podman=True,
+    )
+
+
+def test_a_registry_is_added_at_a_port_of_the_host_that_is_free() -> None:
+    found = all_options_of(read("--with-registry"), PROJECT)
+    assert (found.registry, found.registry_image, found.registry_port) == (REGISTRY, "vertice-registry", 8889)
+    found = all_options_of(read(*HOST, "--with-registry", "--registry-image", "x"), PROJECT)
+    assert (found.registry, found.registry_image) == ("http://127.0.0.1:8889", "x")
 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("--recipe host", "recipe host needs --host-address"),
-        ("--host-address 172.17.0.1", "--host-address is for recipe host"),
-        ("--recipe beside --podman", "--podman is for recipe netns"),
-        ("--recipe beside --forward 10.0.0.2", "--forward is not for recipe beside"),
-        ("--forward 127.0.0.1", "the question would go in a circle"),
-        ("--registry-image r:1", "--registry-image is for --with-registry"),
+        (("--recipe", "host"), "needs --host-address"),
+        (("--host-address", "10.0.0.7"), "is for recipe host"),
+        ((*HOST, "--podman"), "is for recipe netns"),
+        (("--recipe", "beside", "--forward", "10.0.0.2"), "answer no lookups"),
+        (("--forward", "system"), "in a circle"),
+        (("--registry-image", "x"), "is for --with-registry"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(words: str, reason: str) -> None:
-    with pytest.raises(ComposeError) as raised:
-        all_options_of(read(*words.split()), EMPTY)
-    assert reason in str(raised.value)
-    assert raised.value.code == "usage"
-
-
-def test_a_registry_that_is_there_already_is_not_added() -> None:
-    service = ComposeService(REGISTRY_SERVICE, Place("compose.yml"), {})
-    there = Project("fleet", ("compose.yml",), {REGISTRY_SERVICE: service}, {})
-    with pytest.raises(ComposeError, match=f"it has a service {REGISTRY_SERVICE} already"):
-        all_options_of(read("--with-registry"), there)
-
-
-@pytest.mark.parametrize(
-    ("words", "registry"), [("", REGISTRY), ("--recipe host --host-address 172.17.0.1", HOST_REGISTRY)]
-)
-def test_an_added_registry_is_reached_where_the_recipe_puts_it(words: str, registry: str) -> None:
-    options = all_options_of(read("--with-registry", *words.split()), EMPTY)
-    assert (options.registry, options.registry_image) == (registry, REGISTRY_IMAGE)
+def test_arguments_that_do_not_go_together_are_refused(words: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ComposeError, match=reason):
+        all_options_of(read(*words), PROJECT)
