@@ -267,10 +267,15 @@ def test_rewrite_shows_a_diff_and_writes_it_with_write(shop: Path) -> None:
 
 def test_rewrite_writes_another_file_but_never_overwrites_one(shop: Path) -> None:
     other = shop.parent / "other.yml"
-    assert vertice("rewrite", shop, "--recipe", "netns", "--output", other).returncode == 1
+    done = vertice("rewrite", shop, "--recipe", "netns", "--to", other)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(f"; {other} written\n")
     assert b"cart.vertice.internal:8010" in other.read_bytes()
     other.write_text("mine")
     assert vertice("rewrite", shop, "--recipe", "netns", "--output", other).returncode == 2
+    shown = vertice("rewrite", shop, "--recipe", "netns", "--to", "-")
+    assert "cart.vertice.internal:8010" in shown.stdout
+    assert shown.stderr.endswith("; nothing was written\n")
     assert other.read_text() == "mine"
     assert shop.read_bytes() == SHOP
 

@@ -58,7 +58,7 @@ def agent() -> Iterator[str]:
 
 
 def test_a_reader_that_has_what_it_wanted_is_no_failure(agent: str) -> None:
-    done = shell('set -o pipefail; "$@" | head -1', "services", "--agent", agent)
+    done = shell('set -o pipefail; "$@" | head -1', "services", "-o", "names", "--agent", agent)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"service-0\n", b"")
 
 
