@@ -295,6 +295,7 @@ class Sidecar:
             background=self._background,
         )
         self.view.subscribe(self.session.news)
+        self.lookups.own = self.session.report
         self.sync = sync = WatchSync(
             http,
             self.upstreams,

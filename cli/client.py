@@ -204,8 +204,10 @@ def _read(name: str, given: str) -> str:
 
 
 def warn_of_age(answer: HttpResponse) -> None:
-    """Warn on stderr when an answer is old; the command prints it anyway."""
+    """Warn on stderr when an answer is old, or may lack something; the command prints it anyway."""
     state = answer.headers.get("X-Cache", "fresh").lower()
-    if state != "fresh":
+    if state == "partial":
+        print("vertice: partial: the registry does not know everything yet; there may be more", file=sys.stderr)
+    elif state != "fresh":
         age = answer.headers.get("Age", "?")
         print(f"vertice: {state}: this is the state as of {age} s ago; the registry cannot be reached", file=sys.stderr)

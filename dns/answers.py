@@ -18,7 +18,7 @@ import msgspec
 
 from dns import codec, record_data, txt_strings
 from dns.access import IpNetwork
-from dns.answer_shapes import AnswerShapes, cannot_tell
+from dns.answer_shapes import NOT_READY, AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
 from dns.name_limits import fits
@@ -38,7 +38,7 @@ from dns.zone_names import (
 )
 from registry_core.domain.names import ip_address, label_of, short_id
 from registry_core.domain.records import Instance
-from registry_core.domain.selection import WhenNonePass, usable_and_leaving
+from registry_core.domain.selection import ANY, WhenNonePass, selected
 from registry_core.ports.local_view import LocalView
 
 # Extended DNS Errors: RFC 8914 section 4.
@@ -202,7 +202,10 @@ class Zone:
         names = (
             (b"_" + label.encode(), way, *self._apex) for label in labels[:most] for way in self._transports(label)
         )
-        return self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
+        answer = self._shapes.of_types(query, {Type.PTR: list(map(record_data.name_data, filter(fits, names)))})
+        if self._view.complete or answer.extended_error is not None:
+            return answer
+        return msgspec.structs.replace(answer, extended_error=NOT_READY)  # there may be more
 
     def _transports(self, label: str) -> list[bytes]:
         return sorted(map(transport_of, self._view.transports(label)))
@@ -238,20 +241,25 @@ class Zone:
         instances = self._instances(name.label, tag=name.tag, transport=name.transport)
         if not instances:
             return self._absent(name)
-        usable, leaving = usable_and_leaving(instances, self._settings.when_none_pass, self._view.has_drained)
-        # A and AAAA carry no weights: draining instances are named only when there are no others.
-        named = usable or leaving
+        selection = selected(instances, ANY, self._settings.when_none_pass, self._view.has_drained)
+        if not selection.usable and not self._view.complete:
+            # Others may exist, and be usable.
+            return CacheableAnswer(cannot_tell(), label=name.label, lacking=self._view.lacks(name.label))
         if query.qtype == Type.ANY:
-            query = msgspec.structs.replace(query, qtype=one_type(named, only_srv=bool(name.transport)))
+            query = msgspec.structs.replace(query, qtype=one_type(selection.usable, only_srv=bool(name.transport)))
         order, orders = arranged(
-            named, random, is_far=self._is_far, leads=lambda i: has_records(i, query.qtype), number=number
+            selection.usable,
+            random,
+            is_far=self._is_far,
+            leads=lambda i: has_records(i, query.qtype),
+            number=number,
         )
         if query.qtype == Type.SRV:
-            last = shuffled(leaving, random, self._is_far) if usable else order
-            answer = self._srv(order[:most] if usable else (), last[:most])
+            answer = self._srv(order[:most], shuffled(selection.leaving, random, self._is_far)[:most])
         elif query.qtype == Type.PTR and name.is_type:
-            answer = self._listed(query, name, [*order, *(leaving if usable else ())], most)
+            answer = self._listed(query, name, [*order, *selection.leaving], most)
         else:
+            # A and AAAA carry no weights, so they leave out those that only finish their work.
             answer = self._of_service(query, order, most, only_srv=bool(name.transport))
         # A single record has one order, however many instances it covers.
         return CacheableAnswer(
@@ -277,10 +285,10 @@ class Zone:
                 return self._shapes.of_types(query, {})
 
     def _srv(self, usable: Sequence[Instance], leaving: Sequence[Instance]) -> Answer:
-        """Return SRV records: by nearness, then by weight, and last the draining instances, with weight 0.
+        """Return SRV records: by nearness, then by weight, and last the leaving instances, with weight 0.
 
-        A draining instance never has a better priority than the best of the others: a client picks
-        within the best priority, and would find only draining instances there. Nor may it get a share from a client
+        A leaving instance never has a better priority than the best of the others: a client picks
+        within the best priority, and would find only leaving instances there. Nor may it get a share from a client
         that reads 0 as 1: the weights of the others are multiples of `WEIGHT_UNIT`.
         """
         best = min((self._priority(i) for i in usable), default=NEAR_PRIORITY)

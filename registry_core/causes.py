@@ -1,8 +1,8 @@
 """The one table from errors of the system and of libraries to words for people.
 
-Whatever shows the cause of a failure, in an answer, a log line or on a terminal, takes the words from here: a library's
-own text names its classes, numbers and source, and changes with its release. Classes of libraries stand here by name,
-so that a program that does not use a library does not load it. Pure.
+Answers, log lines and terminals take the cause of a failure from here: a library's own text names its classes, numbers
+and source, and changes with its release. Classes of libraries stand here by name, so that a program that does not use a
+library does not load it. Pure.
 """
 
 from __future__ import annotations

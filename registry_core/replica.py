@@ -112,7 +112,7 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self._access = WriteAccess(self.view, self._clock)
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits)
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))

@@ -193,7 +193,7 @@ WHEN_NONE_PASS: Final = Setting(
     "REGISTRY_WHEN_NONE_PASS",
     choice(*WhenNonePass),
     "all",
-    "what to answer for a service when all its instances fail: `all` of them, or `none`",
+    "what to answer for a service of which no instance passes or drains: `all` that fail, or `none`",
     "none",
 )
 LOG_FORMAT: Final = Setting("REGISTRY_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
@@ -277,8 +277,8 @@ def settings_from(values: Values) -> ReplicaSettings:
         )
     if not where.is_loopback and any(len(one) < MIN_SECRET_LENGTH for one in secrets):
         raise SettingsError(
-            f"{values.label(SECRET)}: a registry that listens on {where} needs secrets of {MIN_SECRET_LENGTH} or more"
-            " characters (example: the output of `openssl rand -hex 24`)"
+            f"{values.label(SECRET.name)}: a registry that listens on {where} needs secrets of {MIN_SECRET_LENGTH} or "
+            "more characters (example: the output of `openssl rand -hex 24`)"
         )
     guard = GuardTerms(
         share=values[GUARD_SHARE] / 100, hold_s=values[GUARD_HOLD], budget_share=values[GUARD_BUDGET] / 100

@@ -46,10 +46,10 @@ class Values:
         """Return how `setting` was given; empty when its default is used."""
         return self._given.get(setting.name, ())
 
-    def label(self, setting: Setting[Any]) -> str:
-        """Return the name of `setting` as the user wrote it, or its own name when it was not given."""
-        given = self.given(setting)
-        return given[0].label if given else setting.name
+    def label(self, name: str) -> str:
+        """Return the name of the setting called `name` as the user wrote it, or `name` when it was not given."""
+        given = self._given.get(name, ())
+        return given[0].label if given else name
 
     def source(self, setting: Setting[Any]) -> str:
         """Return where the value of `setting` comes from, for people."""

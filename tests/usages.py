@@ -158,7 +158,7 @@ def _words() -> Iterator[Usage]:
     yield Usage((), USAGE)
     for word in ("", "nosuch", "servces", "-x", "--nosuch", "--version=3", NASTY, "\udcff"):
         yield Usage((word,), USAGE)
-    for group in ("compose", "guard", "snapshot", "migrate"):
+    for group in ("compose", "guard", "snapshot", "migrate", "maintenance"):
         yield Usage((group,), USAGE)
         for word in ("", "nosuch", "--nosuch", "-h1", "é" * 300):
             yield Usage((group, word), USAGE)
@@ -197,6 +197,9 @@ ASK_AGENT: Final[tuple[tuple[str, ...], ...]] = (
     ("resolve", "billing"),
     ("explain", "billing"),
     ("drain", "billing"),
+    ("status",),
+    ("maintenance", "status"),
+    ("maintenance", "off", "billing"),
 )
 ASK_REGISTRY: Final[tuple[tuple[str, ...], ...]] = (
     ("guard", "status"),
@@ -210,7 +213,7 @@ ASK_REGISTRY: Final[tuple[tuple[str, ...], ...]] = (
 def _addresses() -> Iterator[Usage]:
     for at, address in enumerate(ADDRESSES):
         # Each address at two commands of each kind, in turn.
-        for words in (ASK_AGENT[at % 4], ASK_AGENT[(at + 2) % 4]):
+        for words in (ASK_AGENT[at % 7], ASK_AGENT[(at + 3) % 7]):
             yield Usage((*words, f"--agent={address}"), USAGE)
         yield Usage((*ASK_REGISTRY[at % 3], f"--registry={address}"), USAGE)
     for value in ("x", "127.0.0.1", "127.0.0.1:-1", "\udcff", "[::1"):

@@ -50,9 +50,10 @@ Bodies of the registry's endpoints. A field with a default may be left out.
 _AGENT: Final = """## The agent
 
 Lookups are answered from memory for everybody who can connect. Their answers carry `Age` (seconds since the registry
-confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`). `last_heartbeat` and `ttl_remaining` are lower bounds
-here, because renewals are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well. A
-service's name may have capitals and end with the zone (`/resolve/Auth.vertice.internal.`).
+confirmed the view) and `X-Cache` (`fresh`, `stale` or `expired`; `partial` is fresh, but may lack something, because
+the registry does not know everything yet). `last_heartbeat` and `ttl_remaining` are lower bounds here, because renewals
+are not sent to agents; the registry shows exact values. `GET` paths take `HEAD` as well. A service's name may have
+capitals and end with the zone (`/resolve/Auth.vertice.internal.`).
 Requests that change something, `GET /drain` and `GET /maintenance` are accepted from the agent's own machine only
 (loopback addresses), whatever address the agent listens on, and never from a page in a browser; others get 403.
 
@@ -76,7 +77,7 @@ AGENT_ROUTES: Final = (
         "/services",
         ("summary",),
         "The names of all known services; with `summary=true` each with its number of instances, how many are at each "
-        "status, and up to 20 endpoints",
+        "status, and up to 20 endpoints; 503 when none is known, but some may exist",
     ),
     Route(
         ("GET",),
@@ -104,7 +105,7 @@ AGENT_ROUTES: Final = (
         'Report a ttl check, `path` being SERVICE or SERVICE/INSTANCE: `{"status": "passing", "output": "42 jobs"}`',
     ),
     Route(("GET",), "/self", (), "The agent itself: its services and checks, its view, its registries, its resolvers"),
-    Route(("GET",), "/health", (), "`healthy`, `degraded`, or `unhealthy` (503), with the parts"),
+    Route(("GET",), "/health", (), "`healthy`, `degraded`, or `unhealthy` (503), with the `reasons` and the parts"),
     Route(("GET",), "/live", (), "200 while the process answers: for supervisors and HEALTHCHECK"),
     Route(("GET",), "/ready", (), "200 once lookups can be answered, 503 until then"),
     Route(("GET",), "/metrics", (), "[Prometheus metrics](metrics.md)"),

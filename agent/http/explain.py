@@ -1,6 +1,7 @@
 """Explains the answer to a lookup: for each instance whether it is in or out, and why. Pure.
 
-It decides nothing: it calls selection and the DNS code with the same arguments, and words the result.
+It decides nothing: it calls the same selection as the lookups with the same arguments, and words the result. Of another
+agent's instance it knows only what its owner reported, and not whether anybody checks it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Service, Status
-from registry_core.domain.selection import Filter, WhenNonePass, ranked, serving, usable_and_leaving
+from registry_core.domain.selection import ANY, Filter, SelectionKind, WhenNonePass, ranked, selected
 
 # The most names whose spelling is compared, so that it takes milliseconds in a fleet of any size.
 _STATUSES: Final = frozenset(Status)
@@ -37,6 +38,7 @@ class ExplanationInput(msgspec.Struct, frozen=True, kw_only=True):
     unregistered: Collection[InstanceKey] = frozenset()  # this agent's own, which the registry does not have
     local_zone: str = ""
     when_none_pass: WhenNonePass = WhenNonePass.ALL
+    checked: Mapping[InstanceKey, bool] = {}  # of this agent's own: whether any check is configured
     drained: Collection[InstanceKey] = frozenset()  # the instances that have left SRV answers, too
 
 
@@ -50,7 +52,7 @@ class ExplainedInstance(msgspec.Struct, frozen=True, kw_only=True):
     suspect: bool
     ttl_remaining: float | None  # seconds; None: it has no lease
     answers: tuple[str, ...]
-    verdict: str  # "in": lookups return it; "out": they do not; "leaving": only DNS still does
+    verdict: str  # "in": lookups return it; "out": they do not; "leaving": only SRV still does, with weight 0
     why: str
 
 
@@ -111,11 +113,11 @@ class _Choice:
         self._wanted = wanted
         self._basis = basis
         tagged = [i for i in instances if not wanted.tag or wanted.tag in i.tags]
-        usable, leaving = usable_and_leaving(tagged, basis.when_none_pass, lambda i: i.key in basis.drained)
-        self._http = _keys(serving(instances, wanted, basis.when_none_pass))
-        self._srv = _keys([*usable, *leaving])
-        self._named = _keys(usable or leaving)
-        self._others_pass = any(i.status in (Status.PASSING, Status.WARNING) for i in instances if wanted.admits(i))
+        named = selected(tagged, ANY, basis.when_none_pass, lambda i: i.key in basis.drained)
+        self._chosen = selected(instances, wanted, basis.when_none_pass)
+        self._http = _keys(self._chosen.usable)
+        self._srv = _keys([*named.usable, *named.leaving])
+        self._named = _keys(named.usable)
 
     def explained(self, instance: Instance) -> ExplainedInstance:
         key = instance.key
@@ -137,7 +139,7 @@ class _Choice:
         )
 
     def _leaves(self, instance: Instance) -> bool:
-        return instance.status is Status.DRAINING and instance.key in self._srv
+        return instance.key in self._srv and instance.key not in self._named
 
     def _because(self, instance: Instance) -> str:
         if not self._wanted.admits(instance):
@@ -148,28 +150,50 @@ class _Choice:
             return f"this release of the agent does not know its status {instance.status.value!r}; it does not pass"
         match instance.status:
             case Status.PASSING:
-                return "it passes its checks"
+                return self._because_it_passes(instance.key)
             case Status.WARNING:
-                return "its checks warn; it is used anyway"
-            case Status.CRITICAL if instance.key in self._http:
-                return "it fails its checks, and so do all others: a doubtful address is better than none"
-            case Status.CRITICAL if self._others_pass:
-                return "it fails its checks, while others pass"
+                return f"{self._reported(instance, 'its checks warn')}; it is used anyway"
             case Status.CRITICAL:
-                return "it fails its checks, and AGENT_WHEN_NONE_PASS is none"
+                return f"{self._reported(instance, 'it fails its checks')}{self._because_it_fails()}"
             case Status.DRAINING:
-                return self._because_it_drains(instance.key)
+                return self._because_it_drains(instance)
             case Status.MAINTENANCE:
-                return "it is in maintenance"
+                return "it is in maintenance: no answer contains it, even if there is no other"
 
-    def _because_it_drains(self, key: InstanceKey) -> str:
-        if key in self._named:
-            return "it drains; DNS returns it because there is no other"
-        if key in self._srv:
+    def _because_it_passes(self, key: InstanceKey) -> str:
+        match self._basis.checked.get(key):
+            case None:
+                return "its owner reports it as passing"
+            case True:
+                return "it passes its checks"
+            case False:
+                return "nobody checks it (AGENT_CHECK=none), so it counts as passing"
+
+    def _reported(self, instance: Instance, seen_here: str) -> str:
+        is_ours = self._basis.checked.get(instance.key, False)
+        return seen_here if is_ours else f"its owner reports it as {instance.status.value}"
+
+    def _because_it_fails(self) -> str:
+        match self._chosen.kind:
+            case SelectionKind.PASSING:
+                return ", while others pass"
+            case SelectionKind.DRAINING:
+                return ", while another one drains, which is well"
+            case SelectionKind.DOUBTFUL:
+                return ", and so do all others: a doubtful address is better than none"
+            case SelectionKind.NONE | SelectionKind.REQUESTED:
+                return ", and AGENT_WHEN_NONE_PASS is none"
+
+    def _because_it_drains(self, instance: Instance) -> str:
+        if instance.key in self._http:
+            if self._chosen.kind is SelectionKind.DOUBTFUL:
+                return "it fell silent while it drained, and all others fail: a doubtful address is better than none"
+            return "it drains; answers contain it because no other one passes"
+        if instance.key in self._srv:
             return "it drains: only SRV returns it, with weight 0"
-        if self._named:
+        if self._chosen.kind is SelectionKind.PASSING:
             return "it has drained: SRV, too, no longer returns it"
-        return "it drains, and AGENT_WHEN_NONE_PASS is none"
+        return "it fell silent while it drained"
 
     def _besides(self, instance: Instance) -> Iterable[str]:
         if instance.key in self._basis.unregistered:
@@ -179,6 +203,8 @@ class _Choice:
         ttl_s = self._basis.ttl_remaining_s.get(instance.key)
         if ttl_s is not None and ttl_s <= 0 and not instance.suspect:
             yield "stale: as far as this agent knows, its lease may have ended"
+        if instance.key in self._srv and not _versions(instance):
+            yield f"no address of its host {instance.host!r} is known: A and AAAA leave it out, and SRV names the host"
         zone = self._basis.local_zone
         if zone and instance.zone != zone and instance.key in self._http:
             yield f"other zone: {instance.zone or 'none'} instead of {zone}, so that nearer instances come first"

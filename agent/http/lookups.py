@@ -7,10 +7,11 @@ registry's, so that a client may ask either.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
+from agent.registration.member import ServiceReport
 from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
@@ -48,6 +49,8 @@ class Lookups:
         self._zone = zone
         self._when_none_pass = when_none_pass
         self._random = random
+        # Set by the composition root: returns this agent's own services.
+        self.own: Callable[[], Iterable[ServiceReport]] = tuple
         self.hits = self.misses = 0
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
@@ -98,6 +101,7 @@ class Lookups:
             unregistered=frozenset(i.key for i in instances if view.services.is_only_own(i.key)),
             local_zone=self._zone,
             when_none_pass=self._when_none_pass,
+            checked={InstanceKey(label_of(one.service_name), one.instance_id): bool(one.checks) for one in self.own()},
             drained={i.key for i in instances if view.has_drained(i)},
         )
         return explained(name[:MOST_SHOWN], wanted, basis)

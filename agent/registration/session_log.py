@@ -78,5 +78,5 @@ class SessionLog:
         """Log once, not with each try, that a service has a newer owner."""
         if member.known or said != member.problem:
             _log.error("fenced", service=member.claim.service_name, instance=member.claim.instance_id, because=said)
-        member.problem = said
+        member.problem, member.refused = said, False
         member.known = False  # the newer owner alone may deregister it

@@ -190,8 +190,8 @@ def _outside(values: Values) -> ForwardRules:
     for rule in rules.rules:
         if rule.suffix[-len(apex) :] == apex:
             raise SettingsError(
-                f"{values.label(DNS_FORWARD)}: {rule} cannot be used: names under {zone} are answered here and never "
-                f"forwarded (example: {DNS_FORWARD.example})"
+                f"{values.label(DNS_FORWARD.name)}: {rule} cannot be used: names under {zone} are answered here and "
+                f"never forwarded (example: {DNS_FORWARD.example})"
             )
     return rules
 
@@ -204,8 +204,8 @@ def _not_here(values: Values) -> tuple[str, ...]:
         source = read_source(url)
         if isinstance(source, SrvName) and source.name[-len(apex) :] == apex:
             raise SettingsError(
-                f"{values.label(REGISTRY_URL)}: {url!r} cannot be used: names under {zone} are answered here, from the "
-                f"registry's data (example: {REGISTRY_URL.example})"
+                f"{values.label(REGISTRY_URL.name)}: {url!r} cannot be used: names under {zone} are answered here, "
+                f"from the registry's data (example: {REGISTRY_URL.example})"
             )
     return urls
 
@@ -236,7 +236,7 @@ def _from_environment(values: Values) -> ServiceSpec:
             error.example = CHECK_OPTIONS[option].example if option in CHECK_OPTIONS else error.example
         else:
             name = "SERVICE_NAME" if top == "service_name" else f"SERVICE_{top.upper()}"
-        raise SettingsError(_line(name, error)) from None
+        raise SettingsError(_line(values.label(name), error)) from None
 
 
 def _check_of_environment(values: Values) -> dict[str, str]:

@@ -253,7 +253,7 @@ WHEN_NONE_PASS: Final = Setting(
     "AGENT_WHEN_NONE_PASS",
     _when_none_pass,
     WhenNonePass.ALL,
-    "what to answer for a service when all its instances fail: all of them, or none",
+    "what to answer for a service of which no instance passes or drains: all that fail, or none",
     "none",
 )
 DRAIN_SRV: Final = Setting(

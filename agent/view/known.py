@@ -68,8 +68,11 @@ class KnownServices:
         absent = self._cache.absent.get(label)
         if absent is not None:
             return absent.transports
-        found = self.find(label)
-        return frozenset().union(*(transports_of(i) for i in found.instances)) if found is not None else frozenset()
+        known = (*self._catalog.lived(label), *self._own.lived(label))
+        if not known:
+            static = self.static.find(label)
+            return frozenset().union(*map(transports_of, static.instances)) if static is not None else frozenset()
+        return frozenset().union(*(transports_of(lived.instance) for lived in known))
 
     def by_short(self, short: str) -> Instance | None:
         """Return the instance whose short id is `short`, or None."""

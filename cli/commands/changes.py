@@ -82,6 +82,8 @@ class Changes:
                 self._known[_key(instance)] = _known(instance)
             services = counted(len({key[0] for key in self._known}), "service")
             yield f"watching {services}, {counted(len(self._known), 'instance')}"
+            if line["state"] != "ready":
+                yield f"the registry is {line['state']}: there may be more that it does not know yet"
             return
         # A registry that has just started does not know yet which instances are alive: a missing one is not gone.
         if line["state"] == "ready":

@@ -1,6 +1,6 @@
 """Show why each instance of a service is or is not in the answers on this machine.
 
-`in`: lookups return it. `leaving`: it drains, and DNS still names it. `out`: no answer names it. ANSWERS lists
+`in`: lookups return it. `leaving`: it drains, and only SRV still names it. `out`: no answer names it. ANSWERS lists
 the answers that name it: http, and the DNS types a, aaaa and srv.
 """
 
@@ -23,6 +23,7 @@ FILTERS: Final = ("tag", "version", "zone", "status")
 SOURCES: Final = {
     "view": "the registry",
     "snapshot": "a snapshot on disk; the registry has not answered yet",
+    "own": "this agent, whose own service it is; the registry does not have it",
     "environment": "the environment of the agent",
     "file": "AGENT_STATIC_FILE",
 }

@@ -46,7 +46,7 @@ WARMING = DoctorRule(
     DoctorSeverity.NOTE,
     "the registry at {url} started empty a moment ago and does not know all services yet",
     "it answers 'not known yet' for missing names",
-    "none needed: agents register again by themselves (REGISTRY_WARMING)",
+    "none needed: agents register again by themselves (REGISTRY_WARMING)    # if it lasts: curl {url}/health",
 )
 CLOCK = DoctorRule("clock", DoctorSeverity.OK, "this clock and that of {url} agree within {ahead}")
 CLOCK_OFF = DoctorRule(

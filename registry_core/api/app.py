@@ -96,7 +96,9 @@ def _method(
     if own is not None:
         return own
     operation = getattr(operations, endpoint.name)
-    return writing(endpoint, operation, authenticator, access) if endpoint.writes else looking_up(endpoint, operation)
+    if endpoint.writes:
+        return writing(endpoint, operation, authenticator, access)
+    return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 
 def _handler(

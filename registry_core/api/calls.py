@@ -22,6 +22,8 @@ from registry_core.api.write_access import WriteAccess
 from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
+# As an agent's answers say it: this is what is known, and there may be more.
+PARTIAL: Final[Mapping[str, str]] = {"X-Cache": "partial"}
 
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
@@ -43,12 +45,20 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     sequence: int | None = None
 
 
-def looking_up(endpoint: Endpoint, operation: Callable[[Call], object]) -> EndpointHandler:
-    """Return the handler of an endpoint that is one read-only operation."""
+def looking_up(
+    endpoint: Endpoint, operation: Callable[[Call], object], may_lack: Callable[[], bool]
+) -> EndpointHandler:
+    """Return the handler of an endpoint that is one read-only operation.
+
+    `may_lack` returns whether what comes from the store may lack something that exists; the answer then says so.
+    """
     status = min(endpoint.answers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(operation(Call(path=request.match_info, query=query)), status)
+        response = answer(operation(Call(path=request.match_info, query=query)), status)
+        if endpoint.from_store and may_lack():
+            response.headers.update(PARTIAL)
+        return response
 
     return handle
 

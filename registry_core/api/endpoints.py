@@ -60,6 +60,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = JSON
     writes: bool = False
     from_store: bool = False  # needs the store's first delivery
+    is_list: bool = False  # of everything that the store has
     from_living: bool = False  # only the owner of a living instance sends it
 
     @property
@@ -176,10 +177,11 @@ ENDPOINTS: Final = (
         method="GET",
         path="/services",
         name="services",
-        summary="The names of all services",
+        summary="The names of all services; 503 when none is known, but some may exist",
         answers={200: list[str]},
         errors=(503,),
         from_store=True,
+        is_list=True,
     ),
     Endpoint(
         method="GET",
@@ -200,7 +202,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/catalog",
         name="catalog",
-        summary="The whole catalogue, with the cursor from which /watch continues",
+        summary="The whole catalogue, with the cursor from which /watch continues; 503 as for /services",
         answers={200: CatalogView, 304: None},
         errors=(503,),
         from_store=True,

@@ -63,7 +63,7 @@ class AccessHealth(msgspec.Struct, kw_only=True):
     """The credentials of writes: `refusing` when writes were refused lately, and none had a valid credential."""
 
     status: str  # "ok" | "refusing"
-    refused_recently: int  # in the last 90 s
+    refused_recently: int  # in the last 90 s, or in the TTL of a lease if that is longer
     refused_total: int
     last_refusal: str  # in the words of the answer; "" when there was none
 

@@ -47,7 +47,7 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, Se
 from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import AmbiguousInstance, Fenced, NotFound, ValidationError, Warming
+from registry_core.errors import AmbiguousInstance, Fenced, NotFound, StoreUnavailable, ValidationError, Warming
 from registry_core.ports.store import Beat, Store
 from registry_core.resolution import Resolver
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -256,8 +256,31 @@ class Operations:
     # -- lookups
 
     def services(self, _call: Call) -> list[str]:
-        """Return the names of all services, sorted."""
+        """Return the names of all services, sorted. Raises as `refuse_unknown_nothing` does."""
+        self.refuse_unknown_nothing()
         return self._view.catalog.names()
+
+    def refuse_unknown_nothing(self) -> None:
+        """Raise Warming or StoreUnavailable when the view holds nothing, and something may exist nevertheless."""
+        if self._view.catalog.service_count:
+            return
+        self._refuse_while_warming("which services exist")
+        reason = self._unread()
+        if reason:
+            raise StoreUnavailable(f"it is unknown at present which services exist: {reason}")
+
+    def is_warming(self) -> bool:
+        """Return whether the view may lack anything, as far as that can be told for each lookup."""
+        return self._view.state is ReplicaState.WARMING
+
+    def may_lack(self) -> bool:
+        """Return whether the view may lack services: it is warming, or part of the store cannot be read."""
+        return self.is_warming() or bool(self._unread())
+
+    def _unread(self) -> str:
+        """Return which part of the store is not in the view; "" when there is none."""
+        ill = [report for report in self._store.shards() if report.age_s is None or report.set_aside]
+        return ", ".join(f"shard {report.shard!r}" for report in ill) + " cannot be read whole" if ill else ""
 
     def service(self, call: Call) -> ServiceView:
         """Return the instances that a client may use, nearest and heaviest first, and one picked from them.
@@ -309,12 +332,16 @@ class Operations:
 
     def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
         """Raise Warming or StoreUnavailable while a service of this name may exist although the view lacks it."""
-        if may_warm and self._view.state is ReplicaState.WARMING:
+        if may_warm:
+            self._refuse_while_warming(f"whether {name!r} exists")
+        refuse_unknown(name, self._store.unknown)
+
+    def _refuse_while_warming(self, what: str) -> None:
+        if self.is_warming():
             raise Warming(
-                f"this registry started empty and does not know yet whether {name!r} exists",
+                f"this registry started empty and does not know yet {what}",
                 retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
             )
-        refuse_unknown(name, self._store.unknown)
 
 
 def _beats(body: HeartbeatBody) -> tuple[tuple[BeatBody, ...], str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from registry_core.api.calls import answer, body_of
+from registry_core.api.calls import PARTIAL, answer, body_of
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
@@ -68,10 +68,11 @@ class Handlers:
     # -- lookups
 
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        self._operations.refuse_unknown_nothing()
         frame, instances = self._operations.catalog()
         version = f"{frame.digest}.{frame.state}"
         # Weak: heartbeats change how an instance is shown, but not the instance.
-        headers = {"ETag": f'W/"{version}"'}
+        headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         parts: list[bytes] = []

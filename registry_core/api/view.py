@@ -194,7 +194,8 @@ class ReplicaView:
         if not snapshot.whole:
             self._warm_at = math.inf  # until the rest arrives, anything missing may exist
         elif not snapshot.instances or snapshot.born_empty:
-            self._warm_at = now + self._warming_s
+            kept = self._warm_at if self._warm_at < math.inf else now
+            self._warm_at = max(kept, now + self._warming_s)
         elif self._warm_at == math.inf:
             self._warm_at = now
         for listener in self._listeners:

@@ -11,7 +11,7 @@ import structlog
 
 from registry_core.api.health_schemas import AccessHealth
 from registry_core.api.view import ReplicaState, ReplicaView
-from registry_core.domain.refusals import REFUSED_FOR_S, Refusals
+from registry_core.domain.refusals import Refusals
 from registry_core.errors import Forbidden, Unauthorized
 from registry_core.ports.clock import Clock
 
@@ -21,11 +21,12 @@ log = structlog.get_logger()
 class WriteAccess:
     """The writes of one replica that a living client sends: registrations, heartbeats, changes of a status."""
 
-    def __init__(self, view: ReplicaView, clock: Clock) -> None:
+    def __init__(self, view: ReplicaView, clock: Clock, ttl_s: float = 0.0) -> None:
+        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often."""
         self._view = view
         self._clock = clock
         self._logged = False
-        self.refusals = Refusals()
+        self.refusals = Refusals(ttl_s)
 
     def accepted(self) -> None:
         """Note a write with a valid credential."""
@@ -43,7 +44,7 @@ class WriteAccess:
         self.refusals.refused(type(error).__name__, error.message, now)
         known = len(self._view.catalog)
         if known < self.refusals.recent(now) and (not known or self._view.state is ReplicaState.WARMING):
-            self._view.stay_warming(REFUSED_FOR_S)
+            self._view.stay_warming(self.refusals.recent_s)
         self.see()
 
     @property

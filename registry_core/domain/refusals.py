@@ -10,7 +10,8 @@ import math
 from collections import Counter, deque
 from typing import Final
 
-# A refused agent tries again within 60 s. In this time each of them is heard of, with half of it to spare.
+# A refused agent tries again within 60 s, or at its next heartbeat. In this time, or in the TTL of a lease if that is
+# longer, each of them is heard of.
 REFUSED_FOR_S: Final = 90.0
 # More refusals are counted, but not remembered one by one.
 MAX_REMEMBERED: Final = 10_000
@@ -19,10 +20,12 @@ MAX_REMEMBERED: Final = 10_000
 class Refusals:
     """The refused writes of one registry, and the time of the last one with a valid credential.
 
-    `now` is in seconds of a monotonic clock.
+    Those of the last REFUSED_FOR_S, or `ttl_s` if that is longer, count as recent. `now` is in seconds of a monotonic
+    clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ttl_s: float = 0.0) -> None:
+        self.recent_s = max(REFUSED_FOR_S, ttl_s)
         self.counts: Counter[str] = Counter()  # by the name of the error
         self.because = ""  # the latest, in the words of its answer
         self._at: deque[float] = deque(maxlen=MAX_REMEMBERED)
@@ -39,11 +42,11 @@ class Refusals:
         self._accepted_at = now
 
     def recent(self, now: float) -> int:
-        """Return how many writes were refused in the last REFUSED_FOR_S, up to MAX_REMEMBERED."""
-        while self._at and now - self._at[0] > REFUSED_FOR_S:
+        """Return how many writes were refused recently, up to MAX_REMEMBERED."""
+        while self._at and now - self._at[0] > self.recent_s:
             self._at.popleft()
         return len(self._at)
 
     def refuses_all(self, now: float) -> bool:
-        """Return whether writes were refused in the last REFUSED_FOR_S, and none had a valid credential."""
-        return self.recent(now) > 0 and now - self._accepted_at > REFUSED_FOR_S
+        """Return whether writes were refused recently, and none had a valid credential."""
+        return self.recent(now) > 0 and now - self._accepted_at > self.recent_s

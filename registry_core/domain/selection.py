@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from registry_core.domain.records import Instance, Service, Status
 
-_WITHDRAWN: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 SERVING: Final = frozenset({Status.PASSING, Status.WARNING})
 
 
 class WhenNonePass(enum.StrEnum):
-    """What to answer for a service whose instances all fail: all of them, or none."""
+    """What to answer for a service of which no instance passes or drains: all of them, or none."""
 
     ALL = "all"
     NONE = "none"
@@ -54,39 +53,62 @@ def _version_matches(wanted: str, version: str) -> bool:
     return version == wanted or (wanted.count(".") < 2 and version.startswith(wanted + "."))
 
 
+class SelectionKind(enum.StrEnum):
+    """Which instances of a service answer: of these kinds, the first that there is."""
+
+    REQUESTED = "requested"  # those with the status that the caller asked for
+    PASSING = "passing"  # or warning
+    DRAINING = "draining"  # they get no new clients while others pass, but they are well
+    DOUBTFUL = "doubtful"  # none is well, and a doubtful address is better than none
+    NONE = "none"
+
+
+class Selection(NamedTuple):
+    """The instances of a service that answer, on every face alike; `leaving` are those that SRV alone names as well."""
+
+    usable: tuple[Instance, ...]
+    leaving: tuple[Instance, ...]
+    kind: SelectionKind
+
+
+def selected(
+    instances: Sequence[Instance],
+    wanted: Filter = ANY,
+    when_none_pass: WhenNonePass = WhenNonePass.ALL,
+    has_drained: Callable[[Instance], bool] = lambda _: False,
+) -> Selection:
+    """Return which instances a client may use: the one answer to this question, for HTTP, DNS and the commands.
+
+    With `wanted.status` set, exactly those with that status. Otherwise those that pass or warn; else those that drain,
+    since an instance that is asked to leave is well; else, if `when_none_pass` allows it, all others. An instance in
+    maintenance is out of use and never included. While others pass, the draining ones are leaving until they have
+    drained for a moment.
+    """
+    admitted = tuple(i for i in instances if wanted.admits(i))
+    if wanted.status is not None:
+        return Selection(admitted, (), SelectionKind.REQUESTED if admitted else SelectionKind.NONE)
+    draining = tuple(i for i in admitted if i.status is Status.DRAINING)
+    passing = tuple(i for i in admitted if i.status in SERVING)
+    if passing:
+        return Selection(passing, tuple(i for i in draining if not has_drained(i)), SelectionKind.PASSING)
+    # One that fell silent while it drained has probably ended.
+    well = tuple(i for i in draining if not i.suspect)
+    if well:
+        return Selection(well, (), SelectionKind.DRAINING)
+    # A status that only a later release knows is as doubtful as a failing check.
+    doubtful = tuple(i for i in admitted if i.status is not Status.MAINTENANCE)
+    if not doubtful or when_none_pass is WhenNonePass.NONE:
+        return Selection((), (), SelectionKind.NONE)
+    return Selection(doubtful, (), SelectionKind.DOUBTFUL)
+
+
 def serving(
     instances: Sequence[Instance],
     wanted: Filter = ANY,
     when_none_pass: WhenNonePass = WhenNonePass.ALL,
 ) -> tuple[Instance, ...]:
-    """Return the instances that a client may use.
-
-    With `wanted.status` set, exactly those with that status. Otherwise the passing ones; when none
-    passes, `when_none_pass` decides: a doubtful address is better than none. Instances that drain or
-    are in maintenance are never included.
-    """
-    admitted = tuple(i for i in instances if wanted.admits(i))
-    if wanted.status is not None:
-        return admitted
-    passing = tuple(i for i in admitted if i.status in SERVING)
-    if passing or when_none_pass is WhenNonePass.NONE:
-        return passing
-    # A status that only a later release knows is as doubtful as a failing check.
-    return tuple(i for i in admitted if i.status not in _WITHDRAWN)
-
-
-def usable_and_leaving(
-    instances: Sequence[Instance], when_none_pass: WhenNonePass, has_drained: Callable[[Instance], bool]
-) -> tuple[Sequence[Instance], Sequence[Instance]]:
-    """Return the instances of a service to answer with, and the draining ones to name in addition.
-
-    SRV has both, the draining ones with weight 0 and until they have drained for a moment. When there are no others,
-    all that drain are returned, however long they have: A and AAAA have them only then.
-    """
-    usable = serving(instances, ANY, when_none_pass)
-    if not usable and when_none_pass is WhenNonePass.NONE:
-        return (), ()
-    return usable, [i for i in instances if i.status is Status.DRAINING and not (usable and has_drained(i))]
+    """Return the instances that a client may use, as `selected` chooses them."""
+    return selected(instances, wanted, when_none_pass).usable
 
 
 def ranked(instances: Sequence[Instance], zone: str = "") -> tuple[Instance, ...]:

@@ -6,14 +6,14 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from tests.chaos.asking import Target
 from tests.chaos.load import Result
 from tests.programs import VERTICE, Program, free_port, wait_until
-from tests.scenarios.system import get_json
+from tests.scenarios.system import known_services
 
 
 class Pace(NamedTuple):
@@ -80,13 +80,13 @@ class Agent:
     def knows(self, services: Sequence[str]) -> bool:
         """Return whether it shows all of these."""
         with contextlib.suppress(OSError):
-            names: Any = get_json(f"{self.url}/services")
-            return set(services) <= set(names)
+            return set(services) <= set(known_services(self.url) or ())
         return False
 
     def forgot(self, services: Sequence[str]) -> bool:
         """Return whether it shows none of these."""
-        return not set(services) & set(get_json(f"{self.url}/services"))
+        names = known_services(self.url)
+        return names is not None and not set(services) & set(names)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,8 @@ def test_the_smallest_system_resolves_names_and_survives_its_registry(
         wait_until(lambda: "hello from" in last_line(dev, "consumer"), "the consumer finds the service", timeout_s=60)
         measured(f"dev.yml: {time.monotonic() - began:.1f} s from `up` to the consumer's first good answer")
         assert instances(f"127.0.0.1:{port}", "hello") == {dev.address("hello"): "passing"}
+        for agent in ("hello-agent", "consumer-agent"):
+            dev.run(agent, "vertice", "doctor")  # an error that it finds is a failure
         dev.command("kill", "registry")
         lines = len(dev.log("consumer").splitlines())
         wait_until(lambda: len(dev.log("consumer").splitlines()) >= lines + 5, "it goes on", timeout_s=30)

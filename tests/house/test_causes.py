@@ -1,4 +1,4 @@
-"""What libraries say of their own errors is shown to nobody: `registry_core/causes.py` has the words."""
+"""No text of a library's error is shown to users: `registry_core/causes.py` has the words."""
 
 from __future__ import annotations
 

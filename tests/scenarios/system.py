@@ -125,6 +125,16 @@ def get_json(url: str) -> Any:
         return json.load(response)
 
 
+def known_services(base_url: str) -> list[str] | None:
+    """Return the services that an agent or a registry lists; None while it cannot tell."""
+    try:
+        names: list[str] = get_json(f"{base_url}/services")
+    except urllib.error.HTTPError as error:
+        with error:
+            return None
+    return names
+
+
 def status_of(url: str, method: str = "GET") -> int:
     """Return the status of a URL's answer; 0 when there is none."""
     request = urllib.request.Request(url, method=method)

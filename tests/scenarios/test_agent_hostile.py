@@ -16,7 +16,7 @@ import pytest
 
 from tests.chaos.system import say
 from tests.programs import VERTICE, free_port, running, wait_until
-from tests.scenarios.system import get_json
+from tests.scenarios.system import get_json, known_services
 from tests.scenarios.test_agent_state import HOST, SERVICES, central
 
 IDLE = 1_000
@@ -137,7 +137,7 @@ def test_bad_neighbours_delay_no_lookup_of_good_ones(tmp_path: Path) -> None:
         agent = psutil.Process(program.pid)
         wait_until(
             lambda: (
-                bool(agent.net_connections()) and get_json(f"http://127.0.0.1:{http_port}/services") == sorted(SERVICES)
+                bool(agent.net_connections()) and known_services(f"http://127.0.0.1:{http_port}") == sorted(SERVICES)
             ),
             "the agent knows everybody",
             timeout_s=20,

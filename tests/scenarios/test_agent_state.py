@@ -15,7 +15,7 @@ import pytest
 from agent.view.state_dir import SET_ASIDE, SNAPSHOT
 from tests.chaos.system import say
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
-from tests.scenarios.system import get_json
+from tests.scenarios.system import get_json, known_services
 
 SERVICES = [f"service_{number}" for number in range(20)]
 HOST = "127.77.0.9"
@@ -51,7 +51,7 @@ class Agent:
         return found
 
     def knows_all(self) -> bool:
-        return accepts(self.http_port) and get_json(f"http://127.0.0.1:{self.http_port}/services") == sorted(SERVICES)
+        return accepts(self.http_port) and known_services(f"http://127.0.0.1:{self.http_port}") == sorted(SERVICES)
 
     def wrote(self) -> bool:
         snapshot = self.about()["snapshot"]

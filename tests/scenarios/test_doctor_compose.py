@@ -130,10 +130,14 @@ def test_the_smallest_system_has_no_error_and_no_warning(small: tuple[Container,
     assert ("advertised" in found) is (which == 0)
 
 
-def test_in_the_container_of_the_consumer_nothing_is_left_out(small: tuple[Container, Container]) -> None:
+def test_with_the_resolv_conf_of_the_service_nothing_is_left_out(
+    small: tuple[Container, Container], tmp_path: Path
+) -> None:
     agent = small[1]
-    (agent.root / "etc/resolv.conf").unlink()
-    (agent.root / "etc/resolv.conf").write_text((ROOT / "compose/resolv.conf").read_text())
-    found = agent.examined()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").write_text((ROOT / "compose/resolv.conf").read_text())
+    for path in (".dockerenv", "proc", "lib"):
+        (tmp_path / path).symlink_to(agent.root / path)
+    found = agent._replace(root=tmp_path).examined()
     assert found["resolv-conf"]["what"] == "programs here ask only the agent (127.0.0.1) for names"
     assert "resolv-conf-of-agent" not in found

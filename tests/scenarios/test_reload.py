@@ -10,7 +10,7 @@ from tests.chaos.asking import Target
 from tests.chaos.fleet import asking
 from tests.chaos.system import say
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
-from tests.scenarios.system import get_json
+from tests.scenarios.system import get_json, known_services
 
 STAYS = {"stays_one": "127.77.3.1", "stays_two": "127.77.3.2"}
 ROUNDS = 8
@@ -49,7 +49,7 @@ def test_no_query_is_lost_over_many_reloads_by_file_and_by_signal(tmp_path: Path
         running([*VERTICE, "agent"], tmp_path / "agent.log", environment) as program,
     ):
         wait_until(lambda: accepts(registry_port) and accepts(http_port), "both listen")
-        wait_until(lambda: get_json(f"{agent}/services") == sorted(STAYS), "the agent knows its services")
+        wait_until(lambda: known_services(agent) == sorted(STAYS), "the agent knows its services")
         targets = [Target(agent, STAYS), Target(str(dns_port), STAYS)]
         with asking(tmp_path, targets, SEED) as asked:
             time.sleep(0.5)
@@ -59,7 +59,7 @@ def test_no_query_is_lost_over_many_reloads_by_file_and_by_signal(tmp_path: Path
                     program.signal(signal.SIGHUP)
                 wait_until(lambda: weights(registry) == {1 + number}, f"round {number} counts")  # noqa: B023 - waited for here
                 names = sorted([*STAYS, "comes_and_goes"] if number % 2 else STAYS)
-                wait_until(lambda: get_json(f"{agent}/services") == names, "and its services")  # noqa: B023 - as above
+                wait_until(lambda: known_services(agent) == names, "and its services")  # noqa: B023 - as above
             file.write_text("[agent\n")
             program.signal(signal.SIGHUP)
             wait_until(lambda: get_json(f"{agent}/self")["reload"]["problem"] != "", "the wrong file is refused")

@@ -150,6 +150,17 @@ def test_a_host_that_is_no_name_of_dns_is_no_target() -> None:
     assert server.failures == 0
 
 
+def test_an_enumeration_that_may_lack_services_says_so() -> None:
+    view = StandingView([instance()], complete=False)
+    for age_s, errors in ((0, [14]), (40, [3])):
+        view.age(age_s)
+        answer = ask(responder(view), f"_services._dns-sd._udp.{ZONE}", "PTR", edns=1232)
+        assert (rcode(answer), len(answer.rr), extended_errors(answer)) == ("NOERROR", 1, errors)
+    view.complete = True
+    view.age(0)
+    assert extended_errors(ask(responder(view), f"_services._dns-sd._udp.{ZONE}", "PTR", edns=1232)) == []
+
+
 def test_the_names_of_an_enumeration_all_have_srv_records() -> None:
     both = [instance("syslog", "10.0.0.1", protocol=p, port=n) for n, p in ((5, Protocol.UDP), (6, Protocol.TCP))]
     server = responder(StandingView([ONE, *both, instance("statsd", "10.0.0.2", protocol=Protocol.UDP)]))

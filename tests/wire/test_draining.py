@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from dns import codec
@@ -57,13 +58,22 @@ def test_a_draining_instance_is_left_out_of_addresses_and_texts(name: str) -> No
 def test_a_draining_instance_is_returned_when_there_is_no_other() -> None:
     server = responder(StandingView([LEAVES, RESTS]))
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
-    assert data(ask(server, SRV, "SRV")) == [f"0 0 8034 {short(LEAVES)}"]
+    # With its own weight: HAProxy sends no client at all to servers of weight 0.
+    assert data(ask(server, SRV, "SRV")) == [f"0 2304 8034 {short(LEAVES)}"]
 
 
-def test_a_failing_instance_counts_as_another_one() -> None:
-    server = responder(StandingView([LEAVES, FAILS]))
-    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.3"]
-    assert data(ask(server, SRV, "SRV")) == sorted([f"0 256 8034 {short(FAILS)}", f"0 0 8034 {short(LEAVES)}"])
+@pytest.mark.parametrize("when_none_pass", list(WhenNonePass))
+def test_a_draining_instance_beats_failing_ones(when_none_pass: WhenNonePass) -> None:
+    fails_too = instance(host="10.0.0.5", status=Status.CRITICAL)
+    server = responder(StandingView([LEAVES, FAILS, fails_too]), when_none_pass=when_none_pass)
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
+    assert data(ask(server, SRV, "SRV")) == [f"0 2304 8034 {short(LEAVES)}"]
+
+
+def test_one_that_fell_silent_while_it_drained_does_not() -> None:
+    silent = msgspec.structs.replace(LEAVES, suspect=True)
+    server = responder(StandingView([silent, FAILS]))
+    assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2", "10.0.0.3"]
 
 
 def test_who_has_drained_for_a_moment_has_left_srv_too() -> None:
@@ -82,7 +92,7 @@ def test_who_has_drained_is_named_again_when_the_last_other_goes() -> None:
     view.leave(LEAVES)
     server = responder(view)
     view.become(LEAVES)
-    assert data(ask(server, SRV, "SRV")) == [f"0 0 8034 {short(LEAVES)}"]
+    assert data(ask(server, SRV, "SRV")) == [f"0 2304 8034 {short(LEAVES)}"]
     assert data(ask(server, f"ip-intel.{ZONE}")) == ["10.0.0.2"]
 
 
@@ -96,7 +106,7 @@ def test_no_more_draining_instances_are_written_out_than_fit(stays: tuple[Instan
 
 
 def test_none_returns_nothing() -> None:
-    server = responder(StandingView([LEAVES, FAILS]), when_none_pass=WhenNonePass.NONE)
+    server = responder(StandingView([RESTS, FAILS]), when_none_pass=WhenNonePass.NONE)
     for name, qtype in ((f"ip-intel.{ZONE}", "A"), (SRV, "SRV")):
         answer = ask(server, name, qtype)
         assert (rcode(answer), data(answer)) == ("NOERROR", [])
@@ -106,6 +116,13 @@ def test_an_instance_in_maintenance_is_not_returned_even_when_alone() -> None:
     answer = ask(responder(StandingView([RESTS])), SRV, "SRV")
     assert (rcode(answer), data(answer), len(answer.auth)) == ("NOERROR", [], 1)
     assert data(ask(responder(StandingView([RESTS])), short(RESTS))) == ["10.0.0.4"], "but can be found by its own name"
+
+
+@pytest.mark.parametrize("unusable", [RESTS, FAILS], ids=["in maintenance", "failing"])
+def test_while_others_may_exist_no_usable_instance_is_not_called_none(unusable: Instance) -> None:
+    server = responder(StandingView([unusable], complete=False), when_none_pass=WhenNonePass.NONE)
+    for name, qtype in ((f"ip-intel.{ZONE}", "A"), (SRV, "SRV")):
+        assert rcode(ask(server, name, qtype)) == "SERVFAIL"
 
 
 @pytest.mark.parametrize(("weight", "shown"), [(1, 256), (2, 512), (100, 25600), (1000, 65535)])

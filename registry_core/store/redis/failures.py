@@ -51,10 +51,14 @@ def verdict_on(error: BaseException) -> FailureAction:
 
 def words_of(error: BaseException) -> str:
     """Return a server's message in one line, without what redis-py and Redis add about our own code."""
-    # redis-py wraps the error of a socket. Those of TLS have texts that are read elsewhere.
-    inner = error.__cause__ or error.__context__
-    if isinstance(error, exceptions.ConnectionError) and isinstance(inner, OSError) and not isinstance(inner, SSLError):
+    # redis-py wraps the error of a socket. Those of TLS have texts that `fault_of` reads.
+    inner = error.__cause__ or error.__context__ if type(error) is exceptions.ConnectionError else None
+    if isinstance(inner, OSError) and not isinstance(inner, SSLError):
         return cause_of(inner)
+    if not isinstance(error, exceptions.RedisError | SSLError):
+        return cause_of(error)
+    if isinstance(error, exceptions.TimeoutError):
+        return "timed out"
     text = " ".join(str(error).split())
     within = _IN_PIPELINE.fullmatch(text)
     text = _IN_SCRIPT.sub("", within["said"] if within is not None else text)

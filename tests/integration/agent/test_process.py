@@ -125,7 +125,7 @@ def test_every_lookup_finds_a_service_while_its_registry_is_down(system: System)
         assert system.addresses() == [HOST]
 
         assert agent.stop() == 0
-        assert system.get(system.registry_port, "/services")[2] == []
+        wait_until(lambda: system.get(system.registry_port, "/services")[2] == [], "nothing is left, once it is ready")
         assert not accepts(system.http_port)
 
 

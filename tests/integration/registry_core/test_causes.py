@@ -1,4 +1,4 @@
-"""Servers that misbehave: what is said of them, by commands and by an agent, has no words of a library."""
+"""Servers that misbehave: commands and agents report them in words of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever text a setting is given, it is read, or refused in one line of ours that shows no secret."""
+"""Any text for any setting is read, or refused in one line of ours that shows no secret."""
 
 from __future__ import annotations
 

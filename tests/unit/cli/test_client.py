@@ -159,6 +159,15 @@ def test_a_misspelt_setting_of_a_command_is_found() -> None:
     assert client.agent_url(agent, {"AGENT_HTTP_SERVICE_HOST": "x", "AGENT_NAME": "y"}) == client.AGENT_URL
 
 
+def test_an_answer_that_may_lack_something_is_reported_only_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    client.warn_of_age(answer(b"", X_Cache="partial", Age="0"))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        "vertice: partial: the registry does not know everything yet; there may be more\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [

@@ -23,10 +23,10 @@ async def test_an_answer_is_explained_with_its_source_and_age(api: Api) -> None:
         body = answer.body
         assert (body["service_name"], body["source"], body["freshness"]) == ("osint_service", "view", "fresh")
         (one,) = body["instances"]
-        assert (one["verdict"], one["answers"]) == ("in", ["http", "a", "srv"])
+        assert (one["verdict"], one["answers"], one["why"]) == ("in", ["http", "a", "srv"], "it passes its checks")
         (one,) = (await agent.get("/explain/billing")).body["instances"]
-        assert (one["verdict"], one["status"], one["answers"]) == ("out", Status.DRAINING, [])
-        assert "AGENT_WHEN_NONE_PASS" in one["why"]
+        assert (one["verdict"], one["status"], one["answers"]) == ("in", Status.DRAINING, ["http", "a", "srv"])
+        assert one["why"] == "it drains; answers contain it because no other one passes"
         unknown = await agent.get("/explain/biling")
         assert (unknown.status, unknown.body["found"], unknown.body["similar"]) == (200, False, ["billing"])
         assert (await agent.get("/explain/billing?what=x")).status == 400

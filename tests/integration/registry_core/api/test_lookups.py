@@ -9,11 +9,32 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from registry_core.domain.breaker import BreakerState
 from registry_core.domain.selection import WhenNonePass
+from registry_core.ports.reports import ShardReport
+from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.logs import trace_id
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
 from tests.samples import FakeClock
+
+UNREADABLE = ShardReport(
+    shard="b",
+    master="10.0.0.9:6379",
+    problem="",
+    epoch="e1",
+    revision=7,
+    age_s=0.5,
+    writes_waiting=0,
+    breaker=BreakerState.CLOSED,
+    breaker_failures=0,
+    last_failure="",
+    last_failure_at=None,
+    not_closed_s=0.0,
+    latency_ms=0.4,
+    connection_pool=None,
+    set_aside=1,
+)
 
 
 async def test_the_names_are_an_array_of_strings(api: Api) -> None:
@@ -91,6 +112,48 @@ async def test_a_warming_replica_does_not_report_a_name_as_missing() -> None:
         clock.pass_time(60)
         assert (await api.call("GET", "/services/ip_intel")).status == 404
         assert (await api.call("GET", "/ready")).body == {"status": "ready", "state": "ready"}
+
+
+@pytest.mark.parametrize("path", ["/services", "/catalog"])
+async def test_a_warming_replica_that_knows_nothing_does_not_say_that_there_is_nothing(path: str) -> None:
+    clock = FakeClock()
+    async with serving(msgspec.structs.replace(READY, warming_s=60.0), clock=clock) as api:
+        clock.pass_time(45)
+        for headers in ({}, {"If-None-Match": "*"}):
+            answer = await api.call("GET", path, headers=headers)
+            assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (503, "Warming", "15")
+            assert "does not know yet which services exist" in answer.body["message"]
+        clock.pass_time(15)
+        answer = await api.call("GET", path)
+        assert answer.status == 200
+        assert "X-Cache" not in answer.headers
+        assert answer.body == [] or answer.body["instances"] == []
+
+
+async def test_a_warming_replica_says_that_there_may_be_more_than_it_knows() -> None:
+    clock = FakeClock()
+    async with serving(msgspec.structs.replace(READY, warming_s=60.0), clock=clock) as api:
+        await api.register("billing")
+        paths = ("/services", "/services/billing", "/catalog")
+        for path in paths:
+            answer = await api.call("GET", path)
+            assert (answer.status, answer.headers["X-Cache"]) == (200, "partial"), path
+        assert "X-Cache" not in (await api.call("GET", "/guard")).headers
+        clock.pass_time(60)
+        for path in paths:
+            assert "X-Cache" not in (await api.call("GET", path)).headers
+
+
+async def test_a_list_of_a_store_that_cannot_be_read_whole_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryStore, "shards", lambda _: (UNREADABLE,))
+    for path in ("/services", "/catalog"):
+        answer = await api.call("GET", path)
+        assert (answer.status, answer.body["error"]) == (503, "StoreUnavailable")
+        assert "shard 'b' cannot be read whole" in answer.body["message"]
+    await api.register("billing")
+    for path, headers in (("/services", "partial"), ("/catalog", "partial"), ("/services/billing", None)):
+        answer = await api.call("GET", path)
+        assert (answer.status, answer.headers.get("X-Cache")) == (200, headers), path
 
 
 async def test_the_catalogue_has_everything_and_a_cursor_for_the_watch(api: Api) -> None:

@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.checks.group import CheckReport
+from agent.checks.spec import CheckKind
 from agent.http.explain import Explanation
 from agent.http.lookups import Lookups
+from agent.registration.decisions import MemberState, Phase
+from agent.registration.member import Member
+from agent.settings.settings import ServiceSpec
 from agent.view.view import AgentView
 from dns.answers import Zone, ZoneSettings
 from dns.codec import CLASS_IN, Query, Type
@@ -23,7 +28,7 @@ from registry_core.domain.selection import ANY, Filter, WhenNonePass
 from registry_core.errors import NotFound
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
-from tests.samples import FakeClock, instance, instances, lived
+from tests.samples import FakeClock, claim, instance, instances, lived
 
 SERVICE = "ip_intel"
 APEX = (b"vertice", b"internal")
@@ -134,8 +139,8 @@ PASSES = instance(SERVICE, port=9000, zone="z1")
 @pytest.mark.parametrize(
     ("more", "wanted", "when", "word"),
     [
-        ({}, ANY, WhenNonePass.ALL, "passes"),
-        ({"status": Status.WARNING}, ANY, WhenNonePass.ALL, "warn"),
+        ({}, ANY, WhenNonePass.ALL, "its owner reports it as passing"),
+        ({"status": Status.WARNING}, ANY, WhenNonePass.ALL, "its owner reports it as warning; it is used anyway"),
         ({"status": Status.CRITICAL}, ANY, WhenNonePass.ALL, "others pass"),
         ({"status": Status.DRAINING}, ANY, WhenNonePass.ALL, "weight 0"),
         ({"status": Status.MAINTENANCE}, ANY, WhenNonePass.ALL, "maintenance"),
@@ -152,12 +157,58 @@ def test_the_reason_is_given_in_words(more: dict[str, Any], wanted: Filter, when
     assert word in of(instance(SERVICE, **{"zone": "z1", **more}), PASSES, wanted=wanted, when=when)
 
 
-def test_when_no_instance_passes_the_reason_is_the_setting() -> None:
-    ill, leaves = instance(SERVICE, status=Status.CRITICAL), instance(SERVICE, status=Status.DRAINING)
+def test_when_no_instance_passes_the_reason_is_the_choice_among_the_others() -> None:
+    ill, leaves = instance(SERVICE, status=Status.CRITICAL), instance(SERVICE, port=9, status=Status.DRAINING)
     assert "a doubtful address is better than none" in of(ill)
     assert "AGENT_WHEN_NONE_PASS is none" in of(ill, when=WhenNonePass.NONE)
-    assert "there is no other" in of(leaves)
-    assert "AGENT_WHEN_NONE_PASS is none" in of(leaves, when=WhenNonePass.NONE)
+    assert "another one drains, which is well" in of(ill, leaves)
+    for when in WhenNonePass:
+        assert "answers contain it because no other one passes" in of(leaves, ill, when=when)
+    silent = msgspec.structs.replace(leaves, suspect=True)
+    assert "fell silent while it drained" in of(silent)
+    assert "even if there is no other" in of(instance(SERVICE, status=Status.MAINTENANCE))
+
+
+@pytest.mark.parametrize(
+    ("status", "is_checked", "word"),
+    [
+        (Status.PASSING, True, "it passes its checks"),
+        (Status.PASSING, False, "nobody checks it (AGENT_CHECK=none), so it counts as passing"),
+        (Status.WARNING, True, "its checks warn; it is used anyway"),
+        (Status.CRITICAL, True, "it fails its checks, and so do all others"),
+        (Status.CRITICAL, False, "its owner reports it as critical, and so do all others"),
+    ],
+)
+def test_of_its_own_instances_an_agent_knows_whether_they_are_checked(
+    status: Status, is_checked: bool, word: str
+) -> None:
+    record = instance(SERVICE, status=status)
+    lookups = Lookups(holding([record]), zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
+    claimed = claim(SERVICE)
+    member = Member(ServiceSpec(claimed), claimed, MemberState(phase=Phase.REGISTERED))
+    check = CheckReport(name="http", kind=CheckKind.HTTP, status=status, last="", flaps=0, held_seconds=0.0)
+    report = msgspec.structs.replace(member.report(), checks=[check] if is_checked else [])
+    lookups.own = lambda: [report]
+    assert word in lookups.explain(SERVICE).instances[0].why
+
+
+def test_a_host_without_an_address_is_explained() -> None:
+    nowhere = instance(SERVICE, "ip-intel-9", addresses=())
+    lookups = Lookups(holding([nowhere]), zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
+    (explained,) = lookups.explain(SERVICE).instances
+    assert (explained.verdict, explained.answers) == ("in", ("http", "srv"))
+    assert "no address of its host 'ip-intel-9' is known: A and AAAA leave it out" in explained.why
+
+
+def test_an_own_instance_that_the_registry_lacks_is_explained() -> None:
+    view = holding([instance(SERVICE, "10.0.0.9")])
+    view.use_own_instances([instance(SERVICE, "10.0.0.8"), instance("billing", "10.0.0.8", 8035)])
+    lookups = Lookups(view, zone="", when_none_pass=WhenNonePass.ALL, random=random.Random(1))
+    own, other = lookups.explain(SERVICE).instances
+    assert (own.verdict, own.ttl_remaining, other.verdict) == ("in", None, "in")
+    assert "only this agent answers it, for its own service" in own.why
+    assert "only this agent" not in other.why
+    assert (lookups.explain(SERVICE).source, lookups.explain("billing").source) == ("view", "own")
 
 
 def test_a_missing_name_is_explained_with_similar_names() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_core.domain.records import Instance, Status
-from registry_core.domain.selection import Filter, WhenNonePass, pick, ranked, serving
+from registry_core.domain.selection import ANY, Filter, SelectionKind, WhenNonePass, pick, ranked, selected, serving
 from tests.samples import instances
 
 SETS = st.lists(instances(), max_size=8, unique_by=lambda i: i.key)
@@ -27,7 +27,19 @@ def test_a_service_with_a_passing_instance_returns_no_failing_one(given_: list[I
     if any(i.status in (Status.PASSING, Status.WARNING) for i in given_):
         assert all(i.status in (Status.PASSING, Status.WARNING) for i in chosen)
         assert chosen
-    assert not any(i.status in (Status.DRAINING, Status.MAINTENANCE) for i in chosen)
+    elif any(i.status is Status.DRAINING and not i.suspect for i in given_):
+        assert all(i.status is Status.DRAINING and not i.suspect for i in chosen)
+        assert chosen
+    assert not any(i.status is Status.MAINTENANCE for i in chosen)
+
+
+@given(SETS, st.sampled_from(list(WhenNonePass)), st.booleans())
+def test_no_instance_both_answers_and_leaves(given_: list[Instance], rule: WhenNonePass, drained: bool) -> None:
+    usable, leaving, kind = selected(given_, ANY, rule, lambda _: drained)
+    assert not set(map(id, usable)) & set(map(id, leaving))
+    assert bool(usable) is (kind is not SelectionKind.NONE)
+    assert usable or not leaving, "SRV alone answers nothing that other faces do not know"
+    assert all(i.status is Status.DRAINING for i in leaving)
 
 
 @given(SETS, st.sampled_from(("", "z1")), st.floats(0, 1))

@@ -334,6 +334,8 @@ def test_the_same_address_twice_is_refused(tmp_path: Path, second: str) -> None:
 def test_a_value_of_the_file_is_checked_like_one_of_the_environment(tmp_path: Path) -> None:
     path = written(tmp_path, "[agent]\ncheck_interval = 0\n")
     assert refusal({}, path).startswith(f"{path}: [agent] check_interval: '0' cannot be used")
+    path = written(tmp_path, '[agent]\ncheck_interval = 1\ncheck_timeout = "x"\n')
+    assert refusal(ONE, path).startswith(f"{path}: [agent] check_timeout: 'x' cannot be used")
     path = written(tmp_path, '[agent]\ndns_forward = "db.vertice.internal=10.0.0.2"\n')
     assert refusal({}, path).startswith(f"{path}: [agent] dns_forward: db.vertice.internal=10.0.0.2")
 

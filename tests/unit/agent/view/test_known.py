@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from agent.view.cache import ViewCache
 from agent.view.fallback import Fallback, of_environment
+from agent.view.known import KnownServices
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Position, Registered
@@ -28,6 +30,16 @@ def view_of(*registered: Instance, own: tuple[Instance, ...] = (OWN,), state: st
     view.apply(Replaced(tuple(map(lived, registered)), cursor_of([at(7)]), catalog.digest, state, "start"))
     view.use_own_instances(own)
     return view
+
+
+def test_nothing_is_known_at_first_but_static_services() -> None:
+    static = Fallback(of_environment({"MAILER_URL": "http://10.9.9.9:8000"}))
+    incomplete = KnownServices(ViewCache(), static, lambda: False)
+    assert (incomplete.names(), list(incomplete.labels()), incomplete.find("billing")) == (["mailer"], ["mailer"], None)
+    assert incomplete.transports("mailer") == {Protocol.TCP}
+    assert not incomplete.transports("billing")
+    complete = KnownServices(ViewCache(), static, lambda: True)
+    assert (complete.names(), complete.find("mailer")) == ([], None)
 
 
 def found(view: AgentView, name: str = "billing") -> list[str]:

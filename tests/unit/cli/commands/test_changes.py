@@ -39,6 +39,13 @@ def test_the_first_snapshot_is_counted_once_all_its_parts_arrived() -> None:
     assert changes.cursor == "0.e.1"
 
 
+def test_the_first_snapshot_of_a_warming_registry_is_not_called_everything() -> None:
+    assert shown(Changes(), snapshot(state="warming")) == [
+        "watching 0 services, 0 instances",
+        "the registry is warming: there may be more that it does not know yet",
+    ]
+
+
 def test_every_change_is_one_line_and_moves_the_cursor() -> None:
     changes = Changes()
     assert shown(

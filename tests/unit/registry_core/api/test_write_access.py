@@ -95,6 +95,15 @@ def test_what_could_not_be_read_at_all_stays_unknown() -> None:
     assert not replica.is_ready
 
 
+def test_a_store_that_comes_back_empty_does_not_end_the_wait_for_the_refused() -> None:
+    replica = Replica()
+    replica.refuse(1)
+    replica.clock.pass_time(1)
+    replica.view.reset(Snapshot(cursor_of([Position(0, "e2", 0)]), ()))
+    replica.clock.pass_time(REFUSED_FOR_S - 2)
+    assert not replica.is_ready
+
+
 def test_that_every_write_is_refused_is_logged_once_and_so_is_the_end() -> None:
     replica = Replica()
     with capture_logs() as lines:

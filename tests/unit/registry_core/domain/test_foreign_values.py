@@ -64,5 +64,6 @@ def test_an_instance_of_unknown_status_is_returned_only_when_none_passes() -> No
     resting = instance(port=9000, status=enum_value(Status, "resting"))
     draining = instance(port=9001, status=Status.DRAINING)
     assert serving((instance(), resting, draining)) == (instance(),)
-    assert serving((resting, draining)) == (resting,)
-    assert serving((resting, draining), when_none_pass=WhenNonePass.NONE) == ()
+    assert serving((resting, draining)) == (draining,)
+    assert serving((resting,)) == (resting,)
+    assert serving((resting,), when_none_pass=WhenNonePass.NONE) == ()

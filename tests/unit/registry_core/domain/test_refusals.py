@@ -39,6 +39,13 @@ def test_a_registry_whose_secret_was_changed_refuses_all_once_the_last_valid_wri
     assert refusals.refuses_all(REFUSED_FOR_S + 1)
 
 
+def test_with_long_leases_agents_are_heard_of_less_often() -> None:
+    refusals = Refusals(ttl_s=600.0)
+    refusals.refused("Unauthorized", "the token is wrong", 0.0)
+    assert refusals.refuses_all(600.0)
+    assert not refusals.refuses_all(601.0)
+
+
 def test_a_flood_of_refusals_takes_a_bounded_amount_of_memory() -> None:
     refusals = Refusals()
     for number in range(2 * MAX_REMEMBERED):

@@ -5,8 +5,21 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from registry_core.domain.records import Status
-from registry_core.domain.selection import Filter, WhenNonePass, pick, ranked, serving
+import msgspec
+import pytest
+
+from registry_core.domain.records import Instance, Status
+from registry_core.domain.selection import (
+    ANY,
+    Filter,
+    Selection,
+    SelectionKind,
+    WhenNonePass,
+    pick,
+    ranked,
+    selected,
+    serving,
+)
 from tests.samples import instance
 
 PASSING = instance(port=8001)
@@ -29,10 +42,39 @@ def test_only_passing_and_warning_instances_answer() -> None:
     assert serving(ALL) == (PASSING, WARNING)
 
 
-def test_when_none_passes_the_critical_ones_answer_unless_that_is_turned_off() -> None:
-    rest = (CRITICAL, DRAINING, MAINTENANCE)
-    assert serving(rest) == (CRITICAL,)
-    assert serving(rest, when_none_pass=WhenNonePass.NONE) == ()
+@pytest.mark.parametrize("rule", list(WhenNonePass))
+def test_while_others_pass_a_draining_instance_leaves_and_after_a_moment_it_has_left(rule: WhenNonePass) -> None:
+    chosen = selected(ALL, when_none_pass=rule)
+    assert (chosen.usable, chosen.leaving, chosen.kind) == ((PASSING, WARNING), (DRAINING,), SelectionKind.PASSING)
+    assert selected(ALL, ANY, rule, lambda one: one is DRAINING).leaving == ()
+
+
+@pytest.mark.parametrize("rule", list(WhenNonePass))
+@pytest.mark.parametrize(
+    "others", [(), (CRITICAL,), (CRITICAL, instance(port=8006, status=Status.CRITICAL), MAINTENANCE)]
+)
+def test_draining_beats_failing_however_long_it_has_drained(rule: WhenNonePass, others: tuple[Instance, ...]) -> None:
+    chosen = selected((DRAINING, *others), ANY, rule, lambda _: True)
+    assert chosen == Selection((DRAINING,), (), SelectionKind.DRAINING)
+
+
+def test_when_none_is_well_the_critical_ones_answer_unless_that_is_turned_off() -> None:
+    rest = (CRITICAL, MAINTENANCE)
+    assert selected(rest) == Selection((CRITICAL,), (), SelectionKind.DOUBTFUL)
+    assert selected(rest, when_none_pass=WhenNonePass.NONE) == Selection((), (), SelectionKind.NONE)
+
+
+def test_one_that_fell_silent_while_it_drained_is_as_doubtful_as_a_failing_one() -> None:
+    silent = msgspec.structs.replace(DRAINING, suspect=True)
+    assert selected((silent, CRITICAL)) == Selection((silent, CRITICAL), (), SelectionKind.DOUBTFUL)
+    assert selected((silent, CRITICAL), when_none_pass=WhenNonePass.NONE).usable == ()
+    assert selected((silent, DRAINING, CRITICAL)).usable == (DRAINING,)
+
+
+@pytest.mark.parametrize("rule", list(WhenNonePass))
+def test_an_instance_in_maintenance_never_answers_unless_that_status_is_requested(rule: WhenNonePass) -> None:
+    assert selected((MAINTENANCE,), when_none_pass=rule) == Selection((), (), SelectionKind.NONE)
+    assert serving(ALL, Filter(status=Status.MAINTENANCE), rule) == (MAINTENANCE,)
 
 
 def test_a_requested_status_is_matched_exactly() -> None:
