@@ -79,7 +79,8 @@ class Dev:
     def curl(self, paths: Iterable[str]) -> list[str]:
         """Return the agent's answers, from one curl that fails on every error."""
         urls = [f"http://127.0.0.1:{self.ports.http}{path}" for path in paths]
-        return run([find("curl"), "-sS", "--fail", "-w", "\\n", *urls]).splitlines()
+        # Only text has a line end of its own.
+        return list(filter(None, run([find("curl"), "-sS", "--fail", "-w", "\\n", *urls]).splitlines()))
 
     def vertice(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of our commands against it."""
