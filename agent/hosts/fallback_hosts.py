@@ -10,8 +10,8 @@ from typing import Final
 from agent.hosts.book import HostAddresses
 
 LOCATE_EVERY_S: Final = 60.0
-# While a name has no address: at first, and then twice as long each time, since there may be no such name. The book does
-# not wait for an answer that is late, but has it for the next caller.
+# While a name has no address: at first, and then twice as long each time, since there may be no such name. The book
+# does not wait for an answer that is late, but has it for the next caller.
 LOCATE_AGAIN_S: Final = 5.0
 
 
@@ -49,7 +49,7 @@ class FallbackHosts:
                 found = await asyncio.gather(*map(self._book.addresses, hosts))
                 self._located(dict(zip(hosts, found, strict=True)))
                 wait_s = self._every_s if all(found) else min(again_s, self._every_s)
-                again_s = self._again_s if all(found) else 2 * again_s
+                again_s = self._again_s if all(found) else 2 * wait_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._changed.wait()
