@@ -157,7 +157,7 @@ async def test_an_ignored_question_for_ipv6_holds_up_no_ipv4_address(
     assert await machine.look_up("db.corp.example") == FoundAddresses(("10.0.0.7",), None, 7.0)
 
 
-@pytest.mark.parametrize("host", ["x" * 64, "a..b", "ü.example", "a." * 200])
+@pytest.mark.parametrize("host", ["x" * 64, "a..b", "ü.example", "a." * 200, ".", ""])
 async def test_what_no_question_can_hold_is_not_asked_for(machine: Machine, host: str) -> None:
     assert await machine.look_up(host) == NO_ADDRESSES
     assert machine.ruled.asked == machine.here.asked == []
