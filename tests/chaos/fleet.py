@@ -13,7 +13,7 @@ import msgspec
 from tests.chaos.asking import Target
 from tests.chaos.load import Result
 from tests.programs import VERTICE, Program, free_port, wait_until
-from tests.scenarios.system import known_services
+from tests.scenarios.system import get_json, known_services
 
 
 class Pace(NamedTuple):
@@ -83,6 +83,12 @@ class Agent:
             return set(services) <= set(known_services(self.url) or ())
         return False
 
+    def is_registered(self) -> bool:
+        """Return whether the registry has its services; it answers them before."""
+        with contextlib.suppress(OSError):
+            return all(each["phase"] == "registered" for each in get_json(f"{self.url}/self")["services"])
+        return False
+
     def forgot(self, services: Sequence[str]) -> bool:
         """Return whether it shows none of these."""
         names = known_services(self.url)
@@ -127,6 +133,10 @@ def asking(folder: Path, targets: Sequence[Target], seed: int) -> Iterator[Resul
 
 
 def ready(agents: Sequence[Agent]) -> None:
-    """Wait until every agent knows every service."""
+    """Wait until every agent has registered its services and knows those of all."""
     services = [service for each in agents for service in each.services]
-    wait_until(lambda: all(each.knows(services) for each in agents), "every agent knows every service", timeout_s=30)
+    wait_until(
+        lambda: all(each.is_registered() and each.knows(services) for each in agents),
+        "every agent knows every service",
+        timeout_s=30,
+    )
