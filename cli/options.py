@@ -26,7 +26,8 @@ def add_output(
     note: str = "",
 ) -> None:
     """Add `-o/--output`, and the older spellings: `--json`, which stands for `-o json`, and `--format`."""
-    older_shown = f" ({' and '.join(older)}: older spellings)" if older else ""
+    spellings = "older spelling" if len(older) == 1 else "older spellings"
+    older_shown = f" ({' and '.join(older)}: {spellings})" if older else ""
     known = ", ".join(formats)
     parser.add_argument(
         "-o",

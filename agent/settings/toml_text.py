@@ -37,7 +37,7 @@ _FAULTS: Final = {
     "Invalid date": "it is no value; texts have quotes",
     "Invalid hex": "a text has an escape that is no character",
     "Unclosed": "a bracket is not closed",
-    "Expected ']'": "a bracket is not closed",
+    "Expected ']": "a bracket is not closed",
 }
 
 

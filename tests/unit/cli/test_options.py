@@ -24,6 +24,11 @@ def test_every_spelling_chooses_the_format(parser: CommandParser, words: list[st
     assert parser.read(words).output == "json"
 
 
+def test_the_page_counts_the_older_spellings(parser: CommandParser) -> None:
+    add_output(parser)
+    assert "(--json: older spelling)" in " ".join(parser.format_help().split())
+
+
 def test_an_older_spelling_is_known_only_where_it_was(parser: CommandParser) -> None:
     add_output(parser, older=())
     with pytest.raises(SystemExit):
