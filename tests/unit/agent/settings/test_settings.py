@@ -155,7 +155,7 @@ def test_the_default_check_suits_the_protocol(protocol: str, check: str, kind: C
         ),
         ({**ONE, "AGENT_CHECK_BODY": "a("}, "AGENT_CHECK_BODY: 'a(' cannot be used: it is not a regular expression: "),
         ({"REGISTRY_URL": "registry:8888"}, "REGISTRY_URL: "),
-        ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "/nowhere/agent.toml: cannot be read"),
+        ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "AGENT_CONFIG: /nowhere/agent.toml: cannot be read"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], said: str) -> None:
