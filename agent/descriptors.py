@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from agent.checks.probes import MAX_CHECKS_AT_ONCE, MAX_COMMANDS_AT_ONCE
-from agent.hosts.book import MAX_LOOKUPS
+from agent.hosts.lookup import MAX_LOOKUPS
 from agent.registries.client import CONNECTIONS
 from dns.forwarding import ForwardLimits
 from dns.resolver_client import Patience

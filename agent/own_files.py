@@ -1,6 +1,6 @@
 """Reads back what this program wrote: regular files of its own user that nobody else may change, and not through links.
 
-What others can write is input of others: an id or an epoch from it would be claimed in our name.
+A file that others can write is their input: an id or an epoch from it would be claimed in our name.
 Everything here blocks: it is called from threads.
 """
 

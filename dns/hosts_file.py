@@ -21,6 +21,8 @@ def hosts_addresses(text: str, host: str) -> tuple[str, ...]:
     """
     wanted = host.lower()
     found: dict[str, None] = {}
+    if not wanted:  # the root, `.`, which is found in every place
+        return ()
     lower = text[:MAX_CHARACTERS].lower()
     at = lower.find(wanted)
     while at != -1 and len(found) < MAX_FOUND:

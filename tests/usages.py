@@ -243,6 +243,7 @@ ANSWERS: Final[Mapping[str, bytes]] = {
     "number": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42",
     "deep": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000,
     "bytes": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe\xfd\xfc",
+    "cut": b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"message": "billing"}',
     "short": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[1,2",
     "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nxx\r\n",
     "status": b"HTTP/1.1 9999 Odd\r\n\r\n",

@@ -218,7 +218,7 @@ async def _outcome(probe: Probe) -> CheckOutcome:
 
 
 def _after_lookup(error: OSError) -> CheckOutcome:
-    """Return the outcome of a check whose host name has no address. Silence of name servers is no failure of it."""
+    """Return the outcome of a check whose host name has no address. A silent name server says nothing of it."""
     shortage = socket_shortage()
     if not shortage and is_no_such_name(error):
         return critical(cause_of(error))

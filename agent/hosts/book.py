@@ -26,8 +26,6 @@ from registry_core.telemetry.log_thinning import Thinning
 
 # Names that are remembered: more than an agent's services, registries and fallbacks have.
 MAX_NAMES: Final = 4096
-# Lookups that run at a time; each has a few sockets, or a thread.
-MAX_LOOKUPS: Final = 32
 
 _log = structlog.get_logger(component="agent.hosts")
 
@@ -75,10 +73,7 @@ class _KnownHost:
 
 
 class AddressBook:
-    """The addresses of host names, found with `look_up`, which must end in bounded time. Call `close` at the end.
-
-    At most `most` lookups run at a time; the others wait for their turn.
-    """
+    """The addresses of host names, found with `look_up`, which must end in bounded time. Call `close` at the end."""
 
     def __init__(
         self,
@@ -87,7 +82,6 @@ class AddressBook:
         clock: Clock,
         background: Background | None = None,
         patience: BookPatience | None = None,
-        most: int = MAX_LOOKUPS,
     ) -> None:
         self._look_up = look_up
         self._clock = clock
@@ -95,7 +89,6 @@ class AddressBook:
         self._patience = patience if patience is not None else BookPatience()
         self._entries: dict[str, _KnownHost] = {}
         self._thinning = Thinning()
-        self._turns = asyncio.Semaphore(most)
 
     async def find(self, host: str, *, anew: bool = False) -> tuple[str, ...]:
         """Return all addresses of `host`, IPv6 first. With `anew`, it is looked up even if its answer is fresh.
@@ -167,8 +160,7 @@ class AddressBook:
 
     async def _carry_out(self, host: str, entry: _KnownHost) -> None:
         try:
-            async with self._turns:
-                found = await self._look_up(host)
+            found = await self._look_up(host)
             entry.known = merged(entry.known, found)
             self._log(host, entry, found)
             if found != UNANSWERED:

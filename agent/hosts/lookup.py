@@ -28,6 +28,8 @@ from registry_core.shortages import socket_shortage
 
 # libc waits twice for 5 s for each name server. Its answer may be late, but the next lookup must not wait for ever.
 SYSTEM_S: Final = 15.0
+# Lookups that ask a name server at a time; each has a few sockets, or a thread.
+MAX_LOOKUPS: Final = 32
 MAX_THREADS: Final = 32
 # Once one family has addresses, the other has this long: some name servers ignore questions for AAAA.
 OTHER_FAMILY_S: Final = 1.0
@@ -40,7 +42,8 @@ AskSystem = Callable[[str], tuple[str, ...]]
 class HostLookup:
     """Looks names up: those with a dot with `ask`, those without with `ask_here`, and what is left with `ask_system`.
 
-    `zone` is the one that this agent answers.
+    `zone` is the one that this agent answers. At most `most` lookups ask at a time, and the others wait for their turn;
+    what this machine's files know waits for nobody.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class HostLookup:
         zone: str,
         files: MachineFiles | None = None,
         ask_system: AskSystem = system_addresses,
+        most: int = MAX_LOOKUPS,
     ) -> None:
         self._ask = ask
         self._ask_here = ask_here
@@ -58,6 +62,7 @@ class HostLookup:
         self._local = LocalNames(files)
         self._ask_system = ask_system
         self._system = Threads("resolve", MAX_THREADS)
+        self._turns = asyncio.Semaphore(most)
 
     async def look_up(self, host: str) -> FoundAddresses:
         """Return the addresses of `host`. Never raises; bounded in time."""
@@ -67,9 +72,15 @@ class HostLookup:
         plain = host.rstrip(".").lower()
         if plain == "localhost" or plain.endswith(".localhost"):  # RFC 6761 section 6.3
             return _LOCALHOST
+        async with self._turns:
+            return await self._asked(host, known.search)
+
+    async def _asked(self, host: str, search: SearchList) -> FoundAddresses:
+        """Ask the resolvers, and libc where they find nothing."""
+        plain = host.rstrip(".").lower()
         found = UNANSWERED
         if plain != self._zone and not plain.endswith(f".{self._zone}"):
-            found = await self._resolved(host, known.search)
+            found = await self._resolved(host, search)
         if found.addresses:
             return found
         by_system = await self._by_system(host)

@@ -54,8 +54,10 @@ class LocalNames:
 
     def __init__(self, files: MachineFiles | None = None) -> None:
         self._files = files if files is not None else MachineFiles()
-        self._threads = Threads("read hosts", MAX_THREADS)
+        self._threads = Threads("read hosts", MAX_THREADS + 1)
         self._turn = asyncio.Lock()
+        # Those beyond wait: a search without a thread would say that the file lacks the name.
+        self._searches = asyncio.Semaphore(MAX_THREADS)
         self._texts = FileTexts()
         self._read_at = float("-inf")
 
@@ -72,7 +74,8 @@ class LocalNames:
             return LocalKnowledge(hosts_addresses(texts.hosts, host), texts.search)
         search = partial(_search, self._files.hosts, host)
         try:
-            return LocalKnowledge(await self._threads.run(search, timeout_s=READ_S), texts.search)
+            async with self._searches:
+                return LocalKnowledge(await self._threads.run(search, timeout_s=READ_S), texts.search)
         except OSError:
             return LocalKnowledge((), texts.search)
 

@@ -44,8 +44,8 @@ class OwnNames:
         asker = forwarder if forwarder is not None else system
         self._asker, self._system = asker, system
         self.ask: Ask = asker.look_up
-        lookup = HostLookup(asker.look_up, self.ask_here, zone=zone)
-        self.book = AddressBook(lookup.look_up, clock=clock, background=background, most=most_lookups)
+        lookup = HostLookup(asker.look_up, self.ask_here, zone=zone, most=most_lookups)
+        self.book = AddressBook(lookup.look_up, clock=clock, background=background)
 
     async def ask_here(self, name: Name, qtype: int) -> ForeignReply | Unanswered:
         """Ask the system's resolvers, or by the rules where this agent is the only one that resolv.conf names."""

@@ -60,6 +60,7 @@ class Claims:
         self._is_settled = False
         self._settling = asyncio.Lock()
         self._ask_at = start.monotonic
+        self._unanswered = ""  # why no registry answered when it was asked for its time
         self.epoch = epoch_of(start, None, start.monotonic)  # until the registry's time is known
 
     async def register(self, member: Member, status: Status) -> tuple[RegistryReply, LeaseTold | None]:
@@ -72,8 +73,13 @@ class Claims:
         refusal = await self._refusal(member, addresses)
         if refusal is not None:
             return refusal, None
+        if not member.claimed:
+            await self._settle()
+            if self._unanswered:
+                # The epoch would be by our own clock, and could not be lowered once it is stored.
+                return RegistryReply(RequestOutcome.UNAVAILABLE, self._unanswered), None
         # An earlier claim may be stored, and would fence off a lower epoch.
-        epoch = member.claim.epoch if member.claimed else await self._settled()
+        epoch = member.claim.epoch if member.claimed else self.epoch
         member.claim = msgspec.structs.replace(member.claim, addresses=addresses, epoch=epoch)
         member.claimed = True
         was_known, member.known = member.known, True  # it may be stored even if no answer comes
@@ -134,16 +140,18 @@ class Claims:
         finally:
             member.registering = False
 
-    async def _settled(self) -> int:
-        """Return the epoch of claims, after asking for the registry's time if it is not known yet."""
+    async def _settle(self) -> None:
+        """Ask for the registry's time, from which the epoch of claims follows, if it is not known yet."""
         async with self._settling:
-            if not self._is_settled and self._clock.monotonic() >= self._ask_at:
-                told = await self._client.time()
-                now = self._clock.monotonic()
-                self._is_settled, self._ask_at = told is not None, now + ASK_AGAIN_S
-                self.epoch = epoch_of(self._start, told, now)
+            if self._is_settled or self._clock.monotonic() < self._ask_at:
+                return
+            told = await self._client.time()
+            now = self._clock.monotonic()
+            self._is_settled, self._ask_at = told.unix is not None, now + ASK_AGAIN_S
+            self._unanswered = told.unanswered
+            if not told.unanswered:
+                self.epoch = epoch_of(self._start, told.unix, now)
                 await self._keep_epoch(self.epoch)
-        return self.epoch
 
     async def _may_correct(self, member: Member, reply: RegistryReply) -> bool:
         """Raise the epoch if this agent started later than the owner by the registry's clock, or the owner has left.

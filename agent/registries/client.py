@@ -80,6 +80,13 @@ class RegistryReply(msgspec.Struct, frozen=True):
     registry_time: float | None = None  # the registry's clock at the answer, Unix seconds
 
 
+class TimeTold(msgspec.Struct, frozen=True):
+    """What replicas tell of their clock: Unix time in whole seconds, or None; and why none of them answers at all."""
+
+    unix: float | None
+    unanswered: str = ""
+
+
 class LeaseTold(msgspec.Struct, frozen=True):
     """What the registry says of a lease that it granted: its TTL, and how often to renew it. Seconds."""
 
@@ -137,17 +144,26 @@ class RegistryClient:
             return reply, None  # registered even so
         return reply, LeaseTold(view.ttl_seconds, view.heartbeat_interval_seconds)
 
-    async def time(self) -> float | None:
-        """Return the registry's Unix time, in whole seconds; None when no replica answers within ASK_S.
+    async def time(self) -> TimeTold:
+        """Return the registry's time, from the first replica that tells it within ASK_S.
 
-        The registry in use for writes is asked first. The result does not affect the choice of the registry.
+        The registry in use for writes is asked first. Those that are silent are left for another one if all are.
         """
-        current = self._upstreams.current(Use.WRITE)
+        current, answers = self._upstreams.current(Use.WRITE), False
+        silent: dict[str, str] = {}
         for url in sorted(self._upstreams.urls, key=lambda url: url != current)[:MAX_TRIES]:
-            told = (await self._ask(url, "GET", "/live")).registry_time
-            if told is not None:
-                return told
-        return None
+            reply = await self._ask(url, "GET", "/live")
+            if reply.registry_time is not None:
+                return TimeTold(reply.registry_time)
+            if reply.outcome is RequestOutcome.UNAVAILABLE:
+                silent[url] = reply.said
+            else:
+                answers = True
+        if answers or not silent:
+            return TimeTold(None)
+        for url, because in silent.items():
+            self._upstreams.failed(url, Use.WRITE, Trouble.SILENT, because)
+        return TimeTold(None, unanswered=next(iter(silent.values())))
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, RegistryReply]]:
         """Send the heartbeats of `claims` in as few requests as the registry's limits allow."""

@@ -25,7 +25,7 @@ class KnownServices:
     def __init__(self, cache: ViewCache, fallback: Fallback | None, is_complete: Callable[[], bool]) -> None:
         self._cache = cache
         self._catalog = cache.catalog
-        self._own = Catalog()
+        self._own = Catalog(sockets=False)
         self._fallback = fallback if fallback is not None else _NO_FALLBACK
         self._is_complete = is_complete
 
@@ -91,13 +91,11 @@ class KnownServices:
         found, own = self._catalog.find(label), self._own.find(label)
         if own is None or found is None:
             return found or own
-        sockets = {(ip, i.port, i.protocol) for i in found.instances for ip in (i.host, *i.addresses)}
-        missing = [
-            i
-            for i in own.instances
+        missing = [i for i in own.instances if self.is_only_own(i.key)]
+        if missing:
             # The registry may have it under another id, as an earlier agent registered it.
-            if self.is_only_own(i.key) and not sockets & {(ip, i.port, i.protocol) for ip in (i.host, *i.addresses)}
-        ]
+            places = {place for i in found.instances for place in _places(i)}
+            missing = [i for i in missing if places.isdisjoint(_places(i))]
         if not missing:
             return found
         return Service(found.name, tuple(sorted([*found.instances, *missing], key=lambda i: i.instance_id)))
@@ -106,3 +104,7 @@ class KnownServices:
         """Return the labels of services that only this agent or its settings know."""
         more = [*self._own.labels(), *self.static.labels()]
         return {label for label in more if not self._catalog.instance_count(label) and label not in self._cache.absent}
+
+
+def _places(instance: Instance) -> set[tuple[str, int, Protocol]]:
+    return {(host, instance.port, instance.protocol) for host in (instance.host, *instance.addresses)}

@@ -102,7 +102,8 @@ def death_text(name: str, exit_code: int, lines: Sequence[str], restart: str) ->
 def farewell_text(count: int, left: int | None, *, drained: bool) -> str:
     """Return what became of `count` instances; `left` are still registered, None if unknown."""
     if left is None:
-        return f"{counted(count, 'instance')} ended; the registry is down: it is not known what it still has."
+        why = "the registry is down, or has just started, and cannot tell what it still has"
+        return f"{counted(count, 'instance')} ended; {why}."
     how = "" if drained else " (the agent did not end in time, and was killed)"
     return f"{counted(max(0, count - left), 'instance')} deregistered; {left} left at the registry{how}."
 

@@ -1,7 +1,7 @@
 """Probes over HTTP: asks the running agent about itself, and each registry whether it would accept our registrations.
 
-The only write is a heartbeat for an instance that does not exist: a registry that accepts our token answers 404
-and changes nothing.
+The only write takes an instance out that does not exist: a registry that accepts our token answers 404 and changes
+nothing. A heartbeat with a wrong token would tell it of a living client that it refuses.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import time
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
-
-import msgspec
 
 from agent.registries.clock import time_of
 from cli.client import HttpResponse, Unreachable, ask, get
@@ -81,10 +79,10 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
         if _field(ready, "status") not in _STATES:
             return RegistrySeen(url=url, problem=f"the server there is not a registry (GET /ready: {ready.status})")
         ahead_s, error_s = _clock(ready, began, took_s)
-        headers = {"Content-Type": "application/json"} | ({"X-Registry-Token": token} if token else {})
-        nobody = msgspec.json.encode({"service_name": f"doctor-{secrets.token_hex(8)}", "instance_id": "nobody:1"})
+        headers = {"X-Registry-Token": token} if token else {}
         health, reasons = _health(url)
-        wrote = ask("POST", url, "/heartbeat", headers, body=nobody, timeout_s=TIMEOUT_S)
+        nobody = f"/deregister/doctor-{secrets.token_hex(8)}/nobody:1"
+        wrote = ask("DELETE", url, nobody, headers, timeout_s=TIMEOUT_S)
         return RegistrySeen(
             url=url,
             dead_addresses=tuple(dead),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -31,12 +32,16 @@ class FloodFilter(logging.Filter):
         super().__init__()
         self._clock = clock if clock is not None else SystemClock()
         self._thinning = Thinning(causes=LINES, burst=BURST)
+        # Threads log, too, and logging calls its filters before it takes a lock of its own.
+        self._counting = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether `record` is to be written, and note in it how many similar ones were not."""
         if record.levelno < logging.WARNING:
             return True
-        lines = self._thinning.failed(line_of(record), self._clock.monotonic())
+        line = line_of(record)
+        with self._counting:
+            lines = self._thinning.failed(line, self._clock.monotonic())
         if lines is None:
             return False
         setattr(record, LEFT_OUT, lines - 1)

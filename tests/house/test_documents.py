@@ -122,6 +122,14 @@ def test_the_links_within_the_documents_resolve() -> None:
                 assert anchor in anchors(target), f"{name_of(document)}: {link}#{anchor}"
 
 
+def test_the_changelog_says_nothing_twice() -> None:
+    """Merges of branches that carry the same lines leave them in twice."""
+    unreleased = text_of(ROOT / "CHANGELOG.md").partition("## Unreleased")[2].partition("\n## ")[0]
+    openings = [" ".join(entry.split())[:80] for entry in re.findall(r"(?ms)^- .*?(?=^- |^#|\Z)", unreleased)]
+    assert len(openings) > 1
+    assert sorted(openings) == sorted(set(openings))
+
+
 def anchors(document: Path) -> set[str]:
     """Return the anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#{1,6} (.+)$", text_of(document), re.MULTILINE)

@@ -122,7 +122,7 @@ def test_a_full_or_read_only_disk_costs_no_answer_and_is_logged_once(tmp_path: P
     port = free_port()
     agent = Agent(tmp_path, port)
     agent.state.mkdir()
-    with central(tmp_path, port), mounted(agent.state, "size=4k"), agent.running() as program:
+    with central(tmp_path, port), mounted(agent.state, "size=4k,mode=0700"), agent.running() as program:
         wait_until(agent.knows_all, "the agent knows everybody", timeout_s=20)
         wait_until(lambda: "snapshot_not_written" in program.output(), "it says that the disk is full", timeout_s=20)
         assert HOST in agent.dig(SERVICES[0])
@@ -133,7 +133,7 @@ def test_a_full_or_read_only_disk_costs_no_answer_and_is_logged_once(tmp_path: P
             "nothing half-written is left"
         )
         subprocess.run(["mount", "-o", "remount,size=1m", str(agent.state)], check=True, timeout=10)
-    with central(tmp_path, port), mounted(agent.state, "ro"), agent.running() as program:
+    with central(tmp_path, port), mounted(agent.state, "ro,mode=0700"), agent.running() as program:
         wait_until(agent.knows_all, "the agent knows everybody", timeout_s=20)
         assert "state_not_kept" in program.output()
         assert "Read-only file system" in program.output()

@@ -15,7 +15,7 @@ import pytest
 from cli.dev.supervisor import AGENT_STOP_S, COUNT_TIMEOUT_S, REGISTRY_STOP_S
 from tests.fleets import EXAMPLE
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
-from tests.scenarios.system import dev, free_ports, status_of
+from tests.scenarios.system import dev, free_ports, get_json, status_of
 
 pytestmark = pytest.mark.long
 
@@ -71,6 +71,7 @@ def test_lookups_continue_without_the_registry_which_is_restarted(small: Path, t
         with running(["/bin/sh", "-c", f"exec env {again}"], tmp_path / "again.log"):
             wait_until(lambda: status_of(f"{system.ports.registry_url}/live") == 200, "it is back")
             wait_until(lambda: len(system.catalog()) == 3, "the agent has registered everything again", 30)
+            wait_until(lambda: get_json(f"{system.ports.registry_url}/live")["state"] == "ready", "it knows all", 30)
             assert len(system.srv(["front_door", "back-door"])) == 3
             assert system.end() == 0
         assert "3 instances deregistered; 0 left at the registry." in system.output

@@ -87,6 +87,10 @@ def agent(nets: Networks, registry: Program, tmp_path: Path) -> Iterator[Program
             lambda: "10.0.0.7" in dig(nets.majority.within, "127.0.0.1", "billing.vertice.internal"),
             "the agent knows its service",
         )
+        # It answers its own service before the registry knows it.
+        wait_until(
+            lambda: "billing" in get(nets.majority.within, "127.0.0.1", REGISTRY_PORT, "/services"), "it is registered"
+        )
         yield program
 
 

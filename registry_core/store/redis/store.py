@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from registry_core.domain.admission import ANYBODY, Newcomer, address_taken, is_name
+from registry_core.domain.admission import ANYBODY, Newcomer, address_taken, check_epoch, is_name
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Event, Position, Renewed
 from registry_core.domain.leases import LeaseTerms
@@ -156,6 +156,8 @@ class RedisStore:
         rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != claim.key]
         elsewhere = [rival for rival in rivals if self._home(rival) is not shard]
         if elsewhere:
+            # Its own shard would refuse it, but only after others have made room.
+            check_epoch(claim.key, claim.epoch, held.instance if held is not None else None)
             moved = held is not None and is_name(claim.host)
             await self._make_room(claim, elsewhere, wanted, newcomer, moved=moved)
         here = [rival for rival in rivals if rival not in elsewhere]

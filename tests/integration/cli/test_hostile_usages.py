@@ -138,3 +138,13 @@ def test_every_command_ends_as_documented_whatever_its_streams_are(
 
 def test_all_exit_codes_are_documented(folder: Path) -> None:
     assert {OK, FAILED, USAGE, NOT_FOUND, INTERRUPTED} >= {usage.code for usage in usages({})}
+
+
+def test_an_answer_that_was_cut_short_is_no_answer_though_it_can_be_read(
+    folder: Path, settings: Mapping[str, str]
+) -> None:
+    with misbehaving() as ports:
+        runs = [Run(("services", "-o", "json", "--agent", f"127.0.0.1:{ports['cut']}"), settings)]
+        (done,) = outcomes(runs, folder, MODULES)
+    assert (done.code, done.stdout) == (FAILED, "")
+    assert "was cut short" in done.stderr

@@ -30,6 +30,7 @@ fe80::1%eth0 orders
         ("billing", ()),
         ("shop", ()),
         ("10.0.0.9", ()),
+        ("", ()),
     ],
 )
 def test_a_name_has_the_addresses_of_all_lines_that_name_it(host: str, addresses: tuple[str, ...]) -> None:

@@ -67,7 +67,7 @@ async def test_an_agent_of_a_warming_registry_cannot_say_so_either() -> None:
         assert (await agent.get("/services/geo")).headers["X-Cache"] == "partial"
         enumerated = await agent.dig(ALL, "PTR")
         assert [str(rr.rdata) for rr in enumerated.rr] == ["_geo._tcp.vertice.internal."]
-        ended = await vertice(agent, "services")
+        ended = await vertice(agent, "services", "-o", "names")
         assert (ended.returncode, ended.stdout) == (0, "geo\n")
         assert "there may be more" in ended.stderr
 

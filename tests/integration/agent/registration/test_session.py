@@ -17,7 +17,7 @@ from agent.hosts.book import AddressBook, BookPatience, HostAddresses
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session
 from agent.registration.session_settings import SessionSettings
-from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, TimeTold
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.ports.clock import SystemClock
@@ -73,9 +73,9 @@ class Played(RegistryClient):
         self.passing.append(passing)
         return await self._answer("register", claim.host), self.lease
 
-    async def time(self) -> float | None:
+    async def time(self) -> TimeTold:
         self.asked.append("time")
-        return self.tells
+        return TimeTold(self.tells)
 
     async def beat(self, claims: Sequence[Registration]) -> list[tuple[InstanceKey, RegistryReply]]:
         reply = await self._answer("beat")

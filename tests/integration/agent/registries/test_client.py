@@ -18,7 +18,7 @@ import pytest
 from agent.registration.decisions import RequestOutcome
 from agent.registries import client as registry_client
 from agent.registries.choice import Use
-from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, reply_of
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, TimeTold, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
@@ -185,11 +185,20 @@ async def test_the_time_comes_from_the_first_registry_that_sends_it(api: Api) ->
     async with stand_in() as timeless:
         async with client(nobody, f"http://{timeless.host}:{timeless.port}", api.url) as registry:
             told = await registry.time()
-            assert told is not None
-            assert abs(told - time.time()) < 60
+            assert told.unix is not None
+            assert abs(told.unix - time.time()) < 60
             assert timeless.asked == ["/live"]
         async with client(nobody, f"http://{timeless.host}:{timeless.port}") as registry:
-            assert await registry.time() is None
+            assert await registry.time() == TimeTold(None)
+
+
+async def test_registries_that_do_not_tell_the_time_because_they_are_silent_are_left_for_another_one() -> None:
+    away = [f"http://127.0.0.1:{free_port()}" for _ in range(5)]
+    upstreams = upstreams_at(away)
+    async with registry_client_for(away, upstreams=upstreams) as registry:
+        told = await registry.time()
+        assert (told.unix, told.unanswered) == (None, f"{away[0]}: Connection refused")
+        assert upstreams.current(Use.WRITE) == away[4]
 
 
 def sequences(*servers: StandIn) -> list[int]:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from agent.hosts import book as module
-from agent.hosts.book import MAX_LOOKUPS, AddressBook, BookPatience
+from agent.hosts.book import AddressBook, BookPatience
 from agent.hosts.found import NO_ADDRESSES, UNANSWERED, FoundAddresses
 from tests.programs import eventually
 from tests.samples import FakeClock
@@ -25,12 +25,11 @@ class Names:
         self.asked: list[str] = []
         self.speaks = asyncio.Event()
         self.speaks.set()
-        self.at_once = self.most_at_once = 0
+        self.at_once = 0
 
     async def __call__(self, host: str) -> FoundAddresses:
         self.asked.append(host)
         self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             await self.speaks.wait()
         finally:
@@ -171,17 +170,6 @@ async def test_all_callers_share_one_lookup_and_one_of_them_may_be_cancelled(kep
     kept.names.speaks.set()
     assert await asyncio.gather(*waiting[1:]) == [("10.0.0.7",)] * 9
     assert kept.names.asked == ["orders"]
-
-
-async def test_the_lookups_that_run_at_a_time_are_bounded(kept: Open) -> None:
-    kept.names.speaks.clear()
-    found = await asyncio.gather(*(kept.book.addresses(f"orders-{n}") for n in range(100)))
-    assert found == [()] * 100
-    assert len(kept.names.asked) == MAX_LOOKUPS
-    kept.names.speaks.set()
-    await eventually(lambda: len(kept.names.asked) == 100, "the others have their turn")
-    await kept.settle()
-    assert kept.names.most_at_once == MAX_LOOKUPS
 
 
 async def test_the_names_that_are_remembered_are_bounded(kept: Open, monkeypatch: pytest.MonkeyPatch) -> None:

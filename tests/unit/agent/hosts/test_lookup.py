@@ -15,6 +15,7 @@ from dns.codec import Name, Type
 from dns.foreign import ForeignReply
 from dns.resolver_client import Unanswered
 from tests.foreign import SOA, reply_of
+from tests.programs import eventually
 
 SILENT = Unanswered()
 REFUSES = Unanswered(heard=True)
@@ -57,7 +58,7 @@ class Machine:
         self.libc: dict[str, tuple[str, ...] | OSError] = {}
         self.libc_asked: list[str] = []
 
-    def _ask_libc(self, host: str) -> tuple[str, ...]:
+    def ask_libc(self, host: str) -> tuple[str, ...]:
         self.libc_asked.append(host)
         said = self.libc.get(host, NO_SUCH_NAME)
         if isinstance(said, OSError):
@@ -70,7 +71,7 @@ class Machine:
             self.here.look_up,
             zone="vertice.internal",
             files=self.files,
-            ask_system=self._ask_libc,
+            ask_system=self.ask_libc,
         )
         return await lookup.look_up(host)
 
@@ -156,7 +157,7 @@ async def test_an_ignored_question_for_ipv6_holds_up_no_ipv4_address(
     assert await machine.look_up("db.corp.example") == FoundAddresses(("10.0.0.7",), None, 7.0)
 
 
-@pytest.mark.parametrize("host", ["x" * 64, "a..b", "ü.example", "a." * 200])
+@pytest.mark.parametrize("host", ["x" * 64, "a..b", "ü.example", "a." * 200, ".", ""])
 async def test_what_no_question_can_hold_is_not_asked_for(machine: Machine, host: str) -> None:
     assert await machine.look_up(host) == NO_ADDRESSES
     assert machine.ruled.asked == machine.here.asked == []
@@ -166,3 +167,22 @@ async def test_files_that_cannot_be_read_say_nothing(machine: Machine) -> None:
     machine.files = MachineFiles(Path("/nowhere/hosts"), Path("/nowhere"))
     machine.ruled.known = {"db.corp.example": ["10.0.0.7"]}
     assert (await machine.look_up("db.corp.example")).addresses == ("10.0.0.7",)
+
+
+async def test_lookups_at_name_servers_are_bounded_and_the_files_wait_for_none_of_them(machine: Machine) -> None:
+    speaks, asked = asyncio.Event(), list[Name]()
+
+    async def ask(name: Name, _qtype: int) -> Unanswered:
+        asked.append(name)
+        await speaks.wait()
+        return REFUSES
+
+    lookup = HostLookup(ask, ask, zone="vertice.internal", files=machine.files, ask_system=machine.ask_libc, most=3)
+    waiting = [asyncio.ensure_future(lookup.look_up(f"db-{number}.corp.example.")) for number in range(10)]
+    assert (await lookup.look_up("vm7")).addresses == ("10.0.0.1",)
+    await eventually(lambda: len(set(asked)) == 3, "the first ones ask")
+    assert (await lookup.look_up("app.localhost")).addresses == ("::1", "127.0.0.1")
+    assert len(set(asked)) == 3
+    speaks.set()
+    await asyncio.gather(*waiting)
+    assert len(set(asked)) == 10

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
 from agent.hosts import machine_files
-from agent.hosts.machine_files import KEEP_CHARACTERS, LocalNames, MachineFiles
+from agent.hosts.machine_files import KEEP_CHARACTERS, MAX_THREADS, LocalNames, MachineFiles
 
 
 @pytest.fixture
@@ -36,6 +38,28 @@ async def test_a_long_hosts_file_is_searched_all_the_same(files: MachineFiles) -
     names = LocalNames(files)
     assert (await names.know("orders")).addresses == ("10.0.0.3",)
     assert (await names.know("ads-7.example")).addresses == ("0.0.0.0",)
+
+
+async def test_a_burst_of_names_finds_all_that_a_long_hosts_file_has(
+    files: MachineFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that gets no thread would say that the file lacks the name, and name servers would say so, too."""
+    may_end = threading.Event()
+    search = machine_files._search
+
+    def slow_search(hosts: Path, host: str) -> tuple[str, ...]:
+        may_end.wait(10.0)
+        return search(hosts, host)
+
+    files.hosts.write_text("#" * KEEP_CHARACTERS + "\n10.0.0.1 orders\n")
+    names = LocalNames(files)
+    await names.know("orders")  # the files have been read
+    monkeypatch.setattr(machine_files, "_search", slow_search)
+    asked = [asyncio.ensure_future(names.know("orders")) for _ in range(3 * MAX_THREADS)]
+    for _ in range(6 * MAX_THREADS):
+        await asyncio.sleep(0)
+    may_end.set()
+    assert {known.addresses for known in await asyncio.gather(*asked)} == {("10.0.0.1",)}
 
 
 @pytest.mark.usefixtures("no_threads")

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.claim import Claims
+from agent.registration.claim import ASK_AGAIN_S, Claims
 from agent.registration.decisions import MemberState, Phase, RequestOutcome
 from agent.registration.identity import StartTime
 from agent.registration.member import Member
-from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
+from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, TimeTold
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.records import Registration, Status
 from tests.books import book_of
@@ -28,13 +28,14 @@ class Client(RegistryClient):
         self._urls = urls
         self.sent: list[Registration] = []
         self.passing: list[bool] = []
+        self.tells = TimeTold(None)
 
     @property
     def urls(self) -> tuple[str, ...]:
         return self._urls
 
-    async def time(self) -> float | None:
-        return None
+    async def time(self) -> TimeTold:
+        return self.tells
 
     async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         self.sent.append(claim)
@@ -64,7 +65,7 @@ class Tried:
 
     def __init__(self, host: str, urls: tuple[str, ...] = (ELSEWHERE,), *, chosen: bool) -> None:
         self.client, self.names = Client(urls), Names()
-        clock = FakeClock()
+        clock = self.clock = FakeClock()
         self.claims = Claims(
             self.client, book_of(self.names), clock=clock, start=StartTime(clock.wall(), clock.monotonic())
         )
@@ -166,3 +167,16 @@ async def test_an_address_that_is_kept_while_it_drains_is_judged_like_a_new_one(
     service.member.claim = msgspec.structs.replace(service.member.claim, addresses=("10.0.0.7",))
     reply, _ = await service.claims.register(service.member, Status.DRAINING)
     assert reply.outcome is RequestOutcome.DONE
+
+
+async def test_nothing_is_claimed_by_the_own_clock_while_no_registry_answers() -> None:
+    service = Tried("10.0.0.7", chosen=True)
+    service.client.tells = TimeTold(None, unanswered="http://registry.example did not answer in time")
+    for _ in range(2):  # the second time without asking again so soon
+        reply = await service.register()
+        assert (reply.outcome, reply.said) == (RequestOutcome.UNAVAILABLE, service.client.tells.unanswered)
+    assert (service.client.sent, service.member.claimed, service.member.known) == ([], False, False)
+    service.client.tells = TimeTold(1000.0)
+    service.clock.pass_time(ASK_AGAIN_S)
+    assert (await service.register()).outcome is RequestOutcome.DONE
+    assert [claim.epoch for claim in service.client.sent] == [(1000 - int(ASK_AGAIN_S)) * 1000]

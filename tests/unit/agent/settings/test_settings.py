@@ -304,7 +304,7 @@ SERVICE = '[[service]]\nname = "osint"\nhost = "10.0.0.7"\nport = 8034\n'
     [
         ("[agent", "it is not TOML: the end of the file: a bracket is not closed"),
         ("[[service]\nname = 1", "it is not TOML: line 1, column 10: a bracket is not closed"),
-        ("[agent]\nzone = a", "it is not TOML: line 2, column 8: it is no value; texts have quotes"),
+        ("[agent]\nzone = a", "it is not TOML: line 2, column 8: it is not a value; a text needs quotes"),
         ("[agent]\nzone = 'a'\nzone = 'b'\n", "it is not TOML: line 3, column 11: a key is set twice"),
         ("http_listen = ':1'", "http_listen: there are only [agent] and [[service]] tables; settings stand below"),
         ("[agent]\nAGENT_ZONE = 'a'", "[agent] AGENT_ZONE: there is no such key (did you mean zone?)"),

@@ -123,3 +123,9 @@ def test_an_own_instance_that_drains_has_left_srv_if_the_registry_does_not_have_
     drains = msgspec.structs.replace(OWN, status=Status.DRAINING)
     assert view_of(GEO, own=(drains,)).has_drained(drains)
     assert not view_of(drains, own=(drains,)).has_drained(drains)
+
+
+def test_a_lookup_of_a_registered_service_compares_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would cost 0.3 ms for each lookup of a service with 500 instances."""
+    monkeypatch.delattr("agent.view.known._places")
+    assert found(view_of(OWN, OTHER)) == [OWN.instance_id, OTHER.instance_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -78,3 +79,23 @@ def test_ever_new_causes_fill_neither_the_log_nor_the_memory(flood: Flood) -> No
     assert sum(flood.passed(line(because=word)) for word in words) <= LINES + BURST
     flood.clock.pass_time(TOLD_EVERY_S)
     assert flood.passed(line(because="something else"))
+
+
+def test_threads_that_log_at_once_lose_no_line(flood: Flood) -> None:
+    """Nothing may run between the steps of one count: here another thread tries to."""
+    others: list[threading.Thread] = []
+    count = flood.filter._thinning.failed
+
+    def interrupted(cause: str, now: float) -> int | None:
+        if not others:
+            others.append(threading.Thread(target=flood.filter.filter, args=(line(),)))
+            others[0].start()
+            others[0].join(0.2)
+            inside.append(others[0].is_alive())
+        return count(cause, now)
+
+    inside: list[bool] = []
+    flood.filter._thinning.failed = interrupted  # type: ignore[method-assign] # to stop in the middle
+    assert flood.passed(line())
+    others[0].join()
+    assert inside == [True], "the other thread waited for its turn"

@@ -14,7 +14,7 @@ import pytest_asyncio
 from registry_core.domain.admission import Newcomer
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.domain.sharding import shard_of
-from registry_core.errors import Conflict, StoreUnavailable
+from registry_core.errors import Conflict, Fenced, StoreUnavailable
 from registry_core.store.redis.store import RedisStore
 from tests.contract.harness import RecordingFeed
 from tests.integration.redis_stores import running_store
@@ -111,6 +111,14 @@ async def test_a_host_name_that_moved_displaces_one_of_another_shard(pair: Pair)
     await pair.one.register(claim(NEWCOMER, "newcomer_1", addresses=("172.18.0.6",)))
     await pair.one.register(claim(NEWCOMER, "newcomer_1", addresses=("172.18.0.5",)))
     assert pair.feed.catalog.names() == [NEWCOMER]
+
+
+async def test_an_older_owner_displaces_nothing_in_another_shard(pair: Pair) -> None:
+    await pair.one.register(claim(HOLDER, "holder_1", addresses=("172.18.0.5",)))
+    await pair.one.register(claim(NEWCOMER, "newcomer_1", instance_id="i", epoch=2, addresses=("172.18.0.6",)))
+    with pytest.raises(Fenced, match="newcomer_1:8034"):
+        await pair.one.register(claim(NEWCOMER, "newcomer_2", instance_id="i", epoch=1, addresses=("172.18.0.5",)))
+    assert pair.feed.catalog.names() == sorted([HOLDER, NEWCOMER])
 
 
 async def test_what_the_release_before_registered_by_name_is_found_by_its_address(
