@@ -31,6 +31,10 @@ REGISTRY_URL: Final = "http://127.0.0.1:8888"
 SRV_PREFIX: Final = "srv:"
 TIMEOUT_S: Final = 5.0
 DNS_ZONE: Final = "vertice.internal"
+WRONG_PART: Final = (
+    "it does not know this request: --agent takes the address of an agent (port 8880), --registry that of a registry "
+    "(port 8888), each of this release"
+)
 MOST_SHOWN: Final = 1000
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
@@ -73,7 +77,11 @@ class HttpResponse(NamedTuple):
     def message(self) -> str:
         """The message in an error's body, as one line."""
         try:
-            said = json.loads(self.body)["message"]
+            problem = json.loads(self.body)
+            said = problem["message"]
+            if self.status == HTTPStatus.NOT_FOUND and problem.get("error") == "NotFound" and "field" in problem:
+                # With a field, something that was named does not exist; without one, the path does not.
+                said = said if problem["field"] else WRONG_PART
         except (ValueError, RecursionError, KeyError, TypeError):
             said = self.body.decode("utf-8", "replace").strip()[:200]
             if not said or said.startswith("<"):  # a page for people
@@ -147,7 +155,7 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
         return _address("--registry", arguments.registry, REGISTRY_URL)
     given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
-    urls = items(lambda url: _read("REGISTRY_URL", url.partition("#")[0]))(given)
+    urls = items(lambda url: _read_registry(url.partition("#")[0]))(given)
     return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
 
 
@@ -196,11 +204,12 @@ def _address(name: str, given: str, example: str) -> str:
         raise SettingsError(f"{name}: {shown(given)} cannot be used: {error} (example: {example})") from None
 
 
-def _read(name: str, given: str) -> str:
+def _read_registry(given: str) -> str:
     try:
-        return given if given.startswith(SRV_PREFIX) and name == "REGISTRY_URL" else http_url(given)
+        return given if given.startswith(SRV_PREFIX) else http_url(given)
     except ValueError as error:
-        raise SettingsError(f"{name}: {shown(given)} cannot be used: {error} (example: {AGENT_URL})") from None
+        reason = f"{shown(given)} cannot be used: {error} (example: {REGISTRY_URL})"
+        raise SettingsError(f"REGISTRY_URL: {reason}") from None
 
 
 def warn_of_age(answer: HttpResponse) -> None:

@@ -15,11 +15,20 @@ FAILURE: Final = "failed: nothing answers at the address, the answer was no, or 
 WRONG_USAGE: Final = "wrong usage, a wrong or unknown setting, or an unusable file"
 NOT_THERE: Final = "not found: no such service, instance or shard"
 CTRL_C: Final = "interrupted by Ctrl-C"
+# Of the commands that run until Ctrl-C, which is then their regular end.
+CTRL_C_EARLY: Final = "interrupted by Ctrl-C before it had started"
 
 
-def exit_codes(*, done: str = DONE, failed: str = FAILURE, usage: str = WRONG_USAGE, finds: bool = False) -> str:
+def exit_codes(
+    *,
+    done: str = DONE,
+    failed: str = FAILURE,
+    usage: str = WRONG_USAGE,
+    interrupted: str = CTRL_C,
+    finds: bool = False,
+) -> str:
     """Return a command's exit codes for its help page. `finds`: the command looks something up by name."""
-    meanings = {OK: done, FAILED: failed, USAGE: usage, NOT_FOUND: NOT_THERE if finds else "", INTERRUPTED: CTRL_C}
+    meanings = {OK: done, FAILED: failed, USAGE: usage, NOT_FOUND: NOT_THERE if finds else "", INTERRUPTED: interrupted}
     lines = [f"  {code:<3}  {meaning}" for code, meaning in meanings.items() if meaning]
     return "\n".join(["exit codes:", *lines])
 

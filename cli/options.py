@@ -26,7 +26,8 @@ def add_output(
     note: str = "",
 ) -> None:
     """Add `-o/--output`, and the older spellings: `--json`, which stands for `-o json`, and `--format`."""
-    older_shown = f" ({' and '.join(older)}: older spellings)" if older else ""
+    spellings = "older spelling" if len(older) == 1 else "older spellings"
+    older_shown = f" ({' and '.join(older)}: {spellings})" if older else ""
     known = ", ".join(formats)
     parser.add_argument(
         "-o",
@@ -60,7 +61,10 @@ def add_destination(parser: CommandParser, group: argparse._MutuallyExclusiveGro
 
 
 class _FormatOrFile(argparse.Action):
-    """Takes a format, or the name of a file as earlier releases did. A file called `json` is `./json`, or for --to."""
+    """Takes a format, or the name of a file as earlier releases did.
+
+    A bare word is a format: `-o yaml` is refused, and a file of that name is `./yaml`, or for --to.
+    """
 
     def __call__(
         self,
@@ -72,6 +76,9 @@ class _FormatOrFile(argparse.Action):
         if values in (TEXT, JSON):
             namespace.output = values
             return
+        if str(values).isalpha():
+            names = "/".join(self.option_strings)
+            parser.error(f"{names}: {values!r} is not one of {TEXT}, {JSON}; a file of that name: --to {values}")
         try:
             namespace.output_file = file_path(str(values))
         except argparse.ArgumentTypeError as error:

@@ -143,3 +143,21 @@ def plain_text(given: str) -> str:
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(f"{given!r} is not UTF-8") from None
     return given
+
+
+def service(given: str) -> str:
+    """Read the name of a service, which is judged by the agent or registry that is asked."""
+    if "/" in given:
+        raise argparse.ArgumentTypeError(f"{given!r} has a '/', which no service name has")
+    return plain_text(given)
+
+
+def service_instance(given: str) -> tuple[str, str]:
+    """Read `SERVICE` or `SERVICE/INSTANCE`; the instance is empty when none is named.
+
+    An empty part is refused: in a script it is a variable without a value, and would mean all services or instances.
+    """
+    name, slash, instance = plain_text(given).partition("/")
+    if not name.strip() or (slash and not instance.strip()):
+        raise argparse.ArgumentTypeError(f"{given!r} lacks the {'instance' if name.strip() else 'service'}")
+    return name, instance

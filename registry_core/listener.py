@@ -64,10 +64,11 @@ async def cannot_listen(
         except (OSError, TimeoutError):
             holder = ""
     wanted = f"{where} for {what}" if what else str(where)
-    return CannotListen(f"cannot listen on {wanted}: {_reason(where, error, setting, holder)}")
+    return CannotListen(f"cannot listen on {wanted}: {why_not_listening(where, error, setting, holder)}")
 
 
-def _reason(where: Listen, error: OSError, setting: str, holder: str) -> str:
+def why_not_listening(where: Listen, error: OSError, setting: str, holder: str) -> str:
+    """Return the reason and the cure for a socket that could not be bound; `holder` is the program with the port."""
     match error.errno:
         case errno.EADDRINUSE:
             by = holder or f"a program that this user cannot see (`ss -lnp 'sport = :{where.port}'` as root shows it)"

@@ -280,7 +280,7 @@ def _read(given: object, claim: Registration, defaults: CheckDefaults, where: st
             )
         if kind not in option.kinds:
             raise ValidationError(
-                f"it is an option of {', '.join(sorted(option.kinds))} checks, but this is a {kind} check",
+                f"it is an option of {', '.join(sorted(option.kinds))} checks, but this is one of kind {kind}",
                 field=f"{where}.{key}",
                 example=", ".join(name for name, option in OPTIONS.items() if kind in option.kinds),
             )

@@ -134,6 +134,7 @@ def read_agent_settings(
 def settings_from(sources: AgentSources) -> AgentSettings:
     """Return the settings that `sources` describe. Raises SettingsError."""
     values = sources.values
+    where = f"{sources.path}: " if sources.services else ""
     services = [
         _from_table(service, f"{sources.path}: [[service]] {n}", values)
         for n, service in enumerate(sources.services, 1)
@@ -168,15 +169,24 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         state_dir=values[STATE_DIR],
         static_services=(
             tuple(of_environment(sources.environment)),
-            tuple(of_file(Path(values[STATIC_FILE]))) if values[STATIC_FILE] else (),
+            _of_static_file(values),
         ),
         log_level=values[LOG_LEVEL],
         log_format=values[LOG_FORMAT],
-        services=_distinct(services),
+        services=_distinct(services, where),
         files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *_secret_files(values)) if file),
         ignored=sources.removed,
         unknown=values.unknown,
     )
+
+
+def _of_static_file(values: Values) -> tuple[Instance, ...]:
+    if not values[STATIC_FILE]:
+        return ()
+    try:
+        return tuple(of_file(Path(values[STATIC_FILE])))
+    except SettingsError as error:
+        raise SettingsError(f"{values.label(STATIC_FILE.name)}: {error}") from None
 
 
 def _secret_files(values: Values) -> list[str]:
@@ -302,9 +312,11 @@ def _defaults(values: Values) -> CheckDefaults:
     return CheckDefaults(values[CHECK], pace)
 
 
-def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
+def _distinct(services: list[ServiceSpec], where: str) -> tuple[ServiceSpec, ...]:
     if len(services) > MAX_SERVICES:
-        raise SettingsError(f"{len(services)} services are configured, but one agent takes at most {MAX_SERVICES}")
+        raise SettingsError(
+            f"{where}{len(services)} services are configured, but one agent takes at most {MAX_SERVICES}"
+        )
     seen: dict[InstanceKey | str, str] = {}
     spellings: dict[str, str] = {}
     for spec in services:
@@ -312,14 +324,14 @@ def _distinct(services: list[ServiceSpec]) -> tuple[ServiceSpec, ...]:
         spelling = spellings.setdefault(claim.key.label, claim.service_name)
         if spelling != claim.service_name:
             raise SettingsError(
-                f"{claim.service_name}: {spelling} is configured, too, and the two are one name in DNS, where _ and - "
-                f"are the same; give the instances of one service one spelling, and two services different names"
+                f"{where}{claim.service_name}: {spelling} is configured, too, and the two are one name in DNS, where "
+                f"_ and - are the same; give one service one spelling, and two services different names"
             )
         marks: tuple[InstanceKey | str, ...] = (claim.key, claim.socket)
         for mark in marks:
             if mark in seen:
                 raise SettingsError(
-                    f"{claim.service_name}: {claim.instance_id} is configured twice "
+                    f"{where}{claim.service_name}: {claim.instance_id} is configured twice "
                     f"(the other is of {seen[mark]}); give each its own host:port and instance_id"
                 )
             seen[mark] = claim.service_name

@@ -10,6 +10,7 @@ import msgspec
 
 from agent.settings.file import ConfigFile, ServiceTable, read_config_file
 from agent.settings.table import AGENT_TABLE, CONFIG, REMOVED, TABLE
+from registry_core.errors import SettingsError
 from registry_core.setting_sources import given_in, removed_among, unknown_names
 from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import RemovedSetting
@@ -40,7 +41,12 @@ def read_agent_sources(
     path = config
     if path is None and CONFIG.name in given:
         path = Path(given[CONFIG.name][0].text)
-    file = read_config_file(path, AGENT_TABLE, REMOVED) if path is not None else ConfigFile()
+    try:
+        file = read_config_file(path, AGENT_TABLE, REMOVED) if path is not None else ConfigFile()
+    except SettingsError as error:
+        if config is not None:
+            raise
+        raise SettingsError(f"{CONFIG.name}: {error}") from None  # the message says who named the file
     set_here = removed_among({**environment, **{name: one[0].text for name, one in flags.items()}}, REMOVED)
     return AgentSources(
         values_of(TABLE, {**file.settings, **given}, unknown),

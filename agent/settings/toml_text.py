@@ -37,7 +37,7 @@ _FAULTS: Final = {
     "Invalid date": "it is not a value; a text needs quotes",
     "Invalid hex": "a text has an escape that does not exist",
     "Unclosed": "a bracket is not closed",
-    "Expected ']'": "a bracket is not closed",
+    "Expected ']": "a bracket is not closed",
 }
 
 

@@ -16,7 +16,7 @@ from agent.settings.settings import AgentSettings, ServiceSpec, read_agent_setti
 from agent.settings.sources import AgentSources, read_agent_sources
 from agent.settings.table import CONFIG, DNS_LISTEN, HTTP_LISTEN, REMOVED, TABLE
 from agent.sidecar import Sidecar
-from cli.exit_codes import OK, exit_codes
+from cli.exit_codes import CTRL_C_EARLY, OK, exit_codes
 from cli.parser import CommandParser, file_path
 from cli.plurals import counted
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
@@ -34,7 +34,9 @@ from registry_core.descriptors import raise_descriptor_limit
 from registry_core.setting_values import Given, from_flags
 from registry_core.telemetry import logs
 
-LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+LIFE_CODES: Final = exit_codes(
+    done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken", interrupted=CTRL_C_EARLY
+)
 EPILOG: Final = f"""settings (environment):
 {settings_help(TABLE)}
 

@@ -44,7 +44,7 @@ from cli.compose.reader import MAX_FILE_BYTES
 from cli.compose.registered_names import RegisteredNames
 from cli.compose.registry_service import unreached
 from cli.compose.sidecar_plan import Planning, planned
-from cli.compose.sidecars import REGISTRY_SERVICE, TOKEN, Options, with_names
+from cli.compose.sidecars import OLDER_SECRET_VARIABLE, REGISTRY_SERVICE, SECRET_VARIABLE, Options, with_names
 from cli.options import JSON, STDOUT, add_destination
 from cli.parser import CommandParser, file_path
 from cli.plurals import counted
@@ -142,12 +142,15 @@ def _steps(
     path: Path = arguments.file
     output: Path = arguments.to or override_path(path)
     files = [path] if arguments.write else [] if str(output) == STDOUT else [path, output]
+    variables = variables_with(str(path), environment)
+    # The registry that this command adds reads the variable under its present name alone.
+    names = (SECRET_VARIABLE,) if options.registry_image else (SECRET_VARIABLE, OLDER_SECRET_VARIABLE)
     state = SetupState(
         files=tuple(printable(str(file)) for file in files),
         env_file=printable(str(path.with_name(".env"))),
         source=str(SOURCE) if (SOURCE / "Dockerfile.agent").is_file() else "",
         has_registry=has_registry,
-        has_token=bool(variables_with(str(path), environment).get(TOKEN, "").strip()),
+        has_token=any(variables.get(name, "").strip() for name in names),
     )
     return [str(step) for step in next_steps(options, state)]
 

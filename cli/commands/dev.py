@@ -23,7 +23,7 @@ from cli.dev.lines import ReadLines
 from cli.dev.plan import Plan
 from cli.dev.plan_builder import read_plan
 from cli.dev.supervisor import Supervisor
-from cli.exit_codes import FAILED, OK, USAGE, exit_codes
+from cli.exit_codes import CTRL_C_EARLY, FAILED, OK, USAGE, exit_codes
 from cli.options import JSON, TEXT, add_output
 from cli.parser import WrongUsage, file_path, value
 from cli.plurals import counted
@@ -41,6 +41,7 @@ EPILOG: Final = f"""examples:
     exit_codes(
         done="ended by Ctrl-C; --check: nothing is wrong with the file",
         failed="failed: a port is taken; --check: something in the file cannot be used or looks wrong",
+        interrupted=CTRL_C_EARLY,
     )
 }"""
 

@@ -22,7 +22,7 @@ from cli.doctor.machine import ROOT
 from cli.doctor.report import report_json, report_text
 from cli.exit_codes import FAILED, OK, exit_codes
 from cli.options import JSON, add_agent, add_color, add_output
-from cli.parser import file_path
+from cli.parser import WrongUsage, file_path
 from registry_core.telemetry.colours import coloured
 
 WIDTH: Final = 110
@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
-    """Run `vertice doctor` and return its exit code. Raises SettingsError for a wrong --agent."""
+    """Run `vertice doctor` and return its exit code. Raises SettingsError and WrongUsage."""
+    if not arguments.root.is_dir():
+        raise WrongUsage(f"--root: {arguments.root}: there is no such folder")
     # The agent's address in the settings is read with all the others: a wrong one is a finding.
     agent = agent_url(arguments, {}) if arguments.agent is not None else None
     found = findings(examine(environment, arguments.config, agent, arguments.root))

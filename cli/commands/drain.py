@@ -19,7 +19,7 @@ from cli.client import HttpResponse, Unreachable, agent_url, ask, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, OK
 from cli.options import JSON, add_agent, add_output
-from cli.parser import WrongUsage, plain_text, value
+from cli.parser import WrongUsage, service_instance, value
 from cli.plurals import counted
 from registry_core.settings import seconds
 
@@ -41,7 +41,7 @@ A drained service stays drained until --undo, or until the agent ends. Ctrl-C en
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice drain`."""
     parser.add_argument(
-        "what", metavar="SERVICE[/INSTANCE]", type=plain_text, help="a service of the agent on this machine"
+        "what", metavar="SERVICE[/INSTANCE]", type=service_instance, help="a service of the agent on this machine"
     )
     parser.add_argument("--undo", action="store_true", help="put it back into use")
     parser.add_argument(
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.undo and arguments.timeout is not None:
         raise WrongUsage("--timeout has no effect with --undo, which does not wait")
     url = agent_url(arguments)
-    service, _, instance = arguments.what.partition("/")
+    service, instance = arguments.what
     path = f"/drain?service={quote(service_name(service), safe='')}"
     path += f"&instance={quote(instance, safe='')}" if instance else ""
     try:

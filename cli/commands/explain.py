@@ -16,7 +16,7 @@ from cli.client import Unreachable, agent_url, get, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK
 from cli.options import JSON, add_agent, add_output
-from cli.parser import plain_text
+from cli.parser import plain_text, service
 from cli.table import aligned
 
 FILTERS: Final = ("tag", "version", "zone", "status")
@@ -37,7 +37,7 @@ EPILOG: Final = f"""examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice explain`."""
-    parser.add_argument("name", metavar="NAME", type=plain_text, help="the service, as registered or as in DNS")
+    parser.add_argument("name", metavar="NAME", type=service, help="the service, as registered or as in DNS")
     for name in FILTERS:
         parser.add_argument(f"--{name}", metavar=name.upper(), type=plain_text, help=f"as in a lookup with ?{name}=")
     add_output(parser)

@@ -14,7 +14,7 @@ from cli.client import Unreachable, agent_url, ask, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import FAILED, OK
 from cli.options import JSON, add_agent, add_output
-from cli.parser import plain_text
+from cli.parser import service_instance
 from cli.terminal import printable
 
 MAINTENANCE: Final = "maintenance"
@@ -25,7 +25,7 @@ def add_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         metavar="SERVICE[/INSTANCE]",
-        type=plain_text,
+        type=service_instance,
         nargs="?",
         help="a service of the agent (default: all)",
     )
@@ -36,7 +36,7 @@ def add_what(parser: argparse.ArgumentParser) -> None:
 def tell(method: str, arguments: argparse.Namespace) -> int:
     """Send one request about maintenance, print the states that it leads to, and return the exit code."""
     url = agent_url(arguments)
-    service, _, instance = (arguments.what or "").partition("/")
+    service, instance = arguments.what or ("", "")
     named = {"service": service_name(service), "instance": instance}
     query = urlencode({name: value for name, value in named.items() if value})
     try:

@@ -9,7 +9,7 @@ import argparse
 import os
 from typing import Final
 
-from cli.exit_codes import OK, exit_codes
+from cli.exit_codes import CTRL_C_EARLY, OK, exit_codes
 from cli.parser import CommandParser
 from cli.process import add_parent_flag, die_with_parent, run_until_signal
 from cli.setting_listing import (
@@ -36,7 +36,9 @@ from registry_core.replica_settings import (
 from registry_core.setting_values import Given, Values, from_flags
 from registry_core.telemetry import logs
 
-LIFE_CODES: Final = exit_codes(done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken")
+LIFE_CODES: Final = exit_codes(
+    done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken", interrupted=CTRL_C_EARLY
+)
 EPILOG: Final = f"""settings (environment):
 {settings_help(SETTINGS)}
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from cli.client import HttpResponse, Unreachable, agent_url, get, service_name, warn_of_age
 from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK, USAGE
 from cli.options import JSON, TEXT, add_agent, add_output
-from cli.parser import plain_text
+from cli.parser import service
 from cli.terminal import printable
 
 _ADDRESS: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", re.ASCII)
@@ -31,7 +31,7 @@ EPILOG: Final = f"""examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice resolve`."""
-    parser.add_argument("name", metavar="NAME", type=plain_text, help="the service, as registered or as in DNS")
+    parser.add_argument("name", metavar="NAME", type=service, help="the service, as registered or as in DNS")
     add_output(parser, formats=FORMATS, older=("--json", "--format"))
     add_agent(parser)
 

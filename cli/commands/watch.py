@@ -20,7 +20,7 @@ from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, reg
 from cli.commands.changes import Changes
 from cli.exit_codes import EXIT_CODES, FAILED, USAGE
 from cli.options import JSON, add_output, add_registry
-from cli.parser import plain_text
+from cli.parser import service
 from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
@@ -39,7 +39,7 @@ be resumed), then "registered", "status_changed", "deregistered" and "expired".
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `vertice watch`."""
-    parser.add_argument("name", nargs="?", metavar="NAME", type=plain_text, help="only this service (default: all)")
+    parser.add_argument("name", nargs="?", metavar="NAME", type=service, help="only this service (default: all)")
     add_output(parser)
     add_registry(parser)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from cli.compose.sidecars import IMAGE, REGISTRY_IMAGE, REGISTRY_SERVICE, TOKEN, Options
+from cli.compose.sidecars import IMAGE, REGISTRY_IMAGE, REGISTRY_SERVICE, SECRET_VARIABLE, Options
 
 
 class SetupState(msgspec.Struct, frozen=True):
@@ -54,8 +54,7 @@ def next_steps(options: Options, start: SetupState) -> Iterator[SetupStep]:
     if not start.has_token:
         value = "$(openssl rand -hex 24)" if options.registry_image else "SECRET"
         purpose = "the secret that the registry and its agents share"
-        purpose += "" if options.registry_image else ": its REGISTRY_SECRET"
-        yield SetupStep(f'echo "{TOKEN}={value}" >> {shlex.quote(start.env_file)}', purpose)
+        yield SetupStep(f'echo "{SECRET_VARIABLE}={value}" >> {shlex.quote(start.env_file)}', purpose)
     if start.files:
         program = ("podman-compose",) if options.podman else ("docker", "compose")
         yield SetupStep(_shell((*program, *(word for file in start.files for word in ("-f", file)), "up", "-d")))

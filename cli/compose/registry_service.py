@@ -18,7 +18,7 @@ from cli.compose.sidecars import (
     REGISTRY_LABEL,
     REGISTRY_PORT,
     REGISTRY_SERVICE,
-    TOKEN,
+    SECRET_VARIABLE,
     Options,
     Recipe,
     SidecarSpec,
@@ -27,6 +27,7 @@ from registry_core.domain.names import ip_address
 from registry_core.domain.registration import DEFAULT_RULES
 
 _MEMORY: Final = "256M"
+_NEEDED: Final = "set it to a long random secret that the registry and its agents share"
 
 
 class UnreachedRegistry(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ def registry_entries(sidecars: Iterable[SidecarSpec], options: Options) -> dict[
     specs = list(sidecars)
     environment = {
         # Compose itself refuses to start anything without it, and says why.
-        "REGISTRY_SECRET": f"${{{TOKEN}:?set it to a long random secret that the registry and its agents share}}"
+        SECRET_VARIABLE: f"${{{SECRET_VARIABLE}:?{_NEEDED}}}"
     }
     lowest = min((spec.port for spec in specs), default=DEFAULT_RULES.min_port)
     if lowest < DEFAULT_RULES.min_port:

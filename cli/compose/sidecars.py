@@ -18,6 +18,7 @@ import msgspec
 from cli.compose.model import Project
 from cli.compose.splice import Anchored
 from registry_core.domain.host_port import host_port
+from registry_core.shared_secret import SECRET
 
 IMAGE: Final = "vertice-agent"
 REGISTRY_IMAGE: Final = "vertice-registry"
@@ -25,8 +26,9 @@ REGISTRY_SERVICE: Final = "vertice-registry"
 REGISTRY_PORT: Final = 8888
 REGISTRY: Final = f"http://{REGISTRY_SERVICE}:{REGISTRY_PORT}"
 HOST_REGISTRY: Final = f"http://127.0.0.1:{REGISTRY_PORT}"
-# The variable with the secret that the registry and its agents share.
-TOKEN: Final = "VERTICE_REGISTRY_TOKEN"  # noqa: S105 - the name of a setting
+# The variable with the secret that the registry and its agents share, and the name that it had in earlier releases.
+SECRET_VARIABLE: Final = SECRET.name
+(OLDER_SECRET_VARIABLE,) = SECRET.aliases
 # Docker's own fallback when the host has no resolver that containers can reach.
 FORWARD: Final = "8.8.8.8,8.8.4.4"
 # The label of what is ours in a file: the recipe of an agent, or that it is the registry.
@@ -186,7 +188,9 @@ def _shared(options: Options) -> dict[str, Any]:
     """Return the entries that every agent in a file shares."""
     environment = {
         "REGISTRY_URL": options.registry,
-        TOKEN: f"${{{TOKEN}:-}}",
+        # Both, for a fleet whose `.env` has the older one; an empty value sets nothing.
+        SECRET_VARIABLE: f"${{{SECRET_VARIABLE}:-}}",
+        OLDER_SECRET_VARIABLE: f"${{{OLDER_SECRET_VARIABLE}:-}}",
     }
     if options.recipe is Recipe.NETNS:
         environment["AGENT_DNS_FORWARD"] = options.forward or f"${{VERTICE_DNS_FORWARD:-{FORWARD}}}"

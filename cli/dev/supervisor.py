@@ -29,6 +29,9 @@ from cli.dev.standin import StandIns
 from cli.plurals import counted
 from registry_core.causes import cause_of
 from registry_core.errors import Unavailable, VerticeError
+from registry_core.listener import why_not_listening
+from registry_core.listening_sockets import holder_of
+from registry_core.settings import Listen
 
 START_TIMEOUT_S: Final = 30.0
 POLL_EVERY_S: Final = 0.05
@@ -265,7 +268,7 @@ class ProgressLine:
 
 
 def check_ports(ports: Ports) -> None:
-    """Raise PortTaken for the first port that another process holds."""
+    """Raise PortTaken for the first port that another process holds. Blocks."""
     wanted = (
         ("registry", ports.registry, socket.SOCK_STREAM),
         ("http", ports.http, socket.SOCK_STREAM),
@@ -279,9 +282,10 @@ def check_ports(ports: Ports) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise PortTaken(
-                    f"cannot use port {port} of 127.0.0.1: {cause_of(error)} (choose another with --{name}-port)"
-                ) from None
+                where = Listen("127.0.0.1", port)
+                holder = holder_of("tcp" if kind == socket.SOCK_STREAM else "udp", where)
+                why = why_not_listening(where, error, f"--{name}-port", holder)
+                raise PortTaken(f"cannot listen on {where}: {why}") from None
 
 
 def claim_net() -> tuple[int, socket.socket]:

@@ -87,19 +87,29 @@ def test_the_missing_steps_are_printed_down_to_the_start(shop: Path) -> None:
     image, registry, secret, start = steps(shop)
     assert image.startswith("docker build -t vertice-agent -f ")
     assert registry.startswith("# the agents have no registry")
-    assert secret.startswith('echo "VERTICE_REGISTRY_TOKEN=SECRET" >> .env')
+    assert secret.startswith('echo "REGISTRY_SECRET=SECRET" >> .env')
     assert start == UP
     assert steps(shop) == [image, registry, secret, start]  # also where the file is up to date
+
+
+def test_the_older_name_of_the_secret_is_enough_for_a_registry_of_your_own(shop: Path) -> None:
+    words = ("--image", "reg.example/agent:1", "--registry", "http://10.0.0.2:8888")
+    assert steps(shop, *words, VERTICE_REGISTRY_TOKEN="s3cret-s3cret") == [UP]
+    written = (shop.parent / "compose.vertice.yml").read_text()
+    assert '    VERTICE_REGISTRY_TOKEN: "${VERTICE_REGISTRY_TOKEN:-}"\n' in written
+    assert '    REGISTRY_SECRET: "${REGISTRY_SECRET:-}"\n' in written
 
 
 def test_with_a_registry_and_an_image_the_start_is_all_that_is_left(shop: Path) -> None:
     words = ("--image", "reg.example/agent:1", "--with-registry", "--registry-image", "reg.example/registry:1")
     secret, start = steps(shop, *words)
-    assert secret.startswith('echo "VERTICE_REGISTRY_TOKEN=$(openssl rand -hex 24)" >> .env')
+    assert secret.startswith('echo "REGISTRY_SECRET=$(openssl rand -hex 24)" >> .env')
     assert start == UP
-    assert steps(shop, *words, VERTICE_REGISTRY_TOKEN="s3cret-s3cret") == [UP]
-    (shop.parent / ".env").write_text("VERTICE_REGISTRY_TOKEN=s3cret-s3cret\n")
+    assert steps(shop, *words, REGISTRY_SECRET="s3cret-s3cret") == [UP]
+    (shop.parent / ".env").write_text("REGISTRY_SECRET=s3cret-s3cret\n")
     assert steps(shop, *words) == [UP]
+    (shop.parent / ".env").write_text("VERTICE_REGISTRY_TOKEN=s3cret-s3cret\n")  # the registry does not read it
+    assert [step.split("=")[0] for step in steps(shop, *words)] == ['echo "REGISTRY_SECRET', UP]
     written = yaml.safe_load((shop.parent / "compose.vertice.yml").read_text())["services"]
     assert written["vertice-registry"]["image"] == "reg.example/registry:1"
     assert "s3cret-s3cret" not in (shop.parent / "compose.vertice.yml").read_text()

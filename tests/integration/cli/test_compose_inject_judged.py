@@ -21,7 +21,7 @@ from tests.compose_judge import CASES, asked
 pytestmark = pytest.mark.long
 
 # As it is when nothing is set, and when everything is: agents follow the variables.
-TOKEN = {"VERTICE_REGISTRY_TOKEN": "s3cret"}
+TOKEN = {"REGISTRY_SECRET": "s3cret"}
 ENVIRONMENTS: list[dict[str, str]] = [
     TOKEN,
     {**TOKEN, "APP_PORT": "9000", "PREFIX": "x", "WEBPORT": "3000", "DB_PORT": "6000"},

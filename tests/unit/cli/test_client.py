@@ -63,7 +63,7 @@ def test_the_registrys_url_comes_from_the_flag_or_the_setting(
 def test_an_unusable_address_is_named() -> None:
     with pytest.raises(SettingsError, match=r"AGENT_HTTP_LISTEN: 'far' cannot be used"):
         client.agent_url(argparse.Namespace(agent=None), {"AGENT_HTTP_LISTEN": "far"})
-    with pytest.raises(SettingsError, match=r"REGISTRY_URL: 'far' cannot be used"):
+    with pytest.raises(SettingsError, match=r"REGISTRY_URL: 'far' cannot be used.*8888"):
         client.registry_url(argparse.Namespace(registry=None), {"REGISTRY_URL": "far"})
 
 
@@ -114,6 +114,14 @@ def test_an_https_url_uses_tls() -> None:
 )
 def test_the_message_of_an_error_is_one_line(body: bytes, message: str) -> None:
     assert answer(body, 502).message == message
+
+
+def test_a_path_that_is_not_known_is_a_wrong_address_and_an_unknown_service_is_not() -> None:
+    path = answer(b'{"error": "NotFound", "field": null, "message": "there is no such path; there are /a, /b"}', 404)
+    assert path.message == client.WRONG_PART
+    service = answer(b'{"error": "NotFound", "field": "name", "message": "no service x is registered"}', 404)
+    assert service.message == "no service x is registered"
+    assert answer(b"[1]", 404).message == "[1]"
 
 
 def test_an_answer_that_is_not_json_is_reported() -> None:

@@ -24,6 +24,11 @@ def test_every_spelling_chooses_the_format(parser: CommandParser, words: list[st
     assert parser.read(words).output == "json"
 
 
+def test_the_page_counts_the_older_spellings(parser: CommandParser) -> None:
+    add_output(parser)
+    assert "(--json: older spelling)" in " ".join(parser.format_help().split())
+
+
 def test_an_older_spelling_is_known_only_where_it_was(parser: CommandParser) -> None:
     add_output(parser, older=())
     with pytest.raises(SystemExit):
@@ -55,6 +60,7 @@ def writer(parser: CommandParser) -> CommandParser:
         (["--output", "a.yml"], "a.yml", "text"),
         (["-o", "-"], "-", "text"),
         (["--output", "./json", "-o", "json"], "json", "json"),
+        (["--output", "./yaml"], "yaml", "text"),
         (["--write", "-o", "text"], None, "text"),
     ],
 )
@@ -69,10 +75,11 @@ def test_output_still_names_a_file_where_it_did(
     ("words", "said"),
     [
         (["--write", "--to", "a"], "--to cannot be combined with --write"),
-        (["--write", "--output", "a"], "--output FILE cannot be combined with --write"),
-        (["--output", "a", "--write"], "--output FILE cannot be combined with --write"),
+        (["--write", "--output", "a.yml"], "--output FILE cannot be combined with --write"),
+        (["--output", "a.yml", "--write"], "--output FILE cannot be combined with --write"),
         (["--output", ""], "--output: the name of a file is empty"),
-        (["--output", "a", "--to", "b"], "--output FILE cannot be combined with --to"),
+        (["--output", "a.yml", "--to", "b"], "--output FILE cannot be combined with --to"),
+        (["-o", "yaml"], "-o/--output: 'yaml' is not one of text, json; a file of that name: --to yaml"),
     ],
 )
 def test_only_one_destination_can_be_named(

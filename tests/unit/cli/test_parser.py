@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.parser import CommandParser, did_you_mean, file_path, plain_text, value
+from cli.parser import CommandParser, did_you_mean, file_path, plain_text, service, service_instance, value
 from registry_core.settings import integer
 
 
@@ -100,3 +100,31 @@ def test_a_text_is_not_empty_and_is_utf_8(given: str, said: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=said):
         plain_text(given)
     assert plain_text("é b") == "é b"
+
+
+def test_an_instance_is_named_with_its_service() -> None:
+    assert service_instance("billing") == ("billing", "")
+    assert service_instance("billing/10.0.0.7:8034") == ("billing", "10.0.0.7:8034")
+    assert service_instance("billing/a/b") == ("billing", "a/b")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", "it is empty"),
+        ("/", "'/' lacks the service"),
+        ("/10.0.0.7:8034", "'/10.0.0.7:8034' lacks the service"),
+        ("billing/", "'billing/' lacks the instance"),
+        ("billing/ ", "'billing/ ' lacks the instance"),
+    ],
+)
+def test_an_empty_part_of_a_name_does_not_mean_all(given: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        service_instance(given)
+    assert str(refused.value) == said
+
+
+def test_the_name_of_a_service_is_no_path() -> None:
+    assert service("billing") == "billing"
+    with pytest.raises(argparse.ArgumentTypeError, match="has a '/', which no service name has"):
+        service("../self")

@@ -85,7 +85,7 @@ def test_the_settings_of_a_registry_are_shown_without_its_secrets(
         ("registry", {"REGISTRY_SECRTE": "x"}, 2, "(did you mean REGISTRY_SECRET?)"),
         ("registry", {"REGISTRY_STORE": "rediss://r/?ca=/nowhere/ca.pem"}, 2, "ca=/nowhere/ca.pem: No such file"),
         ("agent", {"HEARTBEAT_INTERVALL": "5"}, 2, "(did you mean HEARTBEAT_INTERVAL?)"),
-        ("agent", {"AGENT_CONFIG": "/nowhere/x"}, 2, "/nowhere/x: cannot be read"),
+        ("agent", {"AGENT_CONFIG": "/nowhere/x"}, 2, "AGENT_CONFIG: /nowhere/x: cannot be read"),
     ],
 )
 def test_checking_the_settings_starts_nothing(

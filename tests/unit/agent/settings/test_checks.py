@@ -165,7 +165,10 @@ def refusal(tmp_path: Path, text: str) -> str:
         ("check = {path = '/up'}", "check.kind: a check is one of "),
         ("check = {kind = 'none'}", "check: 'none'"),
         ("check = {kind = 'http', pth = '/up'}", "check.pth: there is no such option (did you mean path?)"),
-        ("check = {kind = 'tcp', path = '/up'}", "check.path: it is an option of http checks, but this is a tcp check"),
+        (
+            "check = {kind = 'tcp', path = '/up'}",
+            "check.path: it is an option of http checks, but this is one of kind tcp",
+        ),
         ("check = {kind = 'ttl', interval = 3}", "check.interval: it is an option of command, grpc, http, tcp checks"),
         ("check = {kind = 'http', path = 'http://10.0.0.9/'}", "check.path: 'http://10.0.0.9/' cannot be used: "),
         ("check = {kind = 'http', path = '//10.0.0.9/'}", "check.path: '//10.0.0.9/' cannot be used: "),

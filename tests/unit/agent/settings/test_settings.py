@@ -155,7 +155,7 @@ def test_the_default_check_suits_the_protocol(protocol: str, check: str, kind: C
         ),
         ({**ONE, "AGENT_CHECK_BODY": "a("}, "AGENT_CHECK_BODY: 'a(' cannot be used: it is not a regular expression: "),
         ({"REGISTRY_URL": "registry:8888"}, "REGISTRY_URL: "),
-        ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "/nowhere/agent.toml: cannot be read"),
+        ({"AGENT_CONFIG": "/nowhere/agent.toml"}, "AGENT_CONFIG: /nowhere/agent.toml: cannot be read"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], said: str) -> None:
@@ -228,12 +228,22 @@ def test_a_boolean_is_read_as_people_write_it(word: str, expected: bool, tmp_pat
 def test_two_spellings_of_one_service_are_refused(tmp_path: Path) -> None:
     other = SERVICE.replace("osint", "ip-intel").replace("8034", "8035")
     path = written(tmp_path, SERVICE.replace("osint", "ip_intel") + other)
-    assert refusal({}, path).startswith("ip-intel: ip_intel is configured, too, and the two are one name in DNS")
+    assert refusal({}, path).startswith(
+        f"{path}: ip-intel: ip_intel is configured, too, and the two are one name in DNS"
+    )
     path = written(tmp_path, other)
     assert "are one name in DNS" in refusal({**ONE, "SERVICE_NAME": "ip_intel"}, path)
     static = tmp_path / "static.toml"
     static.write_text('ip_intel = "10.0.0.5:8034"\nip-intel = "10.0.0.6:8034"\n', encoding="utf-8")
-    assert refusal({"AGENT_STATIC_FILE": str(static)}).startswith(f"{static}: ip-intel: ip_intel is listed, too")
+    assert refusal({"AGENT_STATIC_FILE": str(static)}).startswith(
+        f"AGENT_STATIC_FILE: {static}: ip-intel: ip_intel is listed, too"
+    )
+
+
+@pytest.mark.parametrize("setting", ["AGENT_CONFIG", "AGENT_STATIC_FILE"])
+def test_a_file_that_is_missing_is_reported_with_the_setting_that_names_it(setting: str) -> None:
+    assert refusal({setting: "/nowhere.toml"}) == f"{setting}: /nowhere.toml: cannot be read: No such file or directory"
+    assert refusal({}, Path("/nowhere.toml")).startswith("/nowhere.toml: cannot be read")
 
 
 def test_a_file_has_settings_and_many_services(tmp_path: Path) -> None:
@@ -293,6 +303,7 @@ SERVICE = '[[service]]\nname = "osint"\nhost = "10.0.0.7"\nport = 8034\n'
     ("text", "said"),
     [
         ("[agent", "it is not TOML: the end of the file: a bracket is not closed"),
+        ("[[service]\nname = 1", "it is not TOML: line 1, column 10: a bracket is not closed"),
         ("[agent]\nzone = a", "it is not TOML: line 2, column 8: it is not a value; a text needs quotes"),
         ("[agent]\nzone = 'a'\nzone = 'b'\n", "it is not TOML: line 3, column 11: a key is set twice"),
         ("http_listen = ':1'", "http_listen: there are only [agent] and [[service]] tables; settings stand below"),

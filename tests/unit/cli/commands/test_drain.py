@@ -35,7 +35,7 @@ def run_drain(
     monkeypatch.setattr(drain, "ask", lambda *_: left.pop(0))
     monkeypatch.setattr(drain, "EVERY_S", 0.0)
     return drain.run(
-        argparse.Namespace(what="billing/a:1", undo=undo, timeout=timeout, output=output, agent="http://near")
+        argparse.Namespace(what=("billing", "a:1"), undo=undo, timeout=timeout, output=output, agent="http://near")
     )
 
 
@@ -137,4 +137,4 @@ def test_the_end_of_a_drain_can_be_printed_as_json(
 
 def test_an_option_without_effect_is_refused() -> None:
     with pytest.raises(WrongUsage, match="--timeout has no effect with --undo"):
-        drain.run(argparse.Namespace(what="billing", undo=True, timeout=1.0, output="text", agent="http://near"))
+        drain.run(argparse.Namespace(what=("billing", ""), undo=True, timeout=1.0, output="text", agent="http://near"))

@@ -59,7 +59,7 @@ def test_a_missing_registry_is_said_with_both_ways_out() -> None:
 def test_a_missing_secret_is_made_for_our_registry_and_asked_for_with_another(image: str, value: str) -> None:
     options = msgspec.structs.replace(OWN, registry_image=image)
     said = steps(options, has_token=False, env_file="my fleet/.env")[0]
-    assert said.startswith(f"echo \"VERTICE_REGISTRY_TOKEN={value}\" >> 'my fleet/.env'    # the secret")
+    assert said.startswith(f"echo \"REGISTRY_SECRET={value}\" >> 'my fleet/.env'    # the secret")
 
 
 def test_nothing_is_started_when_nothing_was_written() -> None:

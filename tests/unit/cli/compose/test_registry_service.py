@@ -78,8 +78,7 @@ def test_the_registry_starts_with_the_secret_and_takes_the_ports_of_the_fleet(re
     options = WITH[recipe]
     registry = registry_entries(sidecars(SHOP, options), options)[REGISTRY_SERVICE]
     told = {
-        name: fill(value, {"VERTICE_REGISTRY_TOKEN": "s3cret-s3cret"}).text
-        for name, value in registry["environment"].items()
+        name: fill(value, {"REGISTRY_SECRET": "s3cret-s3cret"}).text for name, value in registry["environment"].items()
     }
     settings = replica_settings({**told, "REGISTRY_LISTEN": ":8888"})
     assert settings.secrets == ("s3cret-s3cret",)
@@ -90,7 +89,7 @@ def test_without_the_secret_compose_starts_nothing_and_says_why() -> None:
     edited = injected(SHOP, sidecars(SHOP, WITH[Recipe.NETNS]), WITH[Recipe.NETNS])
     problem, *others = project(edited).problems
     assert (problem.code, problem.service, others) == ("variable-required", REGISTRY_SERVICE, [])
-    assert "VERTICE_REGISTRY_TOKEN is required: set it to a long random secret" in problem.message
+    assert "REGISTRY_SECRET is required: set it to a long random secret" in problem.message
 
 
 def test_the_registry_is_in_the_networks_of_all_agents() -> None:
