@@ -68,7 +68,8 @@ class Watched:
 
     def hold_to_promises(self, plan: SweepPlan | SweepReport, before: set[InstanceKey], sizes: Counter[str]) -> None:
         guard = TERMS.guard
-        assert {key for key in KEYS if key in self.leases} == self.alive
+        assert len(self.leases) == len(self.alive)
+        assert all(key in self.leases for key in self.alive)
         assert self.leases.suspect_count == len(self.suspects)
         for key in (*plan.expired, *plan.suspected):
             assert self.now - self.heard_at[key] >= TERMS.removed_after_s, "none too early"
