@@ -42,7 +42,7 @@ def vertice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
             {"REGISTRY_URL": "ftp://x"},
             (
                 "vertice: REGISTRY_URL: 'ftp://x' cannot be used: it is not a URL such as http://host:port "
-                "(example: http://127.0.0.1:8880)"
+                "(example: http://127.0.0.1:8888)"
             ),
         ),
     ],
