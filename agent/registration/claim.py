@@ -103,7 +103,7 @@ class Claims:
         member.located_at = found
 
     async def _refusal(self, member: Member, addresses: tuple[str, ...]) -> RegistryReply | None:
-        """Return a refusal when the addresses mean other machines to clients elsewhere, whoever chose the host.
+        """Return a refusal when the addresses mean other machines to clients elsewhere, also for a host that was configured.
 
         Debian calls each machine 127.0.1.1 in its /etc/hosts.
         """

@@ -1,4 +1,4 @@
-"""Who owns a name, an id and an address: compares a claim with the existing registrations. Pure.
+"""Decides the ownership of a name, an id and an address: compares a claim with existing registrations. Pure.
 
 A socket (an address and a port, over TCP or over UDP) belongs to one instance, under whichever host it was registered.
 Containers inherit the addresses of dead ones, so a holder gives way to a newcomer

@@ -1,4 +1,4 @@
-"""Who owns an address, and when it passes on, in every store."""
+"""Ownership of an address, and its passing on, in every store."""
 
 from __future__ import annotations
 

@@ -432,12 +432,12 @@ async def test_a_certificate_is_verified_on_request(certificate: tuple[Path, str
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(key_and_certificate)
     async with stand_in(tls=context) as service:
-        whoever = http_probe(service, tls=Tls())
+        unchecked = http_probe(service, tls=Tls())
         signed = http_probe(service, tls=Tls(verify=True, ca_pem=pem, server_name="billing.example"))
         unknown = http_probe(service, tls=Tls(verify=True))
         misnamed = http_probe(service, tls=Tls(verify=True, ca_pem=pem, server_name="other.example"))
         by_address = http_probe(service, tls=Tls(verify=True, ca_pem=pem))
-        assert await whoever() == WELL
+        assert await unchecked() == WELL
         assert await signed() == WELL
         for probe in (unknown, misnamed, by_address):
             assert "certificate" in (await probe()).because.lower()

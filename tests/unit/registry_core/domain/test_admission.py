@@ -1,4 +1,4 @@
-"""Who owns a name, an id and an address: the claims that are accepted, and the instances that give way."""
+"""Ownership of a name, an id and an address: the claims that are accepted, and the instances that give way."""
 
 from __future__ import annotations
 
