@@ -103,9 +103,9 @@ class Claims:
         member.located_at = found
 
     async def _refusal(self, member: Member, addresses: tuple[str, ...]) -> RegistryReply | None:
-        """Return a refusal when the addresses mean other machines to clients elsewhere, also for a host that was configured.
+        """Return a refusal when the addresses mean other machines to clients elsewhere.
 
-        Debian calls each machine 127.0.1.1 in its /etc/hosts.
+        A configured host is no exception. Debian calls each machine 127.0.1.1 in its /etc/hosts.
         """
         if not addresses or await self._is_known_at(addresses):
             return None
