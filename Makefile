@@ -47,7 +47,7 @@ test: setup-dev system-packages check ## everything that CI checks: style, types
 	$(PYTEST) -m "not traced and not alone"
 	@# What starts a Redis has run on Debian's; once more, on Valkey.
 	VERTICE_TEST_REDIS=valkey $(PYTEST) -m "redis and not alone"
-	$(BIN)/python -m pytest -m alone tests/scenarios/test_agent_hostile.py
+	$(BIN)/python -m pytest -m alone tests/scenarios
 
 # A script that sets containers up on this machine, for when it has neither Docker nor podman.
 CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)

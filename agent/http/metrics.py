@@ -81,8 +81,9 @@ class AgentMetrics:
 
     async def exposition(self) -> tuple[bytes, str]:
         """Return all metrics in Prometheus' text format, and its content type."""
-        with contextlib.suppress(TimeoutError, NoThread):  # the old value stays
-            self._memory_bytes = await self._threads.run(resident_bytes, timeout_s=READ_S)
+        if self._exposition.is_due():  # a thread for each of a flood of requests would hold up the lookups
+            with contextlib.suppress(TimeoutError, NoThread):  # the old value stays
+                self._memory_bytes = await self._threads.run(resident_bytes, timeout_s=READ_S)
         return self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4
 
     def _samples(self) -> Iterable[CounterSample | GaugeSample]:

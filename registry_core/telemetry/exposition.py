@@ -27,8 +27,11 @@ class Exposition:
 
     def text(self) -> bytes:
         """Return the metrics as they are now; beyond the first ten calls within a second, as they were last made."""
-        now = self._clock.monotonic()
-        if len(self._made_at) < MOST_A_SECOND or now - self._made_at[0] >= _SECOND_S:
+        if self.is_due():
             self._last = generate_latest(self._registry)
-            self._made_at.append(now)
+            self._made_at.append(self._clock.monotonic())
         return self._last
+
+    def is_due(self) -> bool:
+        """Return whether the next text is made anew."""
+        return len(self._made_at) < MOST_A_SECOND or self._clock.monotonic() - self._made_at[0] >= _SECOND_S
