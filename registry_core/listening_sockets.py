@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from registry_core.domain.host_port import ANY_IPV4, ANY_IPV6
 from registry_core.settings import Listen
 
 ROOT: Final = Path("/")
@@ -23,7 +24,6 @@ _MAX_PROCESSES: Final = 4096
 # From include/net/tcp_states.h: a listener, and a UDP socket without a peer.
 _LISTENING: Final = {"tcp": "0A", "udp": "07"}
 _WORD: Final = 8  # hexadecimal digits of 32 bits
-_EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 _LOCALHOST: Final = ("127.0.0.1", "::1")
 _INTERPRETER: Final = re.compile(r"(python|pypy|node|ruby|perl)[0-9.]*", re.ASCII)
 _WITH_VALUE: Final = frozenset({"-X", "-W"})  # of Python
@@ -81,9 +81,9 @@ def canonical(host: str) -> str:
 def _meet(held: str, wanted: str) -> bool:
     """Return whether two sockets conflict. `::` usually includes IPv4, but 0.0.0.0 never includes IPv6."""
     pair = {held, wanted}
-    if held == wanted or "::" in pair:
+    if held == wanted or ANY_IPV6 in pair:
         return True
-    return _EVERY_IPV4 in pair and ":" not in held + wanted
+    return ANY_IPV4 in pair and ":" not in held + wanted
 
 
 def _address(digits: str) -> str:

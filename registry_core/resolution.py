@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from registry_core.blocking import Job, NoThread, Threads
 from registry_core.domain import names
+from registry_core.domain.host_port import ANY_IPV4, ANY_IPV6
 from registry_core.domain.registration import MAX_ADDRESSES
 
 TIMEOUT_S: Final = 1.0
@@ -31,8 +32,6 @@ LISTEN_S: Final = 5.0
 MAX_SERVERS: Final = 256
 MAX_SERVERS_PENDING: Final = 32
 
-ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - named, so that callers need no exemption each
-ANY_IPV6: Final = "::"
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 # The errors that mean "no such name", not "the name server is away". EAI_NODATA exists in glibc only.
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
@@ -129,11 +128,16 @@ def usable(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(address for address in good if names.reach_of(address) is widest)[:MAX_ADDRESSES])
 
 
-def _resolved(host: str, addresses: Iterable[str], port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+def family_of(address: str) -> socket.AddressFamily:
+    """Return the family of an IP address. Raises ValueError when it is not one."""
+    return _FAMILIES[ipaddress.ip_address(address).version]
+
+
+def for_aiohttp(host: str, addresses: Iterable[str], port: int, family: socket.AddressFamily) -> list[ResolveResult]:
     """Return `addresses` in aiohttp's form. Raises OSError when there are none of that family."""
     found = []
     for address in addresses:
-        kind = _FAMILIES[ipaddress.ip_address(address).version]
+        kind = family_of(address)
         if family in (socket.AF_UNSPEC, kind):
             found.append(
                 ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
@@ -221,7 +225,7 @@ class ServerResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of `host` and `port` in aiohttp's form. Raises OSError when there are none."""
-        return _resolved(host, await self._servers.find(host), port, family)
+        return for_aiohttp(host, await self._servers.find(host), port, family)
 
     async def close(self) -> None:
         """Do nothing: the threads end by themselves."""

@@ -8,9 +8,11 @@ from typing import Any, Final
 import msgspec
 from hypothesis import strategies as st
 
+from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Lived
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Instance, Registration, Status
+from registry_core.ports.reports import ShardReport
 
 
 class FakeClock:
@@ -98,3 +100,24 @@ def instances(draw: st.DrawFn) -> Instance:
 def with_status(record: Instance, status: Status) -> Instance:
     """Return `record` with another status."""
     return msgspec.structs.replace(record, status=status)
+
+
+def shard_report(shard: str = "a", **more: Any) -> ShardReport:
+    """Return the report of a shard that is well, unless `more` says otherwise."""
+    well = ShardReport(
+        shard=shard,
+        master="10.0.0.9:6379",
+        problem="",
+        epoch="e1",
+        revision=7,
+        age_s=0.5,
+        writes_waiting=0,
+        breaker=BreakerState.CLOSED,
+        breaker_failures=0,
+        last_failure="",
+        last_failure_at=None,
+        not_closed_s=0.0,
+        latency_ms=0.4,
+        connection_pool=None,
+    )
+    return msgspec.structs.replace(well, **more)

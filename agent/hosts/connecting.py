@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterable
 from typing import Final
@@ -10,8 +9,8 @@ from typing import Final
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from agent.hosts.book import AddressBook
+from registry_core.resolution import family_of, for_aiohttp
 
-_FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 # Connecting a datagram socket sends nothing: any port will do.
 _DISCARD: Final = 9
 
@@ -26,14 +25,7 @@ class BookResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of `host` and `port`, in the order to try. Raises OSError when there are none."""
-        found = [
-            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
-            for address in in_order_to_try(await self._book.find(host))
-            if family in (socket.AF_UNSPEC, kind := _family(address))
-        ]
-        if not found:
-            raise OSError(None, f"{host} has no address of this family")
-        return found
+        return for_aiohttp(host, in_order_to_try(await self._book.find(host)), port, family)
 
     async def close(self) -> None:
         """Do nothing: the book belongs to the agent."""
@@ -48,12 +40,8 @@ def in_order_to_try(addresses: Iterable[str]) -> tuple[str, ...]:
 def has_route(address: str) -> bool:
     """Return whether this machine has a route to an address. Nothing is sent."""
     try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+        with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
             probe.connect((address, _DISCARD))
     except OSError:
         return False
     return True
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return _FAMILIES[ipaddress.ip_address(address).version]

@@ -83,7 +83,7 @@ def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings)
     print_warnings("registry", settings.unknown)
     if settings.redis is not None and settings.redis.access.tls:
         # A registry without Redis, or without TLS to it, does not load redis-py.
-        from registry_core.store.redis.pool import tls_context  # noqa: PLC0415
+        from registry_core.store.redis.pool import tls_context  # noqa: PLC0415 - see above
 
         for access in (settings.redis.access, settings.redis.sentinel_access):
             tls_context(access)

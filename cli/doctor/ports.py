@@ -8,12 +8,12 @@ from typing import Final
 
 from cli.doctor.facts import Facts, ZoneAnswer
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.domain.host_port import ANY_IPV4, ANY_IPV6
 from registry_core.domain.registration import MAX_PORT
 from registry_core.listening_sockets import canonical, clash
 from registry_core.settings import Listen
 
-_EVERY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, not bound to
-_ANYWHERE: Final = (_EVERY_IPV4, "::")
+_ANYWHERE: Final = (ANY_IPV4, ANY_IPV6)
 _FURTHER: Final = 1000
 
 RUNNING = DoctorRule("agent", DoctorSeverity.OK, "an agent answers at {http}")

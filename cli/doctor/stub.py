@@ -14,11 +14,12 @@ from typing import Final
 from cli.doctor.facts import DNS_PORT, Facts, ZoneAnswer
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
 from cli.doctor.resolv_conf import MAX_USED, ResolvConf, read_resolv_conf
+from registry_core.domain.host_port import ANY_IPV4, ANY_IPV6
 from registry_core.settings import Listen
 
 DOCKER: Final = "127.0.0.11"
 SYSTEMD: Final = ("127.0.0.53", "127.0.0.54")
-_ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_ANYWHERE: Final = (ANY_IPV4, ANY_IPV6)
 # systemd 246 and newer accept a port.
 TELL_SYSTEMD: Final = (
     "mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\\nDNS={agent}\\nDomains=~{zone}\\n' "

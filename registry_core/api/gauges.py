@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.reports import ShardReport
 from registry_core.ports.store import Store
 from registry_core.supervision import Background
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -56,9 +58,7 @@ def add_gauges(
         lambda: sum(report.suspects for report in guards()),
     )
     for state in BreakerState:
-        metrics.breakers.labels(state.value).set_function(
-            lambda state=state: float(sum(report.breaker is state for report in shards()))  # type: ignore[misc]
-        )
+        metrics.breakers.labels(state.value).set_function(partial(_breakers_at, state, shards))
     metrics.counters(
         "registry_background_restarts",
         "Restarts of background tasks after they died.",
@@ -80,3 +80,7 @@ def add_gauges(
 def _known(sampler: SystemSampler, field: str) -> float:
     sample = sampler.latest
     return float("nan") if sample is None else float(getattr(sample, field))
+
+
+def _breakers_at(state: BreakerState, shards: Callable[[], Iterable[ShardReport]]) -> float:
+    return float(sum(report.breaker is state for report in shards()))

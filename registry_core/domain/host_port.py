@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# The addresses that mean every address of a machine.
+ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - named, so that callers need no exemption each
+ANY_IPV6: Final = "::"
+
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
 _MAX_PORT: Final = 65535
 

@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
+from registry_core.domain.host_port import ANY_IPV6
 from registry_core.errors import CannotListen
 from registry_core.listener import listening
-from registry_core.resolution import ANY_IPV6, can_be_bound
+from registry_core.resolution import can_be_bound
 from registry_core.settings import Listen, listen
 from tests.programs import free_port
 

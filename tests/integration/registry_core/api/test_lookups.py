@@ -9,32 +9,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from registry_core.domain.breaker import BreakerState
 from registry_core.domain.selection import WhenNonePass
-from registry_core.ports.reports import ShardReport
 from registry_core.store.memory import MemoryStore
 from registry_core.telemetry.logs import trace_id
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
-from tests.samples import FakeClock
+from tests.samples import FakeClock, shard_report
 
-UNREADABLE = ShardReport(
-    shard="b",
-    master="10.0.0.9:6379",
-    problem="",
-    epoch="e1",
-    revision=7,
-    age_s=0.5,
-    writes_waiting=0,
-    breaker=BreakerState.CLOSED,
-    breaker_failures=0,
-    last_failure="",
-    last_failure_at=None,
-    not_closed_s=0.0,
-    latency_ms=0.4,
-    connection_pool=None,
-    set_aside=1,
-)
+UNREADABLE = shard_report("b", set_aside=1)
 
 
 async def test_the_names_are_an_array_of_strings(api: Api) -> None:

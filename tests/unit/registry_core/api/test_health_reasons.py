@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_reasons import MAX_SHARDS_NAMED, health_reasons
 from registry_core.api.health_schemas import AccessHealth
-from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
-from registry_core.ports.reports import GuardReport, ShardReport
+from registry_core.ports.reports import GuardReport
+from tests.samples import shard_report
 
 ACCEPTS = AccessHealth(status="ok", refused_recently=1, refused_total=9, last_refusal="the token is wrong")
 REFUSES = AccessHealth(status="refusing", refused_recently=12, refused_total=90, last_refusal="the token is wrong")
 CLEAR = GuardReport("a", GuardPhase.CLEAR, 10, 0, 0.0, None, 3.0)
 HOLDS = GuardReport("a", GuardPhase.HOLDING, 10, 9, 5.0, 295.0, 3.0)
-SHARD = ShardReport(
-    shard="a",
-    master="10.0.0.9:6379",
-    problem="",
-    epoch="e1",
-    revision=7,
-    age_s=0.5,
-    writes_waiting=0,
-    breaker=BreakerState.CLOSED,
-    breaker_failures=0,
-    last_failure="",
-    last_failure_at=None,
-    not_closed_s=0.0,
-    latency_ms=0.4,
-    connection_pool=None,
-)
 
 
 def reasons(**more: Any) -> list[str]:
@@ -41,15 +24,11 @@ def reasons(**more: Any) -> list[str]:
         "cpu": 5.0,
         "memory": 40.0,
         "swept_late_s": None,
-        "shards": (SHARD,),
+        "shards": (shard_report(),),
         "guard": guard_view([CLEAR]),
         "access": ACCEPTS,
     }
     return health_reasons(**(healthy | more))
-
-
-def shard(**more: Any) -> ShardReport:
-    return msgspec.structs.replace(SHARD, **more)
 
 
 def test_a_healthy_replica_gives_no_reason() -> None:
@@ -65,10 +44,10 @@ def test_a_healthy_replica_gives_no_reason() -> None:
         ({"guard": guard_view([HOLDS])}, ["too many leases ran out at once", "9 of 10"]),
         ({"cpu": 91.0}, ["the processor: 91 %"]),
         ({"memory": 85.0}, ["memory: 85 %"]),
-        ({"shards": (shard(age_s=30.0, problem="no master is known"),)}, ["shard 'a': no master is known"]),
-        ({"shards": (shard(age_s=None),)}, ["shard 'a': it has not been read yet"]),
-        ({"shards": (shard(set_aside=2),)}, ["2 of its entries cannot be read"]),
-        ({"shards": (shard(latency_ms=50.0),)}, ["slow or does not answer"]),
+        ({"shards": (shard_report(age_s=30.0, problem="no master is known"),)}, ["shard 'a': no master is known"]),
+        ({"shards": (shard_report(age_s=None),)}, ["shard 'a': it has not been read yet"]),
+        ({"shards": (shard_report(set_aside=2),)}, ["2 of its entries cannot be read"]),
+        ({"shards": (shard_report(latency_ms=50.0),)}, ["slow or does not answer"]),
     ],
 )
 def test_each_fault_has_its_sentence(more: dict[str, Any], words: list[str]) -> None:
@@ -77,7 +56,7 @@ def test_each_fault_has_its_sentence(more: dict[str, Any], words: list[str]) -> 
 
 
 def test_many_shards_share_a_sentence() -> None:
-    ill = tuple(shard(shard=str(number), problem="no master is known", age_s=None) for number in range(20))
+    ill = tuple(shard_report(shard=str(number), problem="no master is known", age_s=None) for number in range(20))
     given = reasons(shards=ill)
     assert len(given) == MAX_SHARDS_NAMED + 1
     assert given[-1] == "12 more shards are not healthy"
