@@ -7,11 +7,12 @@ and keeps no connection.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -87,6 +88,15 @@ class HttpResponse(NamedTuple):
             if not said or said.startswith("<"):  # a page for people
                 said = f"HTTP status {self.status}: is this the address of an agent or a registry?"
         return printable(" ".join(str(said).split()), most=MOST_SHOWN)
+
+
+@contextlib.contextmanager
+def said_by(whom: str, url: str) -> Iterator[None]:
+    """Take answers of another shape than those of `whom` for those of another server. Raises Unreachable."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError):
+        raise Unreachable(f"{url} answers, but is not {whom}") from None
 
 
 def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConnection:

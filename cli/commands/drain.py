@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from cli.client import HttpResponse, Unreachable, agent_url, ask, service_name
+from cli.client import HttpResponse, Unreachable, agent_url, ask, said_by, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, OK
 from cli.options import JSON, add_agent, add_output
@@ -63,18 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
     path = f"/drain?service={quote(service_name(service), safe='')}"
     path += f"&instance={quote(instance, safe='')}" if instance else ""
     try:
-        answer = ask("DELETE" if arguments.undo else "POST", url, path)
-        if answer.status != HTTPStatus.OK:
-            return _refused(answer)
-        if arguments.undo:
-            _show_undone(answer.json(), as_json=arguments.output == JSON)
-            return OK
-        limit_s = LIMIT_S if arguments.timeout is None else arguments.timeout
-        return _follow(url, path, limit_s, as_json=arguments.output == JSON)
+        with said_by("an agent", url):
+            answer = ask("DELETE" if arguments.undo else "POST", url, path)
+            if answer.status != HTTPStatus.OK:
+                return _refused(answer)
+            if arguments.undo:
+                _show_undone(answer.json(), as_json=arguments.output == JSON)
+                return OK
+            limit_s = LIMIT_S if arguments.timeout is None else arguments.timeout
+            return _follow(url, path, limit_s, as_json=arguments.output == JSON)
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
-    except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
     return FAILED
 
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from cli.client import Unreachable, agent_url, get, service_name
+from cli.client import Unreachable, agent_url, get, said_by, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, NOT_FOUND, OK
 from cli.options import JSON, add_agent, add_output
@@ -50,18 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
     filters = {name: value for name in FILTERS if (value := getattr(arguments, name)) is not None}
     query = f"?{urlencode(filters)}" if filters else ""
     try:
-        answer = get(url, f"/explain/{quote(service_name(arguments.name), safe='')}{query}")
-        if answer.status != HTTPStatus.OK:
-            print(f"vertice: {answer.message}", file=sys.stderr)
-            return exit_code(answer)
-        said = answer.json()
-        text = answer.text() if arguments.output == JSON else "\n".join(lines(said))
-        code = OK if said["found"] else NOT_FOUND if said["complete"] else FAILED
+        with said_by("an agent", url):
+            answer = get(url, f"/explain/{quote(service_name(arguments.name), safe='')}{query}")
+            if answer.status != HTTPStatus.OK:
+                print(f"vertice: {answer.message}", file=sys.stderr)
+                return exit_code(answer)
+            said = answer.json()
+            text = answer.text() if arguments.output == JSON else "\n".join(lines(said))
+            code = OK if said["found"] else NOT_FOUND if said["complete"] else FAILED
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
         return FAILED
     print(text)
     return code

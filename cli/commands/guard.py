@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cli.client import Unreachable, ask, registry_url
+from cli.client import Unreachable, ask, registry_url, said_by
 from cli.exit_codes import FAILED, NOT_FOUND, OK
 from cli.options import JSON
 
@@ -22,17 +22,15 @@ def tell(
     """Print the registry's answer to a request about its guards, and return the exit code."""
     url = registry_url(arguments, environment)
     try:
-        answer = ask(method, url, path, headers)
-        said = answer.json() if answer.status == 200 else None
-        if said is None:
-            print(f"vertice: {answer.message}", file=sys.stderr)
-            return NOT_FOUND if answer.is_not_found else FAILED
-        text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
+        with said_by("a registry", url):
+            answer = ask(method, url, path, headers)
+            said = answer.json() if answer.status == 200 else None
+            if said is None:
+                print(f"vertice: {answer.message}", file=sys.stderr)
+                return NOT_FOUND if answer.is_not_found else FAILED
+            text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but is not a registry", file=sys.stderr)
         return FAILED
     print(text)
     return OK

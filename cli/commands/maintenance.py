@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from cli.client import Unreachable, agent_url, ask, service_name
+from cli.client import Unreachable, agent_url, ask, said_by, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import FAILED, OK
 from cli.options import JSON, add_agent, add_output
@@ -40,17 +40,15 @@ def tell(method: str, arguments: argparse.Namespace) -> int:
     named = {"service": service_name(service), "instance": instance}
     query = urlencode({name: value for name, value in named.items() if value})
     try:
-        answer = ask(method, url, f"/maintenance?{query}" if query else "/maintenance")
-        if answer.status != HTTPStatus.OK:
-            print(f"vertice: {answer.message}", file=sys.stderr)
-            return exit_code(answer)
-        said = answer.json()
-        text = json.dumps(said, indent=2) if arguments.output == JSON else "\n".join(lines(said))
+        with said_by("an agent", url):
+            answer = ask(method, url, f"/maintenance?{query}" if query else "/maintenance")
+            if answer.status != HTTPStatus.OK:
+                print(f"vertice: {answer.message}", file=sys.stderr)
+                return exit_code(answer)
+            said = answer.json()
+            text = json.dumps(said, indent=2) if arguments.output == JSON else "\n".join(lines(said))
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    except (KeyError, TypeError):
-        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
         return FAILED
     if text:
         print(text)

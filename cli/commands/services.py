@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from cli.client import HttpResponse, Unreachable, agent_url, get, warn_of_age
+from cli.client import HttpResponse, Unreachable, agent_url, get, said_by, warn_of_age
 from cli.exit_codes import FAILED, OK, exit_codes
 from cli.options import JSON, TEXT, add_agent, add_output
 from cli.table import aligned
@@ -45,18 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `vertice services` and return its exit code. Raises SettingsError."""
     url = agent_url(arguments)
     try:
-        answer = get(url, "/services?summary=true")
-        if answer.status == HTTPStatus.BAD_REQUEST:  # an agent of an earlier release, which has names alone
-            answer = get(url, "/services")
-        if answer.status != HTTPStatus.OK:
-            print(f"vertice: {answer.message}", file=sys.stderr)
-            return FAILED
-        text = _text(_summaries(answer), arguments.output)
+        with said_by("an agent", url):
+            answer = get(url, "/services?summary=true")
+            if answer.status == HTTPStatus.BAD_REQUEST:  # an agent of an earlier release, which has names alone
+                answer = get(url, "/services")
+            if answer.status != HTTPStatus.OK:
+                print(f"vertice: {answer.message}", file=sys.stderr)
+                return FAILED
+            text = _text(_summaries(answer), arguments.output)
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    except (KeyError, TypeError, AttributeError):
-        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
         return FAILED
     warn_of_age(answer)
     if text:

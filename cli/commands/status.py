@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from cli.client import HttpResponse, Unreachable, agent_url, get
+from cli.client import HttpResponse, Unreachable, agent_url, get, said_by
 from cli.exit_codes import FAILED, OK, exit_codes
 from cli.options import JSON, add_agent, add_output
 from cli.plurals import counted
@@ -39,18 +39,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `vertice status` and return its exit code. Raises SettingsError."""
     url = agent_url(arguments)
     try:
-        health = _report(get(url, "/health"))
-        about = _report(get(url, "/self"))
-        if arguments.output == JSON:
-            text = json.dumps({"agent": url, "health": health, "self": about}, indent=2)
-        else:
-            text = "\n".join(lines(url, health, about))
-        well = health["status"] != UNHEALTHY
+        with said_by("an agent", url):
+            health = _report(get(url, "/health"))
+            about = _report(get(url, "/self"))
+            if arguments.output == JSON:
+                text = json.dumps({"agent": url, "health": health, "self": about}, indent=2)
+            else:
+                text = "\n".join(lines(url, health, about))
+            well = health["status"] != UNHEALTHY
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    except (KeyError, TypeError, AttributeError):
-        print(f"vertice: {url} answers, but is not an agent", file=sys.stderr)
         return FAILED
     print(text)
     return OK if well else FAILED
