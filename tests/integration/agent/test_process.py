@@ -6,7 +6,6 @@ import contextlib
 import http.server
 import json
 import signal
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import dnslib
 import pytest
 
+from tests.beside import http_server
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 
 HOST = "127.77.1.1"
@@ -35,18 +35,6 @@ class Health(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
-
-
-@contextlib.contextmanager
-def service() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer((HOST, 0), Health) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join(10)
 
 
 class System:
@@ -95,7 +83,7 @@ class System:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    with service() as port:
+    with http_server(Health, HOST) as port:
         yield System(tmp_path, port)
 
 

@@ -19,6 +19,7 @@ from cli.doctor.dns_probes import ask_for_zone
 from cli.doctor.fact_collector import examine, look_up
 from cli.doctor.facts import ZoneAnswer
 from cli.doctor.http_probes import ask_agent, ask_registry
+from tests.beside import http_server
 from tests.foreign import name_in, reply_to
 from tests.integration.replicas import READY, serving
 from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
@@ -134,12 +135,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def website() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with http_server(_Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_another_server_is_not_mistaken_for_a_registry_or_an_agent(website: str) -> None:

@@ -9,13 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.beside import http_server
 from tests.fleets import EXAMPLE
 from tests.programs import ROOT, VERTICE, free_port, wait_until
 
@@ -49,12 +49,8 @@ class _Agent(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Agent) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with http_server(_Agent) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def test_a_reader_that_has_what_it_wanted_is_no_failure(agent: str) -> None:

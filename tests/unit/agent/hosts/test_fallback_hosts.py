@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from agent.hosts.fallback_hosts import FallbackHosts
+from tests.beside import task_of
 from tests.programs import eventually
 
 
@@ -38,23 +38,12 @@ class Located:
         self.found.append(dict(addresses))
 
 
-@contextlib.asynccontextmanager
-async def running(hosts: FallbackHosts) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(hosts.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 @pytest.mark.parametrize("changes", [False, True])
 async def test_a_late_answer_is_taken_soon(*, changes: bool) -> None:
     book, located, names = LateBook(), Located(), ["geo"]
     book.known["geo"] = ("10.0.0.3",) if changes else ()
     hosts = FallbackHosts(book, lambda: names, located, every_s=3600.0, again_s=0.01)
-    async with running(hosts):
+    async with task_of(hosts.run()):
         await eventually(lambda: bool(located.found), "it was looked up")
         if changes:
             names.append("mailer")
@@ -69,7 +58,7 @@ async def test_a_late_answer_is_taken_soon(*, changes: bool) -> None:
 async def test_names_that_have_addresses_are_left_alone() -> None:
     book, located = LateBook(), Located()
     book.known["geo"] = ("10.0.0.3",)
-    async with running(FallbackHosts(book, lambda: ["geo"], located, every_s=3600.0, again_s=0.0)):
+    async with task_of(FallbackHosts(book, lambda: ["geo"], located, every_s=3600.0, again_s=0.0).run()):
         await eventually(lambda: bool(located.found), "it was looked up")
         for _ in range(20):
             await asyncio.sleep(0)
@@ -80,7 +69,7 @@ async def test_a_name_that_has_no_address_is_asked_less_and_less_often() -> None
     book, located = LateBook(), Located()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with running(FallbackHosts(book, lambda: ["nobody"], located, every_s=0.4, again_s=0.1)):
+    async with task_of(FallbackHosts(book, lambda: ["nobody"], located, every_s=0.4, again_s=0.1).run()):
         await eventually(lambda: len(book.asked) == 4, "it was asked again")
     assert loop.time() - began >= 0.1 + 0.2 + 0.4
 
@@ -88,7 +77,7 @@ async def test_a_name_that_has_no_address_is_asked_less_and_less_often() -> None
 async def test_without_names_nothing_is_asked() -> None:
     book, located = LateBook(), Located()
     hosts = FallbackHosts(book, list, located, every_s=0.0, again_s=0.0)
-    async with running(hosts):
+    async with task_of(hosts.run()):
         for _ in range(20):
             await asyncio.sleep(0)
     assert (book.asked, located.found) == ([], [])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from agent.view.snapshot_file import ViewSnapshot
 from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.view import AgentView
+from tests.beside import task_of
 from tests.integration.agents import becomes
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
@@ -47,21 +46,10 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
-@contextlib.asynccontextmanager
-async def keeping(keeper: SnapshotKeeper) -> AsyncIterator[None]:
-    task = asyncio.create_task(keeper.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 async def test_changes_are_written_together_and_an_unchanged_view_is_not(disk: Disk) -> None:
     view = AgentView(FakeClock())
     keeper = SnapshotKeeper(disk, view, FakeClock(), save_every_s=0.05)
-    async with keeping(keeper):
+    async with task_of(keeper.run()):
         for revision in range(1, 20):
             view.apply(everything(instance(port=8000 + revision), revision=revision))
         await eventually(lambda: bool(disk.writes), "it is written")

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, TypeAlias
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from cli.commands import restore
 from cli.commands.restore import GaveUp, Tally
 from registry_core.domain.restoration import RestoreOutcome
+from tests.beside import http_server
 from tests.programs import free_port
 from tests.samples import instance
 from tests.unit.cli.commands.test_snapshot_file import record
@@ -64,16 +65,9 @@ def answering(*answers: Said) -> Iterator[Registry]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    registry.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with http_server(Handler) as port:
+        registry.url = f"http://127.0.0.1:{port}"
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def brought_back(url: str, pauses_s: tuple[float, ...] = (0.0, 0.0), *, dry_run: bool = False) -> Tally:
