@@ -9,10 +9,11 @@ from agent.checks.spec import CheckKind
 from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
-from dns.access import LOOPBACK, network_of
+from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
 from dns.reverse import ReverseNames, read_reverse_names
+from registry_core.domain.networks import network_of
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.settings import (
