@@ -28,6 +28,7 @@ from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
@@ -140,6 +141,7 @@ class Replica:
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         handlers = Handlers(
             operations,
             self.view,
@@ -154,10 +156,11 @@ class Replica:
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, Authenticator(settings.secrets)),
+            steps=steps(self._gate, audit, Authenticator(settings.secrets), self.limits),
             notes=RequestNotes(self._access, refusals, audit, self._clock),
             first=self._first,
             connections=self._connections,
+            limits=self.limits,
             metrics=self.metrics,
             zone=settings.zone,
         )
@@ -171,6 +174,7 @@ class Replica:
             self.view,
             self.store,
             self._access,
+            limits=self.limits,
             watchers=lambda: len(self.hub),
             connections=lambda: len(self._connections.open),
             sampler=self._sampler,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.breaker import BreakerState
@@ -22,6 +23,7 @@ def add_gauges(
     store: Store,
     access: WriteAccess,
     *,
+    limits: RequestLimits,
     watchers: Callable[[], int],
     connections: Callable[[], int],
     sampler: SystemSampler,
@@ -71,6 +73,19 @@ def add_gauges(
         "task",
         lambda: {one.task: one.failures for one in background.report()},
     )
+    metrics.counters(
+        "registry_requests_limited",
+        "Requests, and heartbeats of batches, that were refused by a limit.",
+        "limit",
+        lambda: limits.refused,
+    )
+    metrics.counters(
+        "registry_requests_shed",
+        "Requests that were refused because this replica had too much to do.",
+        "worth",
+        lambda: limits.shedding.shed,
+    )
+    gauge("registry_requests_in_flight", "Requests being carried out.", lambda: limits.shedding.in_flight)
     gauge("registry_watchers", "Open watch streams.", watchers)
     gauge("registry_connections", "Open connections.", connections)
     gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))

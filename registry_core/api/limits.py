@@ -8,50 +8,19 @@ an LRU cache here. A key that drops out of it is forgotten, which lets its next 
 from __future__ import annotations
 
 import math
-import re
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-import msgspec
 from cachetools import LRUCache
 from pyrate_limiter import GCRA, Rate
 
+from registry_core.api.limit_settings import RateLimit
+
 # Keys of one limit that are remembered, at some 210 bytes each. An address is forgotten after that many others.
 MAX_KEYS: Final = 10_000
-_TEXT: Final = re.compile(r"(\d{1,6})\s*/\s*(s|sec|second|m|min|minute|h|hour)", re.ASCII)
-_WINDOWS_S: Final = {"s": 1, "m": 60, "h": 3600}
-_OFF: Final = frozenset({"off", "none", "0"})
-_WORDS: Final = {1: "s", 60: "min", 3600: "h"}
+_State: TypeAlias = tuple[float, ...]
 # What the library's state is: one theoretical arrival time, in microseconds.
-_FRESH: Final = (0,)
+_FRESH: Final[_State] = (0.0,)
 _GCRA: Final = GCRA()
-
-
-class RateLimit(msgspec.Struct, frozen=True):
-    """At most `amount` requests in `window_s` seconds."""
-
-    amount: int
-    window_s: int
-
-    def __str__(self) -> str:
-        return f"{self.amount}/{_WORDS.get(self.window_s, f'{self.window_s} s')}"
-
-    @property
-    def per_s(self) -> float:
-        """The flow that it lets through."""
-        return self.amount / self.window_s
-
-
-def rate_limit(text: str) -> RateLimit | None:
-    """Read `100/s`, `10/min` or `1000/h`; None for `off`. Raises ValueError, with the reason, for other texts."""
-    word = text.strip().lower()
-    if word in _OFF:
-        return None
-    match = _TEXT.fullmatch(word)
-    if match is None:
-        raise ValueError("it is neither a number per s, min or h, nor off")
-    if int(match[1]) == 0:
-        raise ValueError("a limit of nothing refuses everything; off means no limit")
-    return RateLimit(int(match[1]), _WINDOWS_S[match[2][0]])
 
 
 class Allowance(NamedTuple):
@@ -82,7 +51,7 @@ class RateLimiter:
         self.policy = policy
         self.limit = limit
         self._rates = {1: _rates(limit)}
-        self._states: LRUCache[str, tuple[int, ...]] = LRUCache(most_keys)
+        self._states: LRUCache[str, _State] = LRUCache(most_keys)
 
     def __len__(self) -> int:
         """The number of keys that are remembered."""
@@ -107,6 +76,11 @@ class RateLimiter:
             (wait_ms if wait_ms is not None else self.limit.window_s * 1000) / 1000,
             max(0.0, state[0] / 1_000_000 - now),
         )
+
+    def has_room(self, key: str, now: float) -> bool:
+        """Return whether the next request of `key` would be let through."""
+        state = self._states.get(key)
+        return state is None or _GCRA.step(self._rates[1], state, int(now * 1000), 1)[1].failing_rate is None
 
     def give_back(self, key: str, now: float, *, times: int = 1) -> None:
         """Take a request back that turned out not to count."""

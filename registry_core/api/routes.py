@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.calls import PARTIAL, answer, body_of
+from registry_core.api.clients import client_of
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
@@ -130,7 +131,7 @@ class Handlers:
         )
 
     async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(WhoamiView(address=request.remote or ""))
+        return answer(WhoamiView(address=client_of(request)))
 
     async def metrics(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})

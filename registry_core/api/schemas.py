@@ -128,7 +128,11 @@ class DeregisteredView(msgspec.Struct, kw_only=True):
 
 
 class BeatView(msgspec.Struct, kw_only=True):
-    """The result of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
+    """The result of one heartbeat.
+
+    "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later), or "limited": one too many for a
+    lease that was renewed a moment ago.
+    """
 
     service_name: str
     instance_id: str | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 from registry_core.api.gauges import add_gauges
+from registry_core.api.limit_settings import LimitSettings
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.leases import LeaseTerms
@@ -26,6 +28,7 @@ async def test_each_part_shows_its_present_state() -> None:
         view,
         store,
         access,
+        limits=RequestLimits(LimitSettings(), LeaseTerms(), view, clock),
         watchers=lambda: 3,
         connections=lambda: 7,
         sampler=SystemSampler(),

@@ -6,7 +6,8 @@ import tracemalloc
 
 import pytest
 
-from registry_core.api.limits import MAX_KEYS, RateLimit, RateLimiter, rate_limit
+from registry_core.api.limit_settings import RateLimit
+from registry_core.api.limits import MAX_KEYS, RateLimiter
 
 START = 5000.0
 
@@ -100,28 +101,3 @@ def test_a_key_in_use_is_not_pushed_out_by_the_idle_ones() -> None:
     for number in range(10_000):
         limiter.take(f"b{number}", START)
         assert not limiter.take("a", START).admitted
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [
-        ("100/s", RateLimit(100, 1)),
-        ("10/min", RateLimit(10, 60)),
-        (" 5 / m ", RateLimit(5, 60)),
-        ("1000/hour", RateLimit(1000, 3600)),
-        ("off", None),
-        ("0", None),
-    ],
-)
-def test_a_limit_is_read_from_text(text: str, limit: RateLimit | None) -> None:
-    assert rate_limit(text) == limit
-
-
-@pytest.mark.parametrize("text", ["", "100", "0/s", "-1/s", "1/d", "1.5/s", "10000000/s"])
-def test_what_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^(it is neither|a limit of nothing)"):
-        rate_limit(text)
-
-
-def test_a_limit_shows_as_it_is_written() -> None:
-    assert [str(RateLimit(100, 1)), str(RateLimit(10, 60)), str(RateLimit(1, 3600))] == ["100/s", "10/min", "1/h"]
