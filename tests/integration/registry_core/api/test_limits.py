@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from registry_core.api.limit_settings import LimitSettings
 from tests.integration.replicas import READY, Answer, Api, serving
 from tests.samples import FakeClock
