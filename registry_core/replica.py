@@ -215,9 +215,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        # First, so that load balancers and readers go elsewhere while requests in flight are finished.
+        self.hub.close(self.settings.peers)
         if self._server is not None:
             self._server.close()
-        self.hub.close()
         await end(self._tasks)
         self._tasks.clear()
         if self._runner is not None:

@@ -132,5 +132,5 @@ class WhoamiView(msgspec.Struct, kw_only=True):
 class LiveView(msgspec.Struct, kw_only=True):
     """`GET /live` and `GET /ready`."""
 
-    status: str  # "live" | "ready" | "starting"
+    status: str  # "live" | "ready" | "starting" | "stopping"
     state: str
