@@ -149,6 +149,8 @@ class Replica:
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             first=self._first,
             peers=self._peers,
+            unread=self.limits.unread,
+            clock=self._clock,
             health=self.health.view,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),

@@ -22,6 +22,7 @@ from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
+from registry_core.api.pieces import WatchStream
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import read_query
 from registry_core.api.request_limits import RequestLimits
@@ -58,6 +59,7 @@ def build_app(
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
         response.headers[ZONE_HEADER] = zone
 
+    app.on_response_prepare.append(limits.say)
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
@@ -140,8 +142,7 @@ def _surrounding(
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler)
-        if isinstance(response, web.Response):  # not a stream
-            limits.say(request, response)
+        if not isinstance(response, WatchStream):
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response
 

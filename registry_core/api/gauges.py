@@ -86,6 +86,13 @@ def add_gauges(
         lambda: limits.shedding.shed,
     )
     gauge("registry_requests_in_flight", "Requests being carried out.", lambda: limits.shedding.in_flight)
+    gauge("registry_unread_answers", "Catalogues and watches that wait for their readers.", lambda: len(limits.unread))
+    metrics.counters(
+        "registry_unread_answers_ended",
+        "Unread answers whose connection was closed for another reader, and readers that were refused for them.",
+        "how",
+        lambda: {"closed": limits.unread.closed, "refused": limits.unread.refused},
+    )
     gauge("registry_watchers", "Open watch streams.", watchers)
     gauge("registry_connections", "Open connections.", connections)
     gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))

@@ -24,6 +24,7 @@ from registry_core.api.limits import Allowance, RateLimiter
 from registry_core.api.proxies import TrustedProxies
 from registry_core.api.schemas import HeartbeatBody, RegisterBody, StatusBody
 from registry_core.api.shedding import Shedding, Worth
+from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
@@ -85,6 +86,7 @@ class RequestLimits:
     def __init__(self, settings: LimitSettings, terms: LeaseTerms, view: ReplicaView, clock: Clock) -> None:
         self.proxies = TrustedProxies(settings.trusted_proxies, settings.forwarded_header)
         self.shedding = Shedding(settings.max_requests)
+        self.unread = UnreadAnswers(settings.max_unread, clock)
         self._header = settings.forwarded_header.value
         self._view = view
         self._clock = clock
@@ -171,7 +173,7 @@ class RequestLimits:
             self._credentials[self._digest(given)] = None
 
     @staticmethod
-    def say(request: web.Request, response: web.Response) -> None:
+    async def say(request: web.Request, response: web.StreamResponse) -> None:
         """Add what is left of the limit to an answer."""
         allowance = request.get(ALLOWANCE)
         if allowance is not None:

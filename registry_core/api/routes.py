@@ -5,15 +5,14 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from registry_core.api.calls import PARTIAL, answer, body_of
+from registry_core.api.catalog_answer import CatalogAnswers
 from registry_core.api.clients import client_of
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
@@ -23,19 +22,18 @@ from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
+from registry_core.api.pieces import sent
 from registry_core.api.queries import QueryParameters, boolean
 from registry_core.api.request_bodies import decode
-from registry_core.api.schemas import CatalogView
+from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
+from registry_core.ports.clock import Clock
 from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
-
-# How many instances to encode before other tasks get a turn.
-_CATALOG_SLICE: Final = 256
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -52,6 +50,8 @@ class Handlers:
         *,
         first: FirstDelivery,
         peers: Peers,
+        unread: UnreadAnswers,
+        clock: Clock,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
@@ -62,6 +62,8 @@ class Handlers:
         self._first = first
         self._drains = drains
         self._peers = peers
+        self._unread = unread
+        self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
         self._health = health
         self._exposition = exposition
         self._openapi = _ENCODER.encode(openapi)
@@ -70,18 +72,25 @@ class Handlers:
 
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         self._operations.refuse_unknown_nothing()
-        frame, instances = self._operations.catalog()
-        version = f"{frame.digest}.{frame.state}"
+        self._unread.admit()
+        catalog = await self._catalogs.current()
+        version = f"{catalog.frame.digest}.{catalog.frame.state}"
         # Weak: heartbeats change how an instance is shown, but not the instance.
         headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        parts: list[bytes] = []
-        remaining = iter(instances)
-        while part := list(islice(remaining, _CATALOG_SLICE)):
-            parts.append(_ENCODER.encode([self._operations.shown(lived) for lived in part])[1:-1])
-            await asyncio.sleep(0)
-        return web.Response(body=_filled(frame, parts), content_type=JSON, headers=headers)
+        response = web.StreamResponse(headers={"Content-Type": JSON, **headers})
+        response.content_length = catalog.size
+        try:
+            await response.prepare(request)
+            if request.method != "HEAD":
+                await response.write(b"")  # the headers alone: aiohttp would copy the first piece to join them
+                await sent(response, request, catalog.pieces, self._unread)
+            await response.write_eof()
+        except ConnectionError:
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
     async def watch(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         service = query.get("service")
@@ -97,6 +106,7 @@ class Handlers:
             renewals=boolean(query, "renewals"),
             acknowledges=boolean(query, "acknowledges"),
             once=boolean(query, "once"),
+            unread=self._unread,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
@@ -136,9 +146,3 @@ class Handlers:
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)
-
-
-def _filled(frame: CatalogView, parts: list[bytes]) -> bytes:
-    """Return the frame as JSON with the encoded instances between the brackets that it ends with."""
-    head = _ENCODER.encode(frame)
-    return head[: -len(b"]}")] + b",".join(parts) + b"]}"

@@ -1,0 +1,69 @@
+"""Sends large answers in pieces that many readers share, one piece at a time for each reader.
+
+aiohttp copies each chunk of a stream to frame it, and joins the headers with the first one: a piece of 128 KB that
+4,000 connections wait to send then takes 500 MB. Here the pieces are handed to the transport as they are, and uvloop
+keeps only a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+
+from registry_core.api.unread import UnreadAnswers
+
+# A smaller piece is cheaper to copy than to frame by itself.
+_SMALL: Final = 8 * 1024
+
+
+class WatchStream(web.StreamResponse):
+    """A stream without an end, which frames its pieces itself (RFC 9112 section 7.1)."""
+
+    _length_check = False  # aiohttp neither counts nor frames, as for its own WebSocketResponse
+
+    def __init__(self, headers: Mapping[str, str], unread: UnreadAnswers) -> None:
+        super().__init__(headers=headers)
+        self._unread = unread
+        self._is_framed = True
+
+    async def begin(self, request: web.Request) -> None:
+        """Send the headers."""
+        self._is_framed = request.version >= HttpVersion11
+        if self._is_framed:
+            self.headers["Transfer-Encoding"] = "chunked"
+        else:
+            self.force_close()  # the end of the connection is the end of the stream
+        await self.prepare(request)
+        await self.write(b"")
+
+    async def send(self, request: web.Request, piece: bytes) -> None:
+        """Send one piece, and return once the connection takes more."""
+        if not self._is_framed:
+            await sent(self, request, (piece,), self._unread)
+        elif len(piece) <= _SMALL:
+            await sent(self, request, (b"%x\r\n%b\r\n" % (len(piece), piece),), self._unread)
+        else:
+            await sent(self, request, (b"%x\r\n" % len(piece), piece, b"\r\n"), self._unread)
+
+    async def finish(self) -> None:
+        """End the stream."""
+        if self._is_framed:
+            await self.write(b"0\r\n\r\n")
+        await self.write_eof()
+
+
+async def sent(
+    response: web.StreamResponse, request: web.Request, pieces: Iterable[bytes], unread: UnreadAnswers
+) -> None:
+    """Send each piece as soon as the connection takes it. Raises ConnectionError when the reader is gone."""
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError
+    for piece in pieces:
+        number = unread.waits(transport.abort)
+        try:
+            await response.write(piece)
+        finally:
+            unread.was_read(number)
