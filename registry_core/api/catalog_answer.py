@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable
 from itertools import islice
 from typing import Final
@@ -44,20 +43,23 @@ class CatalogAnswers:
         self._shown = shown
         self._clock = clock
         self._making = asyncio.Lock()
-        # Kept for as long as somebody reads it.
-        self._latest: weakref.ref[CatalogAnswer] | None = None
+        self._latest: CatalogAnswer | None = None
 
     async def current(self) -> CatalogAnswer:
         """Return the catalogue as of now; its times may be SHARED_S old."""
         async with self._making:
             frame, instances = self._catalog()
-            latest = self._latest() if self._latest is not None else None
-            if latest is not None and self._still_holds(latest, frame):
-                return latest
+            if self._latest is not None and self._still_holds(self._latest, frame):
+                return self._latest
             at = self._clock.monotonic()
-            answer = CatalogAnswer(frame, await self._encoded(frame, instances), at)
-            self._latest = weakref.ref(answer)
+            answer = self._latest = CatalogAnswer(frame, await self._encoded(frame, instances), at)
+            # From then on only those who still read it keep it.
+            asyncio.get_running_loop().call_later(SHARED_S, self._forget, answer)
             return answer
+
+    def _forget(self, answer: CatalogAnswer) -> None:
+        if self._latest is answer:
+            self._latest = None
 
     def _still_holds(self, answer: CatalogAnswer, frame: CatalogView) -> bool:
         then = answer.frame

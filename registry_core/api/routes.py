@@ -22,7 +22,7 @@ from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
-from registry_core.api.pieces import sent
+from registry_core.api.pieces import begun, sent
 from registry_core.api.queries import QueryParameters, boolean
 from registry_core.api.request_bodies import decode
 from registry_core.api.unread import UnreadAnswers
@@ -82,9 +82,8 @@ class Handlers:
         response = web.StreamResponse(headers={"Content-Type": JSON, **headers})
         response.content_length = catalog.size
         try:
-            await response.prepare(request)
+            await begun(response, request)
             if request.method != "HEAD":
-                await response.write(b"")  # the headers alone: aiohttp would copy the first piece to join them
                 await sent(response, request, catalog.pieces, self._unread)
             await response.write_eof()
         except ConnectionError:
