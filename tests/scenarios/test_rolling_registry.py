@@ -95,6 +95,9 @@ class Deployment:
     def agents_are_ready(self) -> bool:
         return all(accepts(port) and status_of(f"http://127.0.0.1:{port}/ready") == 200 for port in self.agent_ports)
 
+    def health(self, number: int) -> Any:
+        return get_json(f"http://127.0.0.1:{self.ports[number]}/health")
+
     def followed(self) -> list[Any]:
         return [get_json(f"http://127.0.0.1:{port}/self")["sync"] for port in self.agent_ports]
 
@@ -152,4 +155,10 @@ def test_replicas_are_killed_one_two_and_a_zone_at_a_time_and_no_request_fails(d
             deployed.start_again(*dead)
     assert result["failed"] == []
     assert min(result["answered"].values()) > 50
+    deployed.kill(0)
+    alarm = f"1 of {len(ZONES)} replicas"
+    wait_until(lambda: alarm in str(deployed.health(1)["reasons"]), "the others tell of it", timeout_s=40)
+    assert deployed.health(1)["status"] == "degraded"
+    deployed.start_again(0)
+    wait_until(lambda: alarm not in str(deployed.health(1)["reasons"]), "and that it is back")
     wait_until(lambda: all(one["connected"] for one in deployed.followed()), "every agent follows again")
