@@ -131,7 +131,7 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers)
+        self._peers = Peers(settings.peers, self._clock)
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,

@@ -59,9 +59,11 @@ _OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
     HTTPStatus.CONFLICT: RequestOutcome.REFUSED,  # unless the body says Fenced or Late
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RequestOutcome.REFUSED,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: RequestOutcome.REFUSED,
+    HTTPStatus.TOO_MANY_REQUESTS: RequestOutcome.LIMITED,  # trying the next registry would only add to the load
 }
 _BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
     "renewed": RequestOutcome.DONE,
+    "limited": RequestOutcome.DONE,  # too many, for a lease that was renewed a moment ago
     "unknown": RequestOutcome.UNKNOWN,
     "fenced": RequestOutcome.FENCED,
 }

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from registry_core.api.limit_settings import RateLimit
+from registry_core.api.limit_settings import RequestRate
 from registry_core.api.limits import Allowance, RateLimiter
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey
@@ -24,11 +24,11 @@ _WINDOW_S: Final = 60
 IsFresh: TypeAlias = Callable[[InstanceKey, int | None], bool]
 
 
-def enough(limit: RateLimit | None, heartbeat_s: float) -> RateLimit | None:
+def enough(limit: RequestRate | None, heartbeat_s: float) -> RequestRate | None:
     """Return the limit of heartbeats, raised to what the schedule of `heartbeat_s` needs."""
     if limit is None or limit.per_s * heartbeat_s >= HEARTBEATS_EACH_INTERVAL:
         return limit
-    return RateLimit(math.ceil(HEARTBEATS_EACH_INTERVAL * _WINDOW_S / heartbeat_s), _WINDOW_S)
+    return RequestRate(math.ceil(HEARTBEATS_EACH_INTERVAL * _WINDOW_S / heartbeat_s), _WINDOW_S)
 
 
 class InstanceLimits:
@@ -38,7 +38,12 @@ class InstanceLimits:
     """
 
     def __init__(
-        self, registrations: RateLimit | None, heartbeats: RateLimit | None, *, heartbeat_s: float, is_fresh: IsFresh
+        self,
+        registrations: RequestRate | None,
+        heartbeats: RequestRate | None,
+        *,
+        heartbeat_s: float,
+        is_fresh: IsFresh,
     ) -> None:
         beats = enough(heartbeats, heartbeat_s)
         self._registrations = None if registrations is None else RateLimiter("instance-registrations", registrations)

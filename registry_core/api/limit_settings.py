@@ -18,7 +18,7 @@ _WORDS: Final = {1: "s", 60: "min", 3600: "h"}
 _OFF: Final = frozenset({"off", "none", "0"})
 
 
-class RateLimit(msgspec.Struct, frozen=True):
+class RequestRate(msgspec.Struct, frozen=True):
     """At most `amount` requests in `window_s` seconds."""
 
     amount: int
@@ -33,7 +33,7 @@ class RateLimit(msgspec.Struct, frozen=True):
         return self.amount / self.window_s
 
 
-def rate_limit(text: str) -> RateLimit | None:
+def rate_limit(text: str) -> RequestRate | None:
     """Read `100/s`, `10/min` or `1000/h`; None for `off`. Raises ValueError, with the reason, for other texts."""
     word = text.strip().lower()
     if word in _OFF:
@@ -43,7 +43,7 @@ def rate_limit(text: str) -> RateLimit | None:
         raise ValueError("it is neither a number per s, min or h, nor off")
     if int(match[1]) == 0:
         raise ValueError("a limit of nothing refuses everything; off means no limit")
-    return RateLimit(int(match[1]), _WINDOWS_S[match[2][0]])
+    return RequestRate(int(match[1]), _WINDOWS_S[match[2][0]])
 
 
 def _network(text: str) -> str:
@@ -64,50 +64,50 @@ FORWARDED_HEADER: Final = Setting(
     "the header in which they report it; the other one is ignored, since clients can send it",
     "forwarded",
 )
-LIMIT_REGISTER: Final[Setting[RateLimit | None]] = Setting(
+LIMIT_REGISTER: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_REGISTER",
     rate_limit,
-    RateLimit(100, 1),
+    RequestRate(100, 1),
     "registrations and other writes of one client address that are not limited below; `off` for no limit. Renewals of "
     "what is registered do not count, and a registry that is warming takes 10 times as many",
     "100/s",
 )
-LIMIT_LOOKUP: Final[Setting[RateLimit | None]] = Setting(
-    "REGISTRY_LIMIT_LOOKUP", rate_limit, RateLimit(1000, 1), "lookups of one client address", "1000/s"
+LIMIT_LOOKUP: Final[Setting[RequestRate | None]] = Setting(
+    "REGISTRY_LIMIT_LOOKUP", rate_limit, RequestRate(1000, 1), "lookups of one client address", "1000/s"
 )
-LIMIT_DEREGISTER: Final[Setting[RateLimit | None]] = Setting(
+LIMIT_DEREGISTER: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_DEREGISTER",
     rate_limit,
-    RateLimit(10, 1),
+    RequestRate(10, 1),
     "deregistrations by one client address, of instances that do not drain",
     "10/s",
 )
-LIMIT_STATUS: Final[Setting[RateLimit | None]] = Setting(
+LIMIT_STATUS: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_STATUS",
     rate_limit,
-    RateLimit(100, 1),
+    RequestRate(100, 1),
     "changes of a status by one client address, and its deregistrations of instances that drain",
     "100/s",
 )
-LIMIT_FAILED_AUTH: Final[Setting[RateLimit | None]] = Setting(
+LIMIT_FAILED_AUTH: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_FAILED_AUTH",
     rate_limit,
-    RateLimit(10, 1),
+    RequestRate(10, 1),
     "wrong credentials from one client address; credentials that were right before still pass",
     "10/s",
 )
-LIMIT_INSTANCE_HEARTBEATS: Final[Setting[RateLimit | None]] = Setting(
+LIMIT_INSTANCE_HEARTBEATS: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_INSTANCE_HEARTBEATS",
     rate_limit,
-    RateLimit(10, 60),
+    RequestRate(10, 60),
     "heartbeats of one instance, and never fewer than three in REGISTRY_HEARTBEAT_INTERVAL; a lease that has used half "
     "of its TTL is always renewed",
     "10/min",
 )
-LIMIT_INSTANCE_REGISTRATIONS: Final[Setting[RateLimit | None]] = Setting(
+LIMIT_INSTANCE_REGISTRATIONS: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_INSTANCE_REGISTRATIONS",
     rate_limit,
-    RateLimit(5, 60),
+    RequestRate(5, 60),
     "registrations of one instance while its lease is fresh",
     "5/min",
 )
@@ -146,13 +146,13 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     trusted_proxies: tuple[str, ...] = TRUSTED_PROXIES.default
     forwarded_header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR
-    register: RateLimit | None = LIMIT_REGISTER.default
-    lookup: RateLimit | None = LIMIT_LOOKUP.default
-    deregister: RateLimit | None = LIMIT_DEREGISTER.default
-    status: RateLimit | None = LIMIT_STATUS.default
-    failed_auth: RateLimit | None = LIMIT_FAILED_AUTH.default
-    instance_heartbeats: RateLimit | None = LIMIT_INSTANCE_HEARTBEATS.default
-    instance_registrations: RateLimit | None = LIMIT_INSTANCE_REGISTRATIONS.default
+    register: RequestRate | None = LIMIT_REGISTER.default
+    lookup: RequestRate | None = LIMIT_LOOKUP.default
+    deregister: RequestRate | None = LIMIT_DEREGISTER.default
+    status: RequestRate | None = LIMIT_STATUS.default
+    failed_auth: RequestRate | None = LIMIT_FAILED_AUTH.default
+    instance_heartbeats: RequestRate | None = LIMIT_INSTANCE_HEARTBEATS.default
+    instance_registrations: RequestRate | None = LIMIT_INSTANCE_REGISTRATIONS.default
     max_requests: int = MAX_REQUESTS.default
     max_unread: int = MAX_UNREAD.default
 

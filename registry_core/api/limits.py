@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from cachetools import LRUCache
 from pyrate_limiter import GCRA, Rate
 
-from registry_core.api.limit_settings import RateLimit
+from registry_core.api.limit_settings import RequestRate
 
 # Keys of one limit that are remembered, at some 210 bytes each. An address is forgotten after that many others.
 MAX_KEYS: Final = 10_000
@@ -27,7 +27,7 @@ class Allowance(NamedTuple):
     """What a limit says to one request. `retry_after_s` is 0 for one that is let through."""
 
     policy: str
-    limit: RateLimit
+    limit: RequestRate
     admitted: bool
     remaining: int
     retry_after_s: float
@@ -46,7 +46,7 @@ class Allowance(NamedTuple):
 class RateLimiter:
     """One limit, for many keys. `now` is in seconds of a monotonic clock."""
 
-    def __init__(self, policy: str, limit: RateLimit, *, most_keys: int = MAX_KEYS) -> None:
+    def __init__(self, policy: str, limit: RequestRate, *, most_keys: int = MAX_KEYS) -> None:
         """`policy` names the limit in headers, metrics and messages."""
         self.policy = policy
         self.limit = limit
@@ -61,7 +61,7 @@ class RateLimiter:
         """Let a request of `key` through if the limit has room for it; with `times`, the limit is that much larger."""
         rates = self._rates.get(times)
         if rates is None:
-            rates = self._rates[times] = _rates(RateLimit(self.limit.amount * times, self.limit.window_s))
+            rates = self._rates[times] = _rates(RequestRate(self.limit.amount * times, self.limit.window_s))
         now_ms = int(now * 1000)
         state = self._states.get(key, _FRESH)
         state, decision = _GCRA.step(rates, state, now_ms, weight)
@@ -90,5 +90,5 @@ class RateLimiter:
             self._states[key], _ = _GCRA.step(rates, state, int(now * 1000), -1)
 
 
-def _rates(limit: RateLimit) -> list[Rate]:
+def _rates(limit: RequestRate) -> list[Rate]:
     return [Rate(limit.amount, limit.window_s * 1000)]

@@ -13,6 +13,7 @@ import msgspec
 
 from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER
 from registry_core.api.endpoints import ENDPOINTS, ERROR, JSON, Endpoint
+from registry_core.api.request_limits import may_be_limited
 
 REF: Final = "#/components/schemas/{name}"
 
@@ -70,7 +71,8 @@ def _operation(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, kind in endpoint.answers.items():
         responses[str(status)] = _response(status, endpoint.media_type, None if kind is None else schema_of(kind))
-    for status in (400, *endpoint.errors):  # an unknown query parameter is refused everywhere
+    limited = (429,) if may_be_limited(endpoint) else ()
+    for status in (400, *endpoint.errors, *limited):  # an unknown query parameter is refused everywhere
         responses.setdefault(str(status), _response(status, JSON, schema_of(ERROR)))
     operation: dict[str, Any] = {
         "operationId": endpoint.name,

@@ -15,9 +15,11 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from registry_core.api.ack_routes import AckRoutes
 from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaDrain
 from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import ServerResolver
 
 # Marks a request between replicas, which the receiver must not pass on.
@@ -30,9 +32,11 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 class Peers:
     """The replicas at `urls`; this one may be among them, and recognises itself by `id`."""
 
-    def __init__(self, urls: Iterable[str]) -> None:
+    def __init__(self, urls: Iterable[str], clock: Clock | None = None) -> None:
         self.id = secrets.token_hex(8)
         self._urls = tuple(urls)
+        self._clock = clock if clock is not None else SystemClock()
+        self._routes = AckRoutes(self.id, self._urls)
         self._session: aiohttp.ClientSession | None = None
 
     def __len__(self) -> int:
@@ -73,10 +77,22 @@ class Peers:
         return tuple(url for url, (status, _) in zip(self._urls, said, strict=True) if status != 200)
 
     async def acknowledge(self, body: AcknowledgeBody) -> bool:
-        """Forward an acknowledgement to the replica that has that watcher; return whether one did."""
+        """Forward an acknowledgement to the replica that has that watcher; return whether one did.
+
+        Raises Overloaded when too many are forwarded at present.
+        """
+        urls = self._routes.targets(body.watcher, self._clock.monotonic())
         data = msgspec.json.encode(body)
-        said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in self._urls))
-        return any(status == 200 for status, _ in said)
+        self._routes.under_way += 1
+        try:
+            said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in urls))
+        finally:
+            self._routes.under_way -= 1
+        for url, (status, _) in zip(urls, said, strict=True):
+            if status == 200:
+                self._routes.found(body.watcher, url)
+                return True
+        return False
 
     async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
         """Return status and body; the status is 0 when there was no answer, or a too long one."""

@@ -75,6 +75,11 @@ def limit_of(endpoint: Endpoint) -> str | None:
     return LIMIT_OF.get(endpoint.name, _BY_METHOD.get(endpoint.method, REGISTER))
 
 
+def may_be_limited(endpoint: Endpoint) -> bool:
+    """Return whether a request of this endpoint may be answered with 429."""
+    return limit_of(endpoint) is not None or endpoint.writes
+
+
 def worth_of(endpoint: Endpoint) -> Worth | None:
     """Return what requests of this endpoint are worth, as far as that is known without their bodies."""
     return WORTH_OF.get(endpoint.name, Worth.REGISTRATION if endpoint.writes else None)

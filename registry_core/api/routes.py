@@ -106,6 +106,7 @@ class Handlers:
             acknowledges=boolean(query, "acknowledges"),
             once=boolean(query, "once"),
             unread=self._unread,
+            replica=self._peers.id,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:

@@ -10,6 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
+from registry_core.api.ack_routes import watcher_id
 from registry_core.api.endpoints import NDJSON
 from registry_core.api.hub import WatchHub
 from registry_core.api.pieces import WatchStream
@@ -35,25 +36,28 @@ async def stream(
     acknowledges: bool,
     once: bool,
     unread: UnreadAnswers,
+    replica: str,
 ) -> web.StreamResponse:
     """Stream until the reader leaves or the hub closes; with `once`, send only the opening.
+
+    `replica` is the id of this one, which is part of those of its watchers.
 
     Raises Overloaded, and ValidationError for an invalid protocol version, before anything is sent.
     """
     protocol = protocol_of(request)
     unread.admit()
-    watcher_id = secrets.token_hex(16) if acknowledges else ""
+    name = watcher_id(replica, secrets.token_hex(16)) if acknowledges else ""
     watcher = hub.open(
         cursor,
         label=label,
         protocol=protocol,
         renewals=renewals,
-        watcher_id=watcher_id,
+        watcher_id=name,
         connected=lambda: request.transport is not None and not request.transport.is_closing(),
     )
     try:
         headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol)}
-        response = WatchStream({**headers, WATCHER_HEADER: watcher_id} if acknowledges else headers, unread)
+        response = WatchStream({**headers, WATCHER_HEADER: name} if acknowledges else headers, unread)
         await response.begin(request)
         while not watcher.closed:
             # Events during the transfer are not part of the snapshot: with `once`, the reader gets it as it was.

@@ -36,6 +36,8 @@ def client_network(address: str) -> str:
     What is not an address stands for itself.
     """
     found = ip_address(address.partition("%")[0])
-    if not isinstance(found, ipaddress.IPv6Address):
+    if found is None:
         return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
     return str(ipaddress.IPv6Network((int(found), CLIENT_PREFIX), strict=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry_core.api.instance_limits import InstanceLimits, enough
-from registry_core.api.limit_settings import RateLimit
+from registry_core.api.limit_settings import RequestRate
 from registry_core.domain.records import InstanceKey
 
 START = 1000.0
@@ -22,7 +22,7 @@ class Fresh:
 
 
 def limits(fresh: Fresh, heartbeat_s: float = 30.0) -> InstanceLimits:
-    return InstanceLimits(RateLimit(5, 60), RateLimit(10, 60), heartbeat_s=heartbeat_s, is_fresh=fresh)
+    return InstanceLimits(RequestRate(5, 60), RequestRate(10, 60), heartbeat_s=heartbeat_s, is_fresh=fresh)
 
 
 def beats(known: InstanceLimits, times: int, now: float, epoch: int | None = 7) -> int:
@@ -63,8 +63,8 @@ def test_every_schedule_with_its_retries_stays_within_the_limit(heartbeat_s: flo
 
 
 def test_a_limit_that_suffices_for_the_schedule_stays_as_it_is() -> None:
-    assert enough(RateLimit(10, 60), 30.0) == RateLimit(10, 60)
-    assert enough(RateLimit(10, 60), 1.0) == RateLimit(180, 60)
+    assert enough(RequestRate(10, 60), 30.0) == RequestRate(10, 60)
+    assert enough(RequestRate(10, 60), 1.0) == RequestRate(180, 60)
     assert enough(None, 1.0) is None
 
 

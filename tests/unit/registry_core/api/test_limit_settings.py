@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_core.api.limit_settings import LIMIT_SETTINGS, RateLimit, rate_limit
+from registry_core.api.limit_settings import LIMIT_SETTINGS, RequestRate, rate_limit
 from registry_core.api.proxies import ForwardedHeader
 from registry_core.errors import SettingsError
 from registry_core.replica_settings import replica_settings
@@ -13,15 +13,15 @@ from registry_core.replica_settings import replica_settings
 @pytest.mark.parametrize(
     ("text", "limit"),
     [
-        ("100/s", RateLimit(100, 1)),
-        ("10/min", RateLimit(10, 60)),
-        (" 5 / m ", RateLimit(5, 60)),
-        ("1000/hour", RateLimit(1000, 3600)),
+        ("100/s", RequestRate(100, 1)),
+        ("10/min", RequestRate(10, 60)),
+        (" 5 / m ", RequestRate(5, 60)),
+        ("1000/hour", RequestRate(1000, 3600)),
         ("off", None),
         ("0", None),
     ],
 )
-def test_a_limit_is_read_from_text(text: str, limit: RateLimit | None) -> None:
+def test_a_limit_is_read_from_text(text: str, limit: RequestRate | None) -> None:
     assert rate_limit(text) == limit
 
 
@@ -32,7 +32,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 
 
 def test_a_limit_shows_as_it_is_written() -> None:
-    assert [str(RateLimit(100, 1)), str(RateLimit(10, 60)), str(RateLimit(1, 3600))] == ["100/s", "10/min", "1/h"]
+    assert [str(RequestRate(100, 1)), str(RequestRate(10, 60)), str(RequestRate(1, 3600))] == ["100/s", "10/min", "1/h"]
 
 
 def test_every_rate_can_be_turned_off() -> None:
