@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, VERTICE, Program, accepts, free_port, running, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, ROOT, VERTICE, Program, accepts, free_port, running, wait_until
 from tests.redis_topology import Topology
 from tests.scenarios.system import get_json, status_of
 
@@ -50,6 +50,7 @@ class Deployment:
         self._settings = {
             "REGISTRY_STORE": store,
             "REGISTRY_SECRET": SECRET,
+            **NO_INSTANCE_LIMITS,
             "REGISTRY_PEERS": ",".join(f"http://127.0.0.1:{port}" for port in self.ports),
         }
         self.replicas = [self._replica(number) for number in range(len(ZONES))]
