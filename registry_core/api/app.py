@@ -124,6 +124,7 @@ def _handler(
         except VerticeError as error:
             said = limits.failed(request, written_by(request), error)
             notes.failed(request, endpoint, said)
+            await limits.hold(said)
             raise said from None
         limits.succeeded(request)
         notes.done(request, endpoint, response.status)

@@ -10,7 +10,7 @@ import msgspec
 from registry_core.api.proxies import ForwardedHeader
 from registry_core.domain.networks import network_of
 from registry_core.setting_values import Values
-from registry_core.settings import Setting, choice, integer, items
+from registry_core.settings import Setting, choice, integer, items, seconds
 
 _TEXT: Final = re.compile(r"(\d{1,6})\s*/\s*(s|sec|second|m|min|minute|h|hour)", re.ASCII)
 _WINDOWS_S: Final = {"s": 1, "m": 60, "h": 3600}
@@ -96,6 +96,13 @@ LIMIT_FAILED_AUTH: Final[Setting[RequestRate | None]] = Setting(
     "wrong credentials from one client address; credentials that were right before still pass",
     "10/s",
 )
+LIMIT_PAUSE: Final = Setting(
+    "REGISTRY_LIMIT_PAUSE",
+    seconds,
+    0.1,
+    "how long a refusal by a limit (429) is held back, so that a client in a loop sends fewer requests",
+    "100ms",
+)
 LIMIT_INSTANCE_HEARTBEATS: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_INSTANCE_HEARTBEATS",
     rate_limit,
@@ -136,6 +143,7 @@ LIMIT_SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LIMIT_FAILED_AUTH,
     LIMIT_INSTANCE_HEARTBEATS,
     LIMIT_INSTANCE_REGISTRATIONS,
+    LIMIT_PAUSE,
     MAX_REQUESTS,
     MAX_UNREAD,
 )
@@ -153,6 +161,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     failed_auth: RequestRate | None = LIMIT_FAILED_AUTH.default
     instance_heartbeats: RequestRate | None = LIMIT_INSTANCE_HEARTBEATS.default
     instance_registrations: RequestRate | None = LIMIT_INSTANCE_REGISTRATIONS.default
+    pause_s: float = LIMIT_PAUSE.default
     max_requests: int = MAX_REQUESTS.default
     max_unread: int = MAX_UNREAD.default
 
@@ -169,6 +178,7 @@ def limit_settings(values: Values) -> LimitSettings:
         failed_auth=values[LIMIT_FAILED_AUTH],
         instance_heartbeats=values[LIMIT_INSTANCE_HEARTBEATS],
         instance_registrations=values[LIMIT_INSTANCE_REGISTRATIONS],
+        pause_s=values[LIMIT_PAUSE],
         max_requests=values[MAX_REQUESTS],
         max_unread=values[MAX_UNREAD],
     )

@@ -6,6 +6,7 @@ say what each endpoint counts as; an endpoint that they do not name counts by it
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections import Counter
@@ -61,6 +62,8 @@ WORTH_OF: Final[Mapping[str, Worth | None]] = {
 TIMES_WHILE_WARMING: Final = 10
 # Credentials that were right are remembered by a keyed hash.
 MAX_CREDENTIALS: Final = 10_000
+# Refusals that are held back at once; more are answered without a pause.
+MAX_HELD: Final = 1000
 # Refusals of one limit and address share one line in the audit and the log now and then.
 MAX_CAUSES: Final = 64
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
@@ -96,6 +99,8 @@ class RequestLimits:
         self._view = view
         self._clock = clock
         self._fresh_s = terms.ttl_s / 2
+        self._pause_s = settings.pause_s
+        self._held = 0
         rates = {
             REGISTER: settings.register,
             LOOKUP: settings.lookup,
@@ -170,6 +175,15 @@ class RequestLimits:
             policy = allowance_now.policy if allowance_now is not None else type(error).__name__
             request[REPEATED] = self._thinning.failed(f"{policy} {limited_as}", now) is None
         return error
+
+    async def hold(self, error: VerticeError) -> None:
+        """Hold a refusal by a limit back for a moment: who sends the next request at its end then sends few."""
+        if isinstance(error, TooManyRequests) and self._pause_s and self._held < MAX_HELD:
+            self._held += 1
+            try:
+                await asyncio.sleep(self._pause_s)
+            finally:
+                self._held -= 1
 
     def succeeded(self, request: web.Request) -> None:
         """Remember the credential of a request that was carried out: it is no guess."""

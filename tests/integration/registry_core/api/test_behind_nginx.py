@@ -71,7 +71,7 @@ def client_at(address: str) -> aiohttp.ClientSession:
 
 
 def behind(header: ForwardedHeader = ForwardedHeader.X_FORWARDED_FOR) -> LimitSettings:
-    return LimitSettings(trusted_proxies=(f"{NGINX}/32",), forwarded_header=header)
+    return LimitSettings(trusted_proxies=(f"{NGINX}/32",), forwarded_header=header, pause_s=0.0)
 
 
 async def test_forged_headers_change_neither_the_limit_nor_the_name_of_their_sender(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.samples import FakeClock
 SECRET = "a-long-random-word"
 RIGHT, WRONG = {"X-Registry-Token": SECRET}, {"X-Registry-Token": "not-the-secret"}
 # The tests are the proxy.
-BEHIND = msgspec.structs.replace(READY, limits=LimitSettings(trusted_proxies=("127.0.0.1/32",)))
+BEHIND = msgspec.structs.replace(READY, limits=LimitSettings(trusted_proxies=("127.0.0.1/32",), pause_s=0.0))
 CLOSED = msgspec.structs.replace(BEHIND, secrets=(SECRET,))
 FLOODER, NEIGHBOUR = "203.0.113.7", "203.0.113.8"
 
