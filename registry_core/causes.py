@@ -57,6 +57,7 @@ _CERTIFICATE_FAULTS: Final = {
     19: "its certificate comes from an authority that is not trusted here",
     20: "its certificate comes from an authority that is not trusted here",
     21: "its certificate comes from an authority that is not trusted here",
+    26: "its certificate is not for this use (extendedKeyUsage)",
     62: "its certificate is for another name",
     64: "its certificate is for another address",
 }
@@ -67,7 +68,14 @@ _TLS_FAULTS: Final = {
     "UNSUPPORTED_PROTOCOL": "it has no version of TLS in common with us",
     "NO_SHARED_CIPHER": "it has no cipher of TLS in common with us",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of ours",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not trust our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "our certificate is revoked",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it has no version of TLS in common with us",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it has nothing of TLS in common with us, or wants a certificate of ours",
 }
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
