@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 import structlog
 from aiohttp import web
@@ -43,6 +42,7 @@ from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
 from agent.registries.srv import RegistryLookup
+from agent.registries.transport import registry_session, registry_tls
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
@@ -264,15 +264,11 @@ class Sidecar:
     async def _follow_and_register(self) -> None:
         settings = self.settings
         hosts = self._names.book
-        http = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._budget.registry, use_dns_cache=False, resolver=BookResolver(hosts)
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "vertice-agent"},
-            )
-        )
+        tls = await registry_tls(settings.registry_urls, settings.tls, self._clock)
+        if tls is not None:
+            self.lookup.expect_with(tls.expect)
+        session = registry_session(self._budget.registry, BookResolver(hosts), tls)
+        http = await self._stack.enter_async_context(session)
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
@@ -340,6 +336,8 @@ class Sidecar:
             keep("tick", partial(self._tick, loader)),
             keep("locate", self._fallback_hosts.run),
         ]
+        if tls is not None:
+            tasks.append(keep("certificates", tls.run))
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
         if self.keeper is not None:

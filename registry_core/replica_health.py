@@ -24,6 +24,7 @@ from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
+from registry_core.security.tls_renewal import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.system import SystemSampler
 
@@ -43,6 +44,7 @@ class ReplicaHealth:
         background: Background,
         *,
         watchers: Callable[[], int],
+        tls: Callable[[], CertificateHealth | None] = lambda: None,
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -52,6 +54,7 @@ class ReplicaHealth:
         self._sampler = sampler
         self._background = background
         self._watchers = watchers
+        self._tls = tls
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -77,9 +80,13 @@ class ReplicaHealth:
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
+        tls = self._tls()
+        certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
+            status=worst(
+                judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts, certificate
+            ).value,
             reasons=health_reasons(
                 cpu=cpu,
                 memory=memory,
@@ -87,6 +94,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                tls_problem=tls.problem if tls is not None else "",
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -111,6 +119,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                tls=tls if tls is not None else UNSET,
                 background=self._background.report(),
             ),
         )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Final, NoReturn, cast
 
 import msgspec
 
 from registry_core.causes import cause_of
 from registry_core.errors import VerticeError
+from registry_core.security.pem_paths import KeyPair
 
 # A bundle of all public authorities has 220 kB.
 MAX_FILE_BYTES: Final = 2 * 1024 * 1024
@@ -30,23 +32,11 @@ _OWN_FAULTS: Final = {
     26: "its certificate is not for this use: extendedKeyUsage lacks {use}",
 }
 _REASONS: Final = {
-    "KEY_VALUES_MISMATCH": "its key is not that of the certificate",
-    "KEY_TYPE_MISMATCH": "its key is not that of the certificate",
+    "KEY_VALUES_MISMATCH": "the key is not that of the certificate",
+    "KEY_TYPE_MISMATCH": "the key is not that of the certificate",
     "EE_KEY_TOO_SMALL": "its key is too short (RSA needs 2048 bits, or use ECDSA P-256)",
     "CA_MD_TOO_WEAK": "its certificate is signed with a hash that is no longer safe",
 }
-
-
-class KeyPair(msgspec.Struct, frozen=True):
-    """The files of a certificate with its chain, and of its key; without `key` both are in one file."""
-
-    cert: str
-    key: str = ""
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The paths."""
-        return (self.cert, self.key) if self.key else (self.cert,)
 
 
 class Certificate(msgspec.Struct, frozen=True):
@@ -76,8 +66,9 @@ def server_context(pair: KeyPair, client_ca: str = "", *, required: bool = False
     """Return a context that serves with `pair`, and what its certificate says.
 
     With `client_ca` clients may, or with `required` must, have a certificate from an authority in that file. There is
-    no renegotiation, no compression and no resumption of sessions, so that each connection proves its certificates
-    anew. Raises UnusableFile.
+    no renegotiation, no compression, and no ticket whose key could be stolen. Clients of TLS 1.2 may resume a session
+    that this process remembers (OpenSSL keeps 20,480 of them, 1 kB each); TLS 1.3 always proves itself anew. Raises
+    UnusableFile.
     """
     context = _strict(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -123,7 +114,7 @@ def facts_of(connection: ssl.SSLObject) -> Certificate | None:
     said = connection.getpeercert()
     if not said:
         return None
-    names = [(str(kind), str(value)) for kind, value in said.get("subjectAltName", ())]  # type: ignore[misc, has-type] # typeshed has one type for all fields
+    names = cast("tuple[tuple[str, str], ...]", said.get("subjectAltName", ()))
     return Certificate(
         serial=int(str(said["serialNumber"]), 16),
         not_before=float(ssl.cert_time_to_seconds(str(said["notBefore"]))),
@@ -172,9 +163,9 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
 
 def _check_size(path: str) -> None:
     try:
-        size = os.stat(path).st_size
-        with open(path, "rb"):  # says which of the files cannot be read, which OpenSSL does not
-            pass
+        # Opened, because OpenSSL does not say which of the files cannot be read.
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
     except (OSError, ValueError) as error:
         raise UnusableFile(path, cause_of(error)) from None
     if size > MAX_FILE_BYTES:
@@ -191,7 +182,7 @@ def _proved(
 ) -> Certificate:
     """Have `judge`, one of the two ends, verify the first certificate of `pair` as its only authority."""
     try:
-        with open(pair.cert, encoding="utf-8", errors="replace") as file:
+        with Path(pair.cert).open(encoding="utf-8", errors="replace") as file:
             leaf = _FIRST_BLOCK.search(file.read(MAX_FILE_BYTES))
     except OSError as error:
         raise UnusableFile(pair.cert, cause_of(error)) from None
@@ -206,7 +197,8 @@ def _proved(
     )
     try:
         for _ in range(_FLIGHTS):
-            if all([_is_open(end) for end in ends]):  # a list: both ends take their turn
+            open_ends = [_is_open(end) for end in ends]
+            if all(open_ends):
                 break
     except ssl.SSLCertVerificationError as error:
         known = _OWN_FAULTS.get(getattr(error, "verify_code", 0), "its certificate cannot be used")

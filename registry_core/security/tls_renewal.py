@@ -6,11 +6,12 @@ Certificates are replaced while connections live: those go on with what they beg
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from pathlib import Path
+from typing import Final, Generic, Self, TypeVar
 
 import msgspec
 import structlog
@@ -141,14 +142,14 @@ def _stamp_of(files: Iterable[str]) -> _Stamp:
 
 def _stamp_of_one(path: str) -> tuple[int, int, int] | None:
     try:
-        about = os.stat(path)
+        about = Path(path).stat()
     except OSError:
         return None
     return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 class RenewedContext(ssl.SSLContext):
-    """A context for clients that hands each new connection to the context in use at that moment.
+    """A context for clients that begins each new connection with the context in use at that moment.
 
     Whoever keeps a context, such as a pool of connections, keeps this one. `names` maps hosts to the names that the
     certificates of those servers must have instead; the empty one stands for all others.
@@ -157,7 +158,7 @@ class RenewedContext(ssl.SSLContext):
     _current: Callable[[], ssl.SSLContext]
     names: Mapping[str, str]
 
-    def __new__(cls, current: Callable[[], ssl.SSLContext]) -> RenewedContext:
+    def __new__(cls, current: Callable[[], ssl.SSLContext]) -> Self:
         """Make the context that stands for the others; OpenSSL never sees a connection of it."""
         new = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         new._current = current
@@ -173,10 +174,23 @@ class RenewedContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Begin a connection."""
-        host = server_hostname.decode("ascii", "replace") if isinstance(server_hostname, bytes) else server_hostname
-        name = None if host is None else self.names.get(host, self.names.get("", host))
-        return self._current().wrap_bio(incoming, outgoing, server_side, name, session)
+        return self._current().wrap_bio(incoming, outgoing, server_side, self._name_of(server_hostname), session)
 
-    def wrap_socket(self, sock: Any, *arguments: Any, **more: Any) -> ssl.SSLSocket:
-        """Raise: connections of this context are made by an event loop."""
-        raise NotImplementedError
+    def wrap_socket(  # noqa: PLR0917 - the signature is the standard library's
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        """Begin a connection of a program without an event loop."""
+        return self._current().wrap_socket(
+            sock, server_side, do_handshake_on_connect, suppress_ragged_eofs, self._name_of(server_hostname), session
+        )
+
+    def _name_of(self, host: str | bytes | None) -> str | None:
+        if isinstance(host, bytes):
+            host = host.decode("ascii", "replace")
+        return None if host is None else self.names.get(host, self.names.get("", host))

@@ -20,7 +20,7 @@ _RECORD: Final = 16 * 1024
 class TlsTransport(asyncio.Transport):
     """What the application sees: it writes octets here, and `protocol` gets those that arrive."""
 
-    __slots__ = ("_closing", "_incoming", "_outgoing", "_paused", "_protocol", "_raw", "_tls")
+    __slots__ = ("__weakref__", "_closing", "_incoming", "_outgoing", "_paused", "_protocol", "_raw", "_tls")
 
     def __init__(
         self, raw: asyncio.Transport, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
@@ -48,7 +48,7 @@ class TlsTransport(asyncio.Transport):
         self._deliver()
 
     def eof(self) -> None:
-        """The socket has ended without the farewell of TLS: what is missing cannot be known, so nothing more is sent."""
+        """The socket has ended without the farewell of TLS; whether something is missing cannot be known."""
         if self._protocol is not None and not self._closing:
             self._protocol.eof_received()
 
