@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -66,6 +66,9 @@ from registry_core.ports.clock import Clock, SystemClock
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
+
+if TYPE_CHECKING:  # an agent without TLS does not load it
+    from registry_core.security.tls_clients import ClientTls
 
 TICK_S: Final = 1.0
 # A tidy-up every minute, and the most services that one reads back after the fleet has become smaller.
@@ -162,6 +165,7 @@ class Sidecar:
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples, self._clock).exposition,
         )
+        self.tls: ClientTls | None = None
         self.session: Session | None = None
         self.sync: WatchSync | None = None
         self._client: RegistryClient | None = None
@@ -264,9 +268,10 @@ class Sidecar:
     async def _follow_and_register(self) -> None:
         settings = self.settings
         hosts = self._names.book
-        tls = await registry_tls(settings.registry_urls, settings.tls, self._clock)
+        self.tls = tls = await registry_tls(settings.registry_urls, settings.tls, self._clock)
         if tls is not None:
             self.lookup.expect_with(tls.expect)
+            self.about.certificate = tls.health
         session = registry_session(self._budget.registry, BookResolver(hosts), tls)
         http = await self._stack.enter_async_context(session)
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)

@@ -24,7 +24,7 @@ from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
-from registry_core.security.tls_renewal import CertificateHealth
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.system import SystemSampler
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import zlib
 from pathlib import Path
@@ -65,7 +66,7 @@ def openssl(*words: str | Path, given: str = "", until: str = "") -> str:
             with contextlib.suppress(BrokenPipeError):
                 program.stdin.write(given.encode())
                 program.stdin.flush()
-                while until.encode() not in said and (more := program.stdout.read1()):
+                while until.encode() not in said and (more := os.read(program.stdout.fileno(), 65536)):
                     said += more
                 program.stdin.close()
             return (said + program.stdout.read()).decode("utf-8", "replace")

@@ -11,8 +11,8 @@ from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import ShardReport
 from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.security.replica_tls import ReplicaTls
-from registry_core.security.tls_renewal import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import PoolReport, ShardReport
-from registry_core.security.tls_renewal import CertificateHealth
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
 
 

@@ -12,10 +12,11 @@ from registry_core.blocking import Threads
 from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 from registry_core.ports.clock import Clock
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.security.mutual_tls import MutualTls
 from registry_core.security.tls_contexts import Certificate, UnusableFile, server_context
 from registry_core.security.tls_port import HandshakeLimits, PlainPort, TlsPort
-from registry_core.security.tls_renewal import CertificateHealth, Renewal
+from registry_core.security.tls_renewal import Renewal
 from registry_core.security.tls_settings import TLS_CERT, TLS_CLIENT_CA, TLS_KEY, TlsSettings
 from registry_core.supervision import Background
 

@@ -15,9 +15,10 @@ from registry_core.blocking import Threads
 from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 from registry_core.ports.clock import Clock, SystemClock
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.security.client_settings import CA, CLIENT_CERT, ClientTlsSettings
 from registry_core.security.tls_contexts import Certificate, UnusableFile, client_context
-from registry_core.security.tls_renewal import CertificateHealth, Renewal, RenewedContext
+from registry_core.security.tls_renewal import Renewal, RenewedContext
 
 LOAD_S: Final = 10.0
 # The context, our certificate in it, and why there is none although there should be one.

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Generic, Self, TypeVar
 
-import msgspec
 import structlog
 
 from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.security.tls_contexts import Certificate, UnusableFile
 from registry_core.telemetry.log_thinning import Thinning
 
@@ -32,14 +32,6 @@ LAST_SHARE: Final = 0.1
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 _log = structlog.get_logger(component="tls")
-
-
-class CertificateHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The certificate in use, as `/health` and `/self` show it. `expires_at` is in Unix seconds."""
-
-    serial: str = ""
-    expires_at: float | None = None
-    problem: str = ""
 
 
 class Renewal(Generic[T]):

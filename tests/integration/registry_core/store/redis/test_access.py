@@ -214,13 +214,3 @@ async def test_certificates_of_the_store_are_read_again(tmp_path: Path) -> None:
             server.ask("CONFIG", "SET", "tls-ca-cert-file", str(new.ca))
             server.ask("CLIENT", "KILL", "TYPE", "normal")
             await every_operation(store)
-
-
-def test_settings_of_tls_need_a_store_over_tls() -> None:
-    for given, because in (
-        ({"REGISTRY_REDIS_CA": "/ca"}, "REGISTRY_REDIS_CA: it needs a REGISTRY_STORE that begins with rediss://"),
-        ({"REGISTRY_STORE": "rediss://h/?ca=/a", "REGISTRY_REDIS_CA": "/b"}, "REGISTRY_STORE has ca= as well"),
-        ({"REGISTRY_STORE": "rediss://h", "REGISTRY_REDIS_KEY": "/k"}, "it needs REGISTRY_REDIS_CERT"),
-    ):
-        with pytest.raises(SettingsError, match=because):
-            settings_from(replica_values(given))
