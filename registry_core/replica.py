@@ -26,6 +26,7 @@ from registry_core.api.gauges import add_gauges, add_tls_gauges
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
+from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_notes import RequestNotes
@@ -133,12 +134,14 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers, settings.client_tls)
+        self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
             self.view,
             self._access,
             self._sampler,
             self._background,
+            peers=self._peer_watch,
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
             store_kind="memory" if settings.redis is None else "redis",
@@ -212,6 +215,8 @@ class Replica:
             if self.settings.redis is not None and self.settings.redis.access.tls:
                 keeping = partial(keep_certificates, self.settings.redis)
                 self._tasks.append(self._background.keep("certificates of the store", keeping))
+            if self.settings.peers:
+                self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
@@ -223,9 +228,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        # First, so that load balancers and readers go elsewhere while requests in flight are finished.
+        self.hub.close(self.settings.peers)
         if self._server is not None:
             self._server.close()
-        self.hub.close()
         await end(self._tasks)
         self._tasks.clear()
         if self._runner is not None:

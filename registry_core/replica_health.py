@@ -20,6 +20,7 @@ from registry_core.api.health_schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
@@ -43,6 +44,7 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        peers: PeerWatch,
         watchers: Callable[[], int],
         tls: Callable[[], CertificateHealth | None] = lambda: None,
         store_kind: str,
@@ -53,6 +55,7 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._peers = peers
         self._watchers = watchers
         self._tls = tls
         self._store_kind = store_kind
@@ -83,9 +86,16 @@ class ReplicaHealth:
         tls = self._tls()
         certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
+        peers = self._peers.report()
         return HealthView(
             status=worst(
-                judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts, certificate
+                certificate,
+                judged(cpu, CPU),
+                judged(memory, MEMORY),
+                stored,
+                GUARD_HEALTH[guard.phase],
+                accepts,
+                health_of_peers(peers),
             ).value,
             reasons=health_reasons(
                 cpu=cpu,
@@ -95,6 +105,7 @@ class ReplicaHealth:
                 guard=guard,
                 access=access,
                 tls_problem=tls.problem if tls is not None else "",
+                peers=peers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -120,6 +131,7 @@ class ReplicaHealth:
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
                 tls=tls if tls is not None else UNSET,
+                peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),
         )
