@@ -61,6 +61,8 @@ _CERTIFICATE_FAULTS: Final = {
     62: "its certificate is for another name",
     64: "its certificate is for another address",
 }
+_UNTRUSTED: Final = "its certificate is not trusted here"
+_NO_TLS: Final = "TLS cannot be set up with it"
 _TLS_FAULTS: Final = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS there",
     "UNEXPECTED_EOF_WHILE_READING": "it closes the connection while TLS is set up",
@@ -77,6 +79,8 @@ _TLS_FAULTS: Final = {
     "TLSV1_ALERT_PROTOCOL_VERSION": "it has no version of TLS in common with us",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "it has nothing of TLS in common with us, or wants a certificate of ours",
 }
+# What `cause_of` says when TLS could not be set up, by whosever fault.
+TLS_CAUSES: Final = frozenset((*_CERTIFICATE_FAULTS.values(), *_TLS_FAULTS.values(), _UNTRUSTED, _NO_TLS))
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -113,8 +117,8 @@ def _named(error: BaseException) -> str | None:
 def _tls_fault(error: ssl.SSLError) -> str:
     # OpenSSL's details are missing from an error that Python raised itself.
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CERTIFICATE_FAULTS.get(getattr(error, "verify_code", 0), "its certificate is not trusted here")
-    return _TLS_FAULTS.get(getattr(error, "reason", None) or "", "TLS cannot be set up with it")
+        return _CERTIFICATE_FAULTS.get(getattr(error, "verify_code", 0), _UNTRUSTED)
+    return _TLS_FAULTS.get(getattr(error, "reason", None) or "", _NO_TLS)
 
 
 def _system_fault(error: OSError) -> str:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from registry_core.causes import cause_of
+from registry_core.errors import PLAIN_HTTP
 from registry_core.ports.clock import Clock
 from registry_core.security.tls_transport import TlsTransport
 from registry_core.telemetry.log_thinning import Thinning
@@ -25,7 +26,7 @@ HANDSHAKE: Final = b"\x16\x03"
 _METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"PRI ", b"CONNECT ")
 _PROBLEM: Final = msgspec.json.encode(
     {
-        "error": "PlainHTTP",
+        "error": PLAIN_HTTP,
         "field": "scheme",
         "message": "this port speaks HTTPS only: the URL must begin with https://",
         "provided": "http",

@@ -12,13 +12,18 @@ import pytest
 
 from agent.checks.spec import CheckKind
 from agent.settings.settings import AgentSettings
+from dns.forward_rules import read_rules
+from registry_core.replica_settings import ReplicaSettings
 from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.security.pem_paths import KeyPair
+from registry_core.settings import Listen
 from tests.certificates import Authority
+from tests.integration.agent.registries.test_registries import srv
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, line_to, spec, stand_in, standing
 from tests.integration.replicas import serving
 from tests.integration.tls import TlsFiles, tls_files
-from tests.programs import eventually
+from tests.programs import eventually, free_port
+from tests.resolvers import resolver
 
 BILLING = "URI:spiffe://fleet.example/service/billing"
 
@@ -105,6 +110,49 @@ async def test_a_name_for_all_registries_replaces_their_hosts(authority: Authori
         standing(api.url, settings=trusting(authority.ca, name="registry.example")) as agent,
     ):
         await becomes(lambda: connected(agent), wanted=True)
+
+
+@pytest.mark.parametrize(("name", "reached"), [("fleet.example", True), ("localhost", False)])
+async def test_registries_found_by_srv_have_certificates_for_the_name_that_was_asked(
+    authority: Authority, tmp_path: Path, name: str, *, reached: bool
+) -> None:
+    """One that has a certificate for the target of a forged record is not taken for the registry."""
+    files = tls_files(tmp_path, authority, (f"DNS:{name}",))
+
+    async with serving(files.settings()) as api:
+        target = f"0 5 {api.replica.listen.port} localhost."
+        async with resolver(srv(target, ttl_s=300, domain="fleet.example")) as by:
+            settings = msgspec.structs.replace(trusting(authority.ca), dns_forward=read_rules(f"127.0.0.1:{by.port}"))
+            async with standing("srv+https:_registry._tcp.fleet.example", settings=settings) as agent:
+                if reached:
+                    await becomes(lambda: connected(agent), wanted=True)
+                else:
+                    await eventually(lambda: api.replica.tls.handshakes()["failed"] > 0, "it was refused")
+                    assert await connected(agent) is False
+
+
+async def test_replicas_ask_each_other_over_tls(files: TlsFiles, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other_files = tls_files(folder, files.authority)
+    ports = free_port(), free_port()
+    peers = tuple(f"https://127.0.0.1:{port}" for port in ports)
+    trusted = ClientTlsSettings(str(files.authority.ca))
+
+    def settings(of: TlsFiles, port: int) -> ReplicaSettings:
+        return msgspec.structs.replace(of.settings(), listen=Listen("127.0.0.1", port), peers=peers, client_tls=trusted)
+
+    async with (
+        serving(settings(files, ports[0]), tls=files.trusting()) as one,
+        serving(settings(other_files, ports[1]), tls=files.trusting()) as other,
+    ):
+        view = await one.register("billing", port=2000)
+        path = f"/billing/{view['instance_id']}"
+        assert (await one.call("PUT", f"/status{path}", {"status": "draining"})).status == 200
+        drain = (await one.call("GET", f"/drain{path}")).body
+        assert drain["silent_replicas"] == 1  # it does not know the instance: each has a store of its own
+        assert other.replica.tls.handshakes()["done"] > 0
+        assert other.replica.tls.handshakes()["failed"] == 0
 
 
 async def test_http_and_https_mixed_up_is_said_in_one_line(files: TlsFiles) -> None:
