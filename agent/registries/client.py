@@ -63,7 +63,6 @@ _OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
 }
 _BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
     "renewed": RequestOutcome.DONE,
-    "limited": RequestOutcome.DONE,  # too many, for a lease that was renewed a moment ago
     "unknown": RequestOutcome.UNKNOWN,
     "fenced": RequestOutcome.FENCED,
 }

@@ -53,7 +53,7 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     sequence: int | None = None
     passing: bool = False
     origin: Origin = Origin()
-    too_many: frozenset[int] = frozenset()  # which heartbeats of a batch are refused by a limit
+    too_many: frozenset[int] = frozenset()  # which heartbeats of a batch repeat what a limit knows
 
 
 def looking_up(

@@ -108,7 +108,7 @@ LIMIT_INSTANCE_HEARTBEATS: Final[Setting[RequestRate | None]] = Setting(
     rate_limit,
     RequestRate(10, 60),
     "heartbeats of one instance, and never fewer than three in REGISTRY_HEARTBEAT_INTERVAL; a lease that has used half "
-    "of its TTL is always renewed",
+    "of its TTL is always renewed, and the repeats in a batch are answered, and change nothing",
     "10/min",
 )
 LIMIT_INSTANCE_REGISTRATIONS: Final[Setting[RequestRate | None]] = Setting(

@@ -181,7 +181,7 @@ class Operations:
             results = [
                 BeatResult("unknown")
                 if beat is None
-                else BeatResult("limited")
+                else BeatResult("renewed")  # a moment ago: the limit knows that more than half of the TTL is left
                 if number in call.too_many
                 else next(known)
                 for number, beat in enumerate(named)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
 from aiohttp import web
 from cachetools import LRUCache
 
@@ -67,6 +68,8 @@ MAX_HELD: Final = 1000
 # Refusals of one limit and address share one line in the audit and the log now and then.
 MAX_CAUSES: Final = 64
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
+
+log = structlog.get_logger()
 
 ALLOWANCE: Final = web.RequestKey("allowance", Allowance)
 # Set for a refusal that repeats one that was noted lately.
@@ -145,6 +148,8 @@ class RequestLimits:
     def after_body(self, request: web.Request, endpoint: Endpoint, body: object) -> frozenset[int]:
         """Let a request with this body through; return which of a batch's heartbeats are too many.
 
+        Those are for fresh leases, and need no renewal: a batch is for many, and is not refused for one of them.
+
         Raises Overloaded, and TooManyRequests for an instance that is registered, or renewed, too often.
         """
         match body:
@@ -170,11 +175,21 @@ class RequestLimits:
                     error = self._too_many(request, allowance, "with wrong credentials from this address")
         if isinstance(error, Unavailable) and isinstance(body, RegisterBody) and body.instance_id is not None:
             self._instances.registration_failed(body.service_name, body.instance_id, body.epoch, now)
+        if isinstance(error, TooManyRequests):
+            self._tell_of_proxy(request, now)
         if isinstance(error, TooManyRequests | Overloaded):
             allowance_now = request.get(ALLOWANCE)
             policy = allowance_now.policy if allowance_now is not None else type(error).__name__
             request[REPEATED] = self._thinning.failed(f"{policy} {limited_as}", now) is None
         return error
+
+    def _tell_of_proxy(self, request: web.Request, now: float) -> None:
+        """Log when a refused address says that it forwards for others, who share its limits then."""
+        peer = request.remote or ""
+        if self._header in request.headers and not self.proxies.trusts(peer):
+            times = self._thinning.failed(f"proxy {peer}", now)
+            if times is not None:
+                log.warning("proxy_not_trusted", peer=peer, refused=times, setting="REGISTRY_TRUSTED_PROXIES")
 
     async def hold(self, error: VerticeError) -> None:
         """Hold a refusal by a limit back for a moment: who sends the next request at its end then sends few."""

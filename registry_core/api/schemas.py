@@ -128,11 +128,7 @@ class DeregisteredView(msgspec.Struct, kw_only=True):
 
 
 class BeatView(msgspec.Struct, kw_only=True):
-    """The result of one heartbeat.
-
-    "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later), or "limited": one too many for a
-    lease that was renewed a moment ago.
-    """
+    """The result of one heartbeat: "renewed", "unknown" (register again), "fenced" (stop), "unavailable" (later)."""
 
     service_name: str
     instance_id: str | None
