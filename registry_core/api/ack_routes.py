@@ -20,7 +20,7 @@ from registry_core.errors import Overloaded
 _WATCHER: Final = re.compile(r"(?:([0-9a-f]{16})-)?[0-9a-f]{32}", re.ASCII)
 # Acknowledgements that go to all peers: one for each replica that starts, and those of the release before.
 TO_ALL: Final = RequestRate(50, 1)
-# Under way at once, over all peers.
+# Acknowledgements and questions about drains under way at once, over all peers.
 MAX_UNDER_WAY: Final = 32
 # Replicas that are remembered; each has a new id when it starts.
 MAX_REPLICAS: Final = 256
@@ -42,6 +42,11 @@ class AckRoutes:
         self._to_all = RateLimiter("acknowledgements", TO_ALL)
         self.under_way = 0
 
+    def check(self) -> None:
+        """Raise Overloaded when as many requests to peers are under way as may be."""
+        if self.under_way >= MAX_UNDER_WAY:
+            raise _overloaded()
+
     def targets(self, watcher: str, now: float) -> tuple[str, ...]:
         """Return where a watcher of that id may be; empty when it is nowhere.
 
@@ -50,8 +55,7 @@ class AckRoutes:
         match = _WATCHER.fullmatch(watcher)
         if match is None or match[1] == self._own or not self._urls:
             return ()
-        if self.under_way >= MAX_UNDER_WAY:
-            raise _overloaded()
+        self.check()
         known = self._known.get(match[1] or "")
         if known is not None:
             return (known,)
@@ -67,4 +71,4 @@ class AckRoutes:
 
 
 def _overloaded() -> Overloaded:
-    return Overloaded("this replica passes on as many acknowledgements as it can", retry_after_s=RETRY_AFTER_S)
+    return Overloaded("this replica asks its peers as much as it can", retry_after_s=RETRY_AFTER_S)

@@ -124,7 +124,6 @@ def _handler(
         except VerticeError as error:
             said = limits.failed(request, written_by(request), error)
             notes.failed(request, endpoint, said)
-            await limits.hold(said)
             raise said from None
         limits.succeeded(request)
         notes.done(request, endpoint, response.status)
@@ -142,7 +141,7 @@ def _surrounding(
         limits.arrived(request)
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
-        response = await _answered(request, handler)
+        response = await _answered(request, handler, limits)
         if not isinstance(response, WatchStream):
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response
@@ -150,10 +149,13 @@ def _surrounding(
     return surround
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: Handler, limits: RequestLimits) -> web.StreamResponse:
     try:
+        if request.match_info.http_exception is not None:
+            limits.check_stray(request)
         return await handler(request)
     except VerticeError as error:
+        await limits.hold(error)
         return error_response(error)
     except web.HTTPException as error:
         return aiohttp_response(error)

@@ -93,7 +93,7 @@ LIMIT_FAILED_AUTH: Final[Setting[RequestRate | None]] = Setting(
     "REGISTRY_LIMIT_FAILED_AUTH",
     rate_limit,
     RequestRate(10, 1),
-    "wrong credentials from one client address; credentials that were right before still pass",
+    "requests of one client address that are refused for their credentials; those that were right before still pass",
     "10/s",
 )
 LIMIT_PAUSE: Final = Setting(

@@ -66,9 +66,17 @@ class Peers:
             await self._session.close()
 
     async def summed(self, own: DrainView) -> DrainView:
-        """Return the drain progress over all replicas; `own` is this replica's part."""
+        """Return the drain progress over all replicas; `own` is this replica's part.
+
+        Raises Overloaded when too much is asked at present.
+        """
         path = f"/drain/{quote(own.service_name, safe='')}/{quote(own.instance_id, safe='')}"
-        said = await asyncio.gather(*(self._ask("GET", f"{url}{path}") for url in self._urls))
+        self._routes.check()
+        self._routes.under_way += 1
+        try:
+            said = await asyncio.gather(*(self._ask("GET", f"{url}{path}") for url in self._urls))
+        finally:
+            self._routes.under_way -= 1
         by_replica = dict(own.by_replica)
         silent = 0
         for status, body in said:

@@ -67,6 +67,7 @@ MAX_CREDENTIALS: Final = 10_000
 MAX_HELD: Final = 1000
 # Refusals of one limit and address share one line in the audit and the log now and then.
 MAX_CAUSES: Final = 64
+_GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
 log = structlog.get_logger()
@@ -145,6 +146,13 @@ class RequestLimits:
             self._pass(request, self._limiters[name].take(limited_as, now, times=times), "from this address")
         self._check_guess(request, limited_as, now)
 
+    def check_stray(self, request: web.Request) -> None:
+        """Count a request for a path or a method that does not exist. Raises TooManyRequests."""
+        limited_as = request[CLIENT].limited_as
+        if limited_as and LOOKUP in self._limiters:
+            allowance = self._limiters[LOOKUP].take(limited_as, self._clock.monotonic())
+            self._pass(request, allowance, "from this address")
+
     def after_body(self, request: web.Request, endpoint: Endpoint, body: object) -> frozenset[int]:
         """Let a request with this body through; return which of a batch's heartbeats are too many.
 
@@ -167,12 +175,12 @@ class RequestLimits:
         """Return the error to answer with, for a request with this body that failed with `error`."""
         now = self._clock.monotonic()
         limited_as = request[CLIENT].limited_as
-        if isinstance(error, Unauthorized | Forbidden) and limited_as and _credential(request) is not None:
+        if isinstance(error, Unauthorized | Forbidden) and limited_as:
             guesses = self._limiters.get(FAILED_AUTH)
             if guesses is not None:
                 allowance = guesses.take(limited_as, now)
                 if not allowance.admitted:
-                    error = self._too_many(request, allowance, "with wrong credentials from this address")
+                    error = self._too_many(request, allowance, "without a right, from this address,")
         if isinstance(error, Unavailable) and isinstance(body, RegisterBody) and body.instance_id is not None:
             self._instances.registration_failed(body.service_name, body.instance_id, body.epoch, now)
         if isinstance(error, TooManyRequests):
@@ -235,7 +243,7 @@ class RequestLimits:
             return
         given = _credential(request)
         if given is not None and self._digest(given) not in self._credentials:
-            self._pass(request, guesses.take(limited_as, now), "with wrong credentials from this address")
+            self._pass(request, guesses.take(limited_as, now), "without a right, from this address,")
 
     def _registers(self, request: web.Request, body: RegisterBody, instance_id: str) -> None:
         now, client = self._clock.monotonic(), request[CLIENT]
@@ -300,4 +308,4 @@ class RequestLimits:
 
 def _credential(request: web.Request) -> str | None:
     """Return the credential that can be guessed; signatures and certificates cannot."""
-    return request.headers.get(TOKEN_HEADER) or request.headers.get(API_KEY_HEADER)
+    return next((given for name in _GUESSABLE if (given := request.headers.get(name))), None)

@@ -95,7 +95,7 @@ async def test_forged_headers_change_neither_the_limit_nor_the_name_of_their_sen
                 }
                 async with attacker.post(f"{url}/register", json=body, headers=forged) as answer:
                     statuses.append(answer.status)
-        assert statuses == [401] * 100 + [429] * 10, "without a credential nothing is guessed"
+        assert statuses == [401] * 10 + [429] * 100
         refused = [line for line in lines if line["event"] == "write_refused"]
         assert {line["client"] for line in refused} == {ATTACKER}
         assert {line["error"] for line in refused} == {"Unauthorized", "TooManyRequests"}

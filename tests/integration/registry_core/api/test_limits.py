@@ -76,6 +76,15 @@ async def test_a_flood_of_lookups_is_refused_and_probes_are_not() -> None:
         assert (await api.call("GET", path)).status == 200, "the proxy itself has no limit"
 
 
+async def test_what_does_not_exist_is_limited_as_well() -> None:
+    async with serving(BEHIND, clock=FakeClock()) as api:
+        paths = (f"/nothing/{number}" for number in range(1005))
+        statuses = [(await api.call("GET", path, headers=coming_from(FLOODER))).status for path in paths]
+        assert statuses == [404] * 1000 + [429] * 5
+        assert (await api.call("PATCH", "/register", headers=coming_from(FLOODER))).status == 429
+        assert (await api.call("PATCH", "/register", headers=coming_from(NEIGHBOUR))).status == 405
+
+
 async def test_a_client_of_ipv6_has_one_limit_for_its_whole_network() -> None:
     async with serving(BEHIND, clock=FakeClock()) as api:
         answers = [await registering(api, number, f"2001:db8:1:2::{number:x}") for number in range(110)]
