@@ -59,7 +59,6 @@ def build_app(
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
         response.headers[ZONE_HEADER] = zone
 
-    app.on_response_prepare.append(limits.say)
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
@@ -142,6 +141,8 @@ def _surrounding(
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler, limits)
+        if isinstance(response, web.Response):
+            response.headers.update(limits.said(request))
         if not isinstance(response, WatchStream):
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response

@@ -21,6 +21,8 @@ _State: TypeAlias = tuple[float, ...]
 # What the library's state is: one theoretical arrival time, in microseconds.
 _FRESH: Final[_State] = (0.0,)
 _GCRA: Final = GCRA()
+# Of times that are fractions of a second, when they are counted in requests.
+_ROUNDING: Final = 1e-6
 
 
 class Allowance(NamedTuple):
@@ -29,9 +31,18 @@ class Allowance(NamedTuple):
     policy: str
     limit: RequestRate
     admitted: bool
-    remaining: int
     retry_after_s: float
     reset_s: float  # until all of the limit is free again
+
+    @property
+    def remaining(self) -> int:
+        """How many more requests would be let through at once."""
+        return max(0, self.limit.amount - math.ceil(self.reset_s * self.limit.per_s - _ROUNDING))
+
+    @property
+    def is_short(self) -> bool:
+        """Whether half of the limit or more is used up."""
+        return not self.admitted or 2 * self.reset_s >= self.limit.window_s
 
     @property
     def headers(self) -> dict[str, str]:
@@ -50,7 +61,7 @@ class RateLimiter:
         """`policy` names the limit in headers, metrics and messages."""
         self.policy = policy
         self.limit = limit
-        self._rates = {1: _rates(limit)}
+        self._by_times = {1: (limit, _rates(limit))}
         self._states: LRUCache[str, _State] = LRUCache(most_keys)
 
     def __len__(self) -> int:
@@ -59,35 +70,33 @@ class RateLimiter:
 
     def take(self, key: str, now: float, *, weight: int = 1, times: int = 1) -> Allowance:
         """Let a request of `key` through if the limit has room for it; with `times`, the limit is that much larger."""
-        rates = self._rates.get(times)
-        if rates is None:
-            rates = self._rates[times] = _rates(RequestRate(self.limit.amount * times, self.limit.window_s))
-        now_ms = int(now * 1000)
-        state = self._states.get(key, _FRESH)
-        state, decision = _GCRA.step(rates, state, now_ms, weight)
+        limit, rates = self._by_times.get(times) or self._enlarged(times)
+        state, decision = _GCRA.step(rates, self._states.get(key, _FRESH), int(now * 1000), weight)
+        reset_s = state[0] / 1_000_000 - now
+        reset_s = reset_s if reset_s > 0 else 0.0
         if decision.failing_rate is None:
             self._states[key] = state
+            return Allowance(self.policy, limit, True, 0.0, reset_s)
         wait_ms = decision.retry_after_ms
-        return Allowance(
-            self.policy,
-            self.limit,
-            decision.failing_rate is None,
-            max(0, rates[0].burst - _GCRA.consumed(rates, state, now_ms)),
-            (wait_ms if wait_ms is not None else self.limit.window_s * 1000) / 1000,
-            max(0.0, state[0] / 1_000_000 - now),
-        )
+        wait_s = limit.window_s if wait_ms is None else wait_ms / 1000
+        return Allowance(self.policy, limit, False, wait_s, reset_s)
 
     def has_room(self, key: str, now: float) -> bool:
         """Return whether the next request of `key` would be let through."""
         state = self._states.get(key)
-        return state is None or _GCRA.step(self._rates[1], state, int(now * 1000), 1)[1].failing_rate is None
+        return state is None or _GCRA.step(self._by_times[1][1], state, int(now * 1000), 1)[1].failing_rate is None
 
     def give_back(self, key: str, now: float, *, times: int = 1) -> None:
         """Take a request back that turned out not to count."""
         state = self._states.get(key)
-        rates = self._rates.get(times)
-        if state is not None and rates is not None:
+        if state is not None:
+            _, rates = self._by_times.get(times) or self._enlarged(times)
             self._states[key], _ = _GCRA.step(rates, state, int(now * 1000), -1)
+
+    def _enlarged(self, times: int) -> tuple[RequestRate, list[Rate]]:
+        limit = RequestRate(self.limit.amount * times, self.limit.window_s)
+        self._by_times[times] = limit, _rates(limit)
+        return self._by_times[times]
 
 
 def _rates(limit: RequestRate) -> list[Rate]:

@@ -60,9 +60,9 @@ class TrustedProxies:
         When a trusted proxy names nobody, the request is its own. When what it names is not an address (`unknown`,
         garbage), all such requests of that proxy count together.
         """
-        peer = canonical_ip(peer.partition("%")[0]) or peer
+        peer = _canonical(peer)
         if not self.trusts(peer):
-            return RequestOrigin(peer, "" if _is_loopback(peer) else client_network(peer))
+            return self.direct(peer)
         hops = _hops(lines, self.header)
         nearest = peer
         for _ in range(MAX_HOPS):
@@ -78,9 +78,20 @@ class TrustedProxies:
                 break
         return RequestOrigin(nearest, client_network(nearest))
 
+    @staticmethod
+    @lru_cache(maxsize=_MAX_PEERS)
+    def direct(peer: str) -> RequestOrigin:
+        """Return where a request comes from whose connection is from `peer`, which is no trusted proxy."""
+        peer = _canonical(peer)
+        return RequestOrigin(peer, "" if _is_loopback(peer) else client_network(peer))
+
     def _judge(self, address: str) -> bool:
-        found = ip_address(address)
+        found = ip_address(address.partition("%")[0])
         return found is not None and any(found in network for network in self._networks)
+
+
+def _canonical(peer: str) -> str:
+    return canonical_ip(peer.partition("%")[0]) or peer
 
 
 def _is_loopback(peer: str) -> bool:

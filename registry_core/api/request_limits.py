@@ -129,7 +129,10 @@ class RequestLimits:
     def arrived(self, request: web.Request) -> None:
         """Note in `request` which client sent it."""
         peer = request.remote or ""
-        lines = request.headers.getall(self._header, ()) if self.proxies.trusts(peer) else ()
+        if not self.proxies.trusts(peer):
+            request[CLIENT] = self.proxies.direct(peer)
+            return
+        lines = request.headers.getall(self._header, ())
         request[CLIENT] = self.proxies.origin(peer, lines)
 
     async def check(self, request: web.Request, endpoint: Endpoint) -> None:
@@ -210,16 +213,15 @@ class RequestLimits:
 
     def succeeded(self, request: web.Request) -> None:
         """Remember the credential of a request that was carried out: it is no guess."""
-        given = _credential(request)
-        if given is not None and FAILED_AUTH in self._limiters:
+        given = _credential(request) if request[CLIENT].limited_as and FAILED_AUTH in self._limiters else None
+        if given is not None:
             self._credentials[self._digest(given)] = None
 
     @staticmethod
-    async def say(request: web.Request, response: web.StreamResponse) -> None:
-        """Add what is left of the limit to an answer."""
+    def said(request: web.Request) -> dict[str, str]:
+        """Return the headers that say what is left of a limit that is half used up, or more."""
         allowance = request.get(ALLOWANCE)
-        if allowance is not None:
-            response.headers.update(allowance.headers)
+        return allowance.headers if allowance is not None and allowance.is_short else {}
 
     def _limit_for(self, request: web.Request, endpoint: Endpoint) -> str | None:
         name = limit_of(endpoint)

@@ -25,6 +25,7 @@ from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.pieces import begun, sent
 from registry_core.api.queries import QueryParameters, boolean
 from registry_core.api.request_bodies import decode
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
@@ -79,7 +80,7 @@ class Handlers:
         headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        response = web.StreamResponse(headers={"Content-Type": JSON, **headers})
+        response = web.StreamResponse(headers={"Content-Type": JSON, **headers, **RequestLimits.said(request)})
         response.content_length = catalog.size
         try:
             await begun(response, request)
