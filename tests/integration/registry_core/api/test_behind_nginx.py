@@ -13,11 +13,13 @@ import aiohttp
 import msgspec
 from structlog.testing import capture_logs
 
-from registry_core.api.limit_settings import LimitSettings
+from agent.settings.settings import ServiceSpec
+from registry_core.api.limit_settings import LimitSettings, RequestRate
 from registry_core.api.proxies import ForwardedHeader
+from tests.integration.agents import standing
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import accepts, eventually, free_port
-from tests.samples import FakeClock
+from tests.samples import FakeClock, claim
 
 # A machine has all of 127.0.0.0/8: nginx asks the registry from the first of these, its clients from the others.
 NGINX, ATTACKER, NEIGHBOUR = "127.0.0.1", "127.0.0.9", "127.0.0.10"
@@ -37,7 +39,7 @@ http {{
     server {{
         listen 127.0.0.1:{listen};
         proxy_set_header {header};
-        location / {{ proxy_pass http://127.0.0.1:{port}; }}
+        location / {{ proxy_pass http://127.0.0.1:{port}; proxy_bind {bind}; }}
     }}
 }}
 """
@@ -46,11 +48,11 @@ FORWARDED = 'Forwarded "$http_forwarded, for=$remote_addr"'
 
 
 @contextlib.asynccontextmanager
-async def nginx(api: Api, folder: Path, header: str = X_FORWARDED_FOR) -> AsyncIterator[str]:
+async def nginx(api: Api, folder: Path, header: str = X_FORWARDED_FOR, bind: str = NGINX) -> AsyncIterator[str]:
     """Run nginx before a registry; yield its URL."""
     listen = free_port()
     config = folder / "nginx.conf"
-    text = CONFIG.format(folder=folder, listen=listen, port=api.replica.listen.port, header=header)
+    text = CONFIG.format(folder=folder, listen=listen, port=api.replica.listen.port, header=header, bind=bind)
     await asyncio.to_thread(config.write_text, text)
     program = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -114,3 +116,17 @@ async def test_the_standard_header_is_read_when_that_is_what_the_proxy_sets(tmp_
         forged = {"Forwarded": "for=10.0.0.1", "X-Forwarded-For": "10.0.0.2"}
         async with attacker.get(f"{url}/whoami", headers=forged) as answer:
             assert await answer.json() == {"address": ATTACKER}
+
+
+async def test_an_agent_with_many_services_comes_through_a_limit(tmp_path: Path) -> None:
+    """The store came back empty: all register at once, from one address. Each waits as it is told."""
+    few = LimitSettings(trusted_proxies=("127.0.0.2/32",), register=RequestRate(4, 1), pause_s=0.0)
+    settings = msgspec.structs.replace(READY, limits=few, warming_s=60.0)
+    async with (
+        serving(settings) as api,
+        nginx(api, tmp_path, bind="127.0.0.2") as url,
+        standing(url, *(ServiceSpec(claim("billing", port=8000 + number)) for number in range(120))),
+    ):
+        catalog, limits = api.replica.view.catalog, api.replica.limits
+        await eventually(lambda: len(catalog) == 120, "all are registered", timeout_s=40)
+        assert limits.refused["register"] > 0, "not all at once"
