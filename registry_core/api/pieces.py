@@ -7,9 +7,10 @@ keeps only a reference.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -19,6 +20,10 @@ from registry_core.api.unread import UnreadAnswers
 # What the kernel takes of an answer beyond what the reader's window has room for. Without this limit it took 900 KB of
 # each unread catalogue, which no process's memory shows.
 _UNSENT_BYTES: Final = 64 * 1024
+# Under TLS every reader has its own encrypted copy of what was handed over, so it is handed over in small parts, of
+# which few wait.
+_TLS_PART_BYTES: Final = 16 * 1024
+_TLS_WAITING_BYTES: Final = 16 * 1024
 # A smaller piece is cheaper to copy than to frame by itself.
 _SMALL: Final = 8 * 1024
 
@@ -60,11 +65,14 @@ class WatchStream(web.StreamResponse):
 
 async def begun(response: web.StreamResponse, request: web.Request) -> None:
     """Send the headers alone, so that the first piece is not copied to join them; let the kernel buffer little."""
-    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     if connection is not None and option is not None:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
+    if transport is not None:
+        transport.set_write_buffer_limits(high=_TLS_WAITING_BYTES if _is_encrypted(transport) else _UNSENT_BYTES)
     await response.prepare(request)
     if request.method != "HEAD":
         await response.write(b"")
@@ -77,9 +85,23 @@ async def sent(
     transport = request.transport
     if transport is None:
         raise ConnectionResetError
-    for piece in pieces:
+    for piece in _parts(pieces) if _is_encrypted(transport) else pieces:
         number = unread.waits(transport.abort)
         try:
             await response.write(piece)
         finally:
             unread.was_read(number)
+
+
+def _parts(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        if len(piece) <= _TLS_PART_BYTES:
+            yield piece
+            continue
+        view = memoryview(piece)
+        for start in range(0, len(view), _TLS_PART_BYTES):
+            yield view[start : start + _TLS_PART_BYTES]
+
+
+def _is_encrypted(transport: asyncio.BaseTransport) -> bool:
+    return transport.get_extra_info("sslcontext") is not None
