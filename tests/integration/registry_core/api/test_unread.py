@@ -6,11 +6,13 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificate
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 
 INSTANCES = 250
@@ -20,13 +22,13 @@ METADATA = {"filler": "x" * 3500}
 
 
 @contextlib.contextmanager
-def registry(log: Path, **settings: str) -> Iterator[tuple[Program, int]]:
-    """Run a registry with a catalogue of 900 KB; yield it and its port."""
+def registry(log: Path, tls: ssl.SSLContext | None = None, **settings: str) -> Iterator[tuple[Program, int]]:
+    """Run a registry with a catalogue of 900 KB; yield it and its port. `tls`: for a registry that speaks TLS."""
     port = free_port()
     env = {"REGISTRY_WARMING": "0", **settings}
     with running([*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"], log, env) as program:
         wait_until(lambda: accepts(port), "the registry listens")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = connection_to(port, tls)
         for number in range(INSTANCES):
             body = {"service_name": "ip_intel", "host": "10.0.0.7", "port": 8000 + number, "metadata": METADATA}
             connection.request("POST", "/register", json.dumps(body), {"Content-Type": "application/json"})
@@ -35,6 +37,12 @@ def registry(log: Path, **settings: str) -> Iterator[tuple[Program, int]]:
             assert answer.status == 201
         connection.close()
         yield program, port
+
+
+def connection_to(port: int, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    if tls is None:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
 
 
 @contextlib.contextmanager
@@ -76,3 +84,19 @@ def test_beyond_the_limit_newcomers_are_refused_and_others_are_served(tmp_path: 
             assert statuses.count(b"200") >= 10
         with unread(port, "/services/ip_intel", 1) as neighbour:
             assert neighbour[0].recv(12)[-3:] == b"200"
+
+
+def test_under_tls_a_large_answer_arrives_whole(tmp_path: Path) -> None:
+    """It is handed over in parts, since there readers cannot share what waits for them."""
+    both, certificate = make_certificate(tmp_path)
+    tls = ssl.create_default_context(cadata=certificate)
+    tls.check_hostname = False  # its name is another one
+    files = {"REGISTRY_TLS_CERT": str(both), "REGISTRY_TLS_KEY": str(both)}
+    with registry(tmp_path / "log", tls, **files) as (_, port):
+        connection = connection_to(port, tls)
+        connection.request("GET", "/catalog")
+        assert len(json.loads(connection.getresponse().read())["instances"]) == INSTANCES
+        connection.request("GET", "/watch?once=true", headers={"X-Watch-Protocol": "2"})
+        lines = [json.loads(line) for line in connection.getresponse().read().splitlines()]
+        assert sum(len(line["instances"]) for line in lines if line["type"] == "snapshot") == INSTANCES
+        connection.close()
