@@ -52,7 +52,7 @@ def processor_s(program: Program) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-class WatchReader(asyncio.Protocol):
+class IdleWatch(asyncio.Protocol):
     """A watch that is read and not looked at."""
 
     def __init__(self) -> None:
@@ -96,9 +96,8 @@ async def measured(port: int, program: Program, tls: ssl.SSLContext | None) -> d
     found["connections with one request/s"] = HANDSHAKES / took_s
     found["CPU us a connection with one request"] = (processor_s(program) - before) / HANDSHAKES * 1e6
     await asyncio.sleep(1)
-    empty_kb, watches = resident_kb(program), []
-    for _ in range(WATCHERS):
-        watches.append(await asyncio.get_running_loop().create_connection(WatchReader, "127.0.0.1", port, ssl=tls))
+    empty_kb, loop = resident_kb(program), asyncio.get_running_loop()
+    watches = [await loop.create_connection(IdleWatch, "127.0.0.1", port, ssl=tls) for _ in range(WATCHERS)]
     await asyncio.gather(*(reader.begun for _, reader in watches))
     await asyncio.sleep(6)  # a sign of life has gone to all
     found["memory of a watch, kB"] = (resident_kb(program) - empty_kb) / WATCHERS
