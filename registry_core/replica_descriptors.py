@@ -17,6 +17,9 @@ from registry_core.store.redis.url import PoolTerms, RedisSettings
 # replicas, and the connections that are accepted only to be refused.
 RESERVED: Final = 100
 LEAST_CONNECTIONS: Final = 16
+# A tenth of the port's connections may be in the middle of their TLS handshakes, within these bounds.
+LEAST_HANDSHAKES: Final = 4
+MOST_HANDSHAKES: Final = 1000
 LEAST_POOL: Final = 4
 # Connections to one shard outside of the pool: the follower's, the writer's, and the probes of its servers.
 _OF_A_SHARD: Final = 8
@@ -25,14 +28,26 @@ _OF_A_SENTINEL: Final = 2
 
 
 class ReplicaBudget(msgspec.Struct, frozen=True):
-    """How many connections a replica accepts, and the settings of its store, with a pool that fits."""
+    """How many connections a replica accepts, and the settings of its store, with a pool that fits.
+
+    With TLS, `handshakes` are those that are not set up yet; they come on top of `connections`.
+    """
 
     connections: int
     redis: RedisSettings | None
+    handshakes: int = 0
 
 
-def replica_budget(limit: int | None, redis: RedisSettings | None) -> ReplicaBudget:
-    """Return the budget of a replica that may open `limit` descriptors."""
+def replica_budget(limit: int | None, redis: RedisSettings | None, *, tls: bool = False) -> ReplicaBudget:
+    """Return the budget of a replica that may open `limit` descriptors, and speaks TLS on its port or not."""
+    budget = _without_tls(limit, redis)
+    if not tls:
+        return budget
+    handshakes = min(max(budget.connections // 10, LEAST_HANDSHAKES), MOST_HANDSHAKES)
+    return ReplicaBudget(budget.connections - handshakes, budget.redis, handshakes)
+
+
+def _without_tls(limit: int | None, redis: RedisSettings | None) -> ReplicaBudget:
     available = None if limit is None else max(0, limit - RESERVED)
     wanted = DescriptorDemand(ConnectionLimits().connections, LEAST_CONNECTIONS)
     if redis is None:

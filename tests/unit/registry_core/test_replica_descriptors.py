@@ -42,3 +42,11 @@ def test_a_pool_that_fits_stays_as_it_is_set() -> None:
     for limit in (None, 1024, enough_descriptors(settings)):
         assert replica_budget(limit, settings).redis == settings
     assert replica_budget(enough_descriptors(settings), settings).connections == 25_000
+
+
+@pytest.mark.parametrize(("limit", "handshakes"), [(10, 4), (1024, 92), (None, 1000)])
+def test_with_tls_handshakes_have_their_share_of_the_port(limit: int | None, handshakes: int) -> None:
+    plain, budget = replica_budget(limit, None), replica_budget(limit, None, tls=True)
+    assert plain.handshakes == 0
+    assert budget.handshakes == handshakes
+    assert budget.connections + budget.handshakes == plain.connections
