@@ -33,7 +33,11 @@ class OutOfTime(Unauthorized):
 
 
 class Replayed(Unauthorized):
-    """Raised when the registry has seen this signature before."""
+    """Raised when the registry has seen this signature before.
+
+    A proxy or a library that repeats a request by itself repeats its signature, too. The sender that has not got the
+    first answer signs it anew, with the same sequence number, and gets that answer.
+    """
 
 
 class SignedBeforeStart(Unavailable):
