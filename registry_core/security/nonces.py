@@ -14,7 +14,7 @@ import hashlib
 import secrets
 from typing import Final
 
-from registry_core.security.signature_errors import OutOfTime, Replayed, SignedBeforeStart
+from registry_core.security.signature_errors import RECEIVED_BEFORE, OutOfTime, Replayed, SignedBeforeStart
 from registry_core.security.signatures import WINDOW_S, Signature
 
 # Some 80 octets each. At 300 signed requests a second this lasts for the whole window.
@@ -87,7 +87,7 @@ class Nonces:
         bucket = key.buckets.setdefault(signature.created // BUCKET_S, set())
         mark = self._mark(signature)
         if mark in bucket:
-            raise Replayed("this request was received before: each is signed anew, with a nonce of its own")
+            raise Replayed(RECEIVED_BEFORE)
         bucket.add(mark)
         key.count += 1
         self._count += 1
