@@ -14,6 +14,7 @@ import hashlib
 import secrets
 from typing import Final
 
+from registry_core.ports.once import SignedOnce
 from registry_core.security.signature_errors import RECEIVED_BEFORE, OutOfTime, Replayed, SignedBeforeStart
 from registry_core.security.signatures import WINDOW_S, Signature
 
@@ -21,6 +22,8 @@ from registry_core.security.signatures import WINDOW_S, Signature
 MAX_NONCES: Final = 200_000
 # Seconds of signatures that are forgotten at once.
 BUCKET_S: Final = 10
+# How far the clocks of replicas may be apart.
+CLOCKS_S: Final = 60
 # What was signed this short a time before the start was on its way; anything older has a sender with a wrong clock.
 _ON_ITS_WAY_S: Final = 5
 
@@ -52,6 +55,8 @@ class Nonces:
         self._swept = 0
         # A sender chooses nonces, but cannot choose where they land.
         self._salt = secrets.token_bytes(16)
+        self._process = secrets.token_hex(8)
+        self._attempts = 0
 
     def __len__(self) -> int:
         """The number of signatures that are remembered."""
@@ -93,6 +98,13 @@ class Nonces:
         self._count += 1
         if self._count > self._most:
             self._make_room()
+
+    def once(self, signature: Signature, now: float) -> SignedOnce:
+        """Return the mark by which a store that all replicas share lets this request write once."""
+        self._attempts += 1
+        mark = hashlib.blake2b(f"{signature.key_id} {signature.nonce}".encode(), digest_size=16).hexdigest()
+        keep_s = signature.created + WINDOW_S - now + CLOCKS_S
+        return SignedOnce(mark, f"{self._process}.{self._attempts:x}", int(keep_s * 1000))
 
     def _mark(self, signature: Signature) -> int:
         digest = hashlib.blake2b(signature.nonce.encode(), digest_size=8, key=self._salt).digest()
