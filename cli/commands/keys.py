@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import secrets
 import stat
@@ -18,6 +19,7 @@ import msgspec
 from agent.files import replace_file
 from cli.compose.file_replacement import OriginalFile, held, replace
 from cli.exit_codes import FAILED, NOT_FOUND, USAGE
+from cli.options import JSON, add_output
 from cli.parser import CommandParser, WrongUsage, file_path, plain_text
 from registry_core.causes import cause_of
 from registry_core.errors import CallerError, NotFound
@@ -72,10 +74,11 @@ def add_holder(parser: CommandParser) -> None:
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Add `--to`."""
+    """Add `--to` and `--output`."""
     parser.add_argument(
         "--to", metavar="FILE", type=file_path, help="write the key to this file, for its owner alone, not to stdout"
     )
+    add_output(parser)
 
 
 def add_days(parser: CommandParser, name: str, meaning: str, default: int | None) -> None:
@@ -113,16 +116,24 @@ def new_key() -> SigningKey:
     return SigningKey(f"{ISSUED_PREFIX}{secrets.token_hex(6)}", secrets.token_urlsafe(32))
 
 
-def hand_over(arguments: argparse.Namespace, key: SigningKey) -> None:
-    """Give a key to the user: on stdout, or in a file for its owner alone. Raises OSError."""
-    if arguments.to is None:
-        print(key.text)
-        return
+def hand_over(arguments: argparse.Namespace, key: SigningKey, about: str, **more: object) -> None:
+    """Give a key to the user: on stdout, or in a file for its owner alone. Raises OSError.
+
+    `about` is a sentence for people, and `more` what the JSON has beside the key.
+    """
 
     def prepare(descriptor: int) -> None:
         os.fchmod(descriptor, OWNER_ALONE)
 
-    replace_file(arguments.to, [f"{key.text}\n".encode()], prepare=prepare)
+    if arguments.to is not None:
+        replace_file(arguments.to, [f"{key.text}\n".encode()], prepare=prepare)
+    if arguments.output == JSON:
+        where = {"key": key.text} if arguments.to is None else {"file": str(arguments.to)}
+        print(json.dumps({"id": key.id, **more, **where}))
+        return
+    if arguments.to is None:
+        print(key.text)
+    print(about, file=sys.stderr)
 
 
 def now() -> datetime:

@@ -9,7 +9,6 @@ With --derived no file is needed: the key of a service follows from its name and
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Final
@@ -50,14 +49,15 @@ def run(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> in
     """Run `vertice keys issue` and return its exit code."""
     with told() as failure:
         if arguments.derived:
-            hand_over(arguments, _derived(arguments, environment))
+            derived = _derived(arguments, environment)
+            hand_over(arguments, derived, f"{derived.id}, which follows from {SECRET.name}", holder=derived.id)
         else:
             role, service = holder_of(arguments)
             file, key = opened(arguments, environment, may_lack=True), new_key()
             keys = issued(file.keys, key, role, service, now=now(), days=arguments.days)
             file.write(keys)
-            hand_over(arguments, key)
-            print(f"issued {key.id} to {keys[-1].holder}", file=sys.stderr)
+            holder = keys[-1].holder
+            hand_over(arguments, key, f"issued {key.id} to {holder}", holder=holder)
     return OK if failure.code is None else failure.code
 
 

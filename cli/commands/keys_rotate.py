@@ -6,7 +6,6 @@ Until then both are valid, so that the holder can be given the new one without a
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from datetime import timedelta
@@ -47,7 +46,7 @@ def run(arguments: Namespace, environment: Mapping[str, str] = os.environ) -> in
         keys = issued(file.keys, key, role, service, now=at, days=arguments.days)
         keys = ended(keys, present[-1].id, at + timedelta(days=arguments.overlap))
         file.write(keys)
-        hand_over(arguments, key)
         last = next(one for one in keys if one.id == present[-1].id)
-        print(f"issued {key.id} to {last.holder}; {last.id} ends at {last.expires}", file=sys.stderr)
+        about = f"issued {key.id} to {last.holder}; {last.id} ends at {last.expires}"
+        hand_over(arguments, key, about, holder=last.holder, ends={last.id: str(last.expires)})
     return OK if failure.code is None else failure.code

@@ -6,9 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
-from registry_core.replica_settings import replica_settings
+from registry_core.replica_settings import ReplicaSettings, replica_settings
 from registry_core.security.identities import Role
 from registry_core.security.issued_keys import ended, issued, key_file
 from registry_core.security.signing_keys import SigningKey, shared_key
@@ -17,6 +15,13 @@ from tests.integration.signed_requests import signed_request
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = SigningKey("k-00000000000a", "i" * 43)
+
+
+async def settings_from_files(environment: dict[str, str]) -> ReplicaSettings:
+    """Return the settings of a replica on loopback that is not warming. The files are read in a thread."""
+    return await asyncio.to_thread(
+        replica_settings, {"REGISTRY_LISTEN": "127.0.0.1:0", "REGISTRY_WARMING": "0", **environment}
+    )
 
 
 async def status(api: Api, key: SigningKey) -> int:
@@ -32,12 +37,10 @@ async def test_a_changed_secret_and_a_changed_file_of_keys_take_effect(tmp_path:
     secret.write_text("the-first-one\n", encoding="utf-8")
     keys.write_bytes(key_file(()))
     environment = {
-        "REGISTRY_LISTEN": "127.0.0.1:0",
         "REGISTRY_SECRET_FILE": str(secret),
         "REGISTRY_KEYS_FILE": str(keys),
-        "REGISTRY_WARMING": "0",
     }
-    async with serving(await asyncio.to_thread(replica_settings, environment)) as api:
+    async with serving(await settings_from_files(environment)) as api:
         assert (await status(api, shared_key("the-first-one")), await status(api, NEW)) == (201, 401)
         secret.write_text("the-second-one,the-first-one\n", encoding="utf-8")
         issued_keys = issued((), NEW, Role.SERVICE, "ip_intel", now=PAST, days=None)
@@ -56,10 +59,8 @@ async def test_a_changed_secret_and_a_changed_file_of_keys_take_effect(tmp_path:
 async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("the-first-one", encoding="utf-8")
-    settings = await asyncio.to_thread(
-        replica_settings, {"REGISTRY_LISTEN": "127.0.0.1:0", "REGISTRY_SECRET_FILE": str(secret)}
-    )
-    async with serving(msgspec.structs.replace(settings, warming_s=0.0)) as api:
+    settings = await settings_from_files({"REGISTRY_SECRET_FILE": str(secret)})
+    async with serving(settings) as api:
         await refresh(api)
         for content in (b"", b"two words", b"a,b,c", b"\xff"):
             secret.write_bytes(content)
@@ -81,10 +82,8 @@ async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path) -> Non
 async def test_a_file_of_keys_that_becomes_empty_opens_nothing(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_bytes(key_file(issued((), NEW, Role.SERVICE, "ip_intel", now=PAST, days=None)))
-    settings = await asyncio.to_thread(
-        replica_settings, {"REGISTRY_LISTEN": "127.0.0.1:0", "REGISTRY_KEYS_FILE": str(keys)}
-    )
-    async with serving(msgspec.structs.replace(settings, warming_s=0.0)) as api:
+    settings = await settings_from_files({"REGISTRY_KEYS_FILE": str(keys)})
+    async with serving(settings) as api:
         assert await status(api, NEW) == 201
         keys.write_bytes(key_file(()))
         await refresh(api)
