@@ -18,7 +18,6 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
-from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
@@ -43,12 +42,14 @@ from registry_core.listener import listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
+from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.tls_port import HandshakeLimits
+from registry_core.security.secret_files import CHECK_EVERY_S
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
@@ -110,9 +111,15 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
-        self._sampler = SystemSampler()
         self.tls = ReplicaTls(settings.tls, self._clock, limits=HandshakeLimits(connections=budget.handshakes))
+        self._callers = ReplicaAccess(
+            settings,
+            self._clock,
+            store_lets_once=self.store.lets_once,
+            certified=lambda request: self.tls.mutual.certified(request.transport),
+        )
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
+        self._sampler = SystemSampler()
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         refusals, audit = RefusalLog(self._clock), NoAudit()
@@ -159,16 +166,18 @@ class Replica:
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
+        notes = RequestNotes(self._access, refusals, audit, self._clock)
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, Authenticator(settings.secrets)),
-            notes=RequestNotes(self._access, refusals, audit, self._clock),
+            steps=steps(self._gate, audit, self._callers.authenticator),
+            notes=notes,
             first=self._first,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
         )
+        self._callers.add_metrics(self.metrics, notes.refused)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -216,6 +225,8 @@ class Replica:
             if self.settings.redis is not None and self.settings.redis.access.tls:
                 keeping = partial(keep_certificates, self.settings.redis)
                 self._tasks.append(self._background.keep("certificates of the store", keeping))
+            if self._callers.files.paths:
+                self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
@@ -225,6 +236,7 @@ class Replica:
             raise
         if unknown := self.settings.unknown:
             log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
+        self._callers.warn()
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from registry_core.errors import CallerError, Forbidden, TooManyRequests, Unauth
 from registry_core.ports.audit import AuditEntry, AuditTrail
 from registry_core.ports.clock import Clock
 from registry_core.security.identities import ANYONE
+from registry_core.security.signature_errors import Replayed
 from registry_core.telemetry.logs import trace_id
 
 # A reason is a sentence of ours; what it quotes of a request is short.
@@ -33,6 +35,7 @@ class RequestNotes:
         self._refusals = refusals
         self._audit = audit
         self._clock = clock
+        self.refused: Counter[str] = Counter()  # by the name of the error
 
     def done(self, request: web.Request, endpoint: Endpoint, status: int) -> None:
         """Note a request that was carried out."""
@@ -44,7 +47,8 @@ class RequestNotes:
 
     def failed(self, request: web.Request, endpoint: Endpoint, error: VerticeError) -> None:
         """Note a request that was refused, or could not be carried out."""
-        if endpoint.from_living:
+        # A replay says nothing about the owner of the key, who was accepted.
+        if endpoint.from_living and not isinstance(error, Replayed):
             if isinstance(error, Unauthorized | Forbidden):
                 self._access.refused(error)
             elif isinstance(error, CallerError) and CALLER in request:
@@ -53,6 +57,8 @@ class RequestNotes:
             service, instance = subject_of(request)
             client = request.remote or ""
             self._refusals.note(endpoint.name, error, service=service, instance=instance, client=client)
+        if isinstance(error, REFUSALS):
+            self.refused[type(error).__name__] += 1
         if endpoint.writes or isinstance(error, REFUSALS):
             entry = self._entry(request, endpoint, status_of(error).value, type(error).__name__, str(error))
             self._audit.note(entry)
