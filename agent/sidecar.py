@@ -25,12 +25,15 @@ from agent.checks.probes import CheckProbes
 from agent.descriptors import ENOUGH, budget
 from agent.hosts.connecting import BookResolver
 from agent.hosts.fallback_hosts import FallbackHosts
+from agent.hosts.machine_files import machine_names
 from agent.hosts.own_names import OwnNames
 from agent.http.about import About
 from agent.http.check_api import CheckReports
+from agent.http.hosts import AcceptedHosts
 from agent.http.local_api import LocalApi
 from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
+from agent.http.own_machine import LocalCallers
 from agent.namespace import Namespace, end_when_left_behind
 from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
@@ -149,12 +152,15 @@ class Sidecar:
             reloader=self.reloader,
         )
         self._operator_drain = OperatorDrain()
+        self._hosts = AcceptedHosts(settings.dns_zone, settings.local_port.hosts)
         self._api = LocalApi(
             self.lookups,
             self.view,
             self._connections,
             self._operator_drain,
             CheckReports(lambda: self.session),
+            callers=LocalCallers(lambda: self.settings.local_port.tokens),
+            hosts=self._hosts,
             zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
@@ -251,6 +257,7 @@ class Sidecar:
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
+        self._hosts.know_machine(await machine_names())
         runner = web.ServerRunner(self._api.server(), shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
@@ -376,6 +383,7 @@ class Sidecar:
             self.fallback = Fallback(*new.static_services)
             self.view.use_fallback(self.fallback)
             self._fallback_hosts.changed()
+        self._hosts.use(new.local_port.hosts)
         if new.token != old.token and self._client and self.sync and self._loader:
             self._client.use_token(new.token)
             self.sync.use_token(new.token)

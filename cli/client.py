@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from agent.settings.local_port import HTTP_TOKEN, WRITE_HEADER
 from cli.terminal import printable
 from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
@@ -178,6 +179,12 @@ def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the headers that authenticate to the registry: the shared token, if one is set. Raises SettingsError."""
     secret = sent(read_settings((SECRET,), environment)[SECRET])
     return {"X-Registry-Token": secret} if secret else {}
+
+
+def local_credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the headers of a write to an agent, with its token if one is set. Raises SettingsError."""
+    tokens = read_settings((HTTP_TOKEN,), environment)[HTTP_TOKEN]
+    return {WRITE_HEADER: "1", **({"Authorization": f"Bearer {tokens[0]}"} if tokens else {})}
 
 
 def _set_in(environment: Mapping[str, str], name: str) -> str:

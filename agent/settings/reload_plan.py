@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agent.settings import table
+from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
@@ -30,6 +31,7 @@ NEED_RESTART: Final = {
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,
     "token": SECRET.name,
+    "local_port": ", ".join(setting.name for setting in LOCAL_PORT_TABLE),
     "heartbeat_s": table.HEARTBEAT_INTERVAL.name,
     "initial_wait_s": table.INITIAL_WAIT_TIMEOUT.name,
     "zone": table.ZONE.name,

@@ -17,6 +17,7 @@ from agent.checks.spec import CheckPace, CheckSpec
 from agent.registries.addresses import SrvName, read_source
 from agent.settings.checks import CheckDefaults, default_kind, read_checks
 from agent.settings.file import ServiceTable
+from agent.settings.local_port import LocalPortSettings, local_port_settings
 from agent.settings.sources import NO_FLAGS, AgentSources, read_agent_sources
 from agent.settings.table import (
     CHECK,
@@ -56,6 +57,7 @@ from agent.settings.table import (
     SERVICE_ZONE,
     STATE_DIR,
     STATIC_FILE,
+    TABLE,
     VIEW_MB,
     VIEW_SERVICES,
     WHEN_NONE_PASS,
@@ -97,6 +99,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = HEARTBEAT_INTERVAL.default
     initial_wait_s: float = INITIAL_WAIT_TIMEOUT.default
     http_listen: Listen = HTTP_LISTEN.default
+    local_port: LocalPortSettings = LocalPortSettings()
     dns_listen: Listen = DNS_LISTEN.default
     dns_zone: str = DNS_ZONE.default
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
@@ -152,6 +155,7 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         heartbeat_s=values[HEARTBEAT_INTERVAL],
         initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
         http_listen=values[HTTP_LISTEN],
+        local_port=local_port_settings(values),
         dns_listen=values[DNS_LISTEN],
         dns_zone=values[DNS_ZONE],
         # Programs on this machine are always allowed.
@@ -190,7 +194,7 @@ def _of_static_file(values: Values) -> tuple[Instance, ...]:
 
 
 def _secret_files(values: Values) -> list[str]:
-    return [one.secret_file for one in values.given(SECRET)]
+    return [one.secret_file for setting in TABLE if setting.secret for one in values.given(setting)]
 
 
 def _outside(values: Values) -> ForwardRules:

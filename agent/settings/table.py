@@ -9,6 +9,7 @@ from agent.checks.spec import CheckKind
 from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
+from agent.settings.local_port import LOCAL_PORT_TABLE
 from dns.access import LOOPBACK, network_of
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
@@ -346,6 +347,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     HEARTBEAT_INTERVAL,
     INITIAL_WAIT_TIMEOUT,
     HTTP_LISTEN,
+    *LOCAL_PORT_TABLE,
     DNS_LISTEN,
     DNS_ZONE,
     DNS_ALLOW,

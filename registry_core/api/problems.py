@@ -19,6 +19,7 @@ from registry_core.errors import (
     CallerError,
     Conflict,
     Forbidden,
+    Misdirected,
     NotFound,
     TooManyRequests,
     Unauthorized,
@@ -60,6 +61,7 @@ STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
     Conflict: HTTPStatus.CONFLICT,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
