@@ -45,6 +45,7 @@ from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
+from agent.registries.requests import RegistryRequests, log_note
 from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
@@ -66,6 +67,7 @@ from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
+from registry_core.security.sending import RequestSigner
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
@@ -151,6 +153,7 @@ class Sidecar:
             forwarder=self.forwarder,
             reloader=self.reloader,
         )
+        self._signer = RequestSigner(settings.keys, self._clock, note=log_note)
         self._operator_drain = OperatorDrain()
         self._hosts = AcceptedHosts(settings.dns_zone, settings.local_port.hosts)
         self._api = LocalApi(
@@ -170,8 +173,6 @@ class Sidecar:
         )
         self.session: Session | None = None
         self.sync: WatchSync | None = None
-        self._client: RegistryClient | None = None
-        self._loader: ServiceLoader | None = None
         self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
         names = self._names.book
         self._fallback_hosts = FallbackHosts(names, lambda: sorted(self.fallback.hosts()), self.view.located)
@@ -280,9 +281,10 @@ class Sidecar:
                 headers={"User-Agent": "vertice-agent"},
             )
         )
-        probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
+        requests = RegistryRequests(http, self._signer)
+        probes = RegistryProbes(requests, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
-        self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
+        client = RegistryClient(requests, self.upstreams, probes, self._clock)
 
         probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
 
@@ -317,7 +319,7 @@ class Sidecar:
         self.view.subscribe(self.session.news)
         self.lookups.own = self.session.report
         self.sync = sync = WatchSync(
-            http,
+            requests,
             self.upstreams,
             probes,
             self.view,
@@ -326,16 +328,9 @@ class Sidecar:
             connected=self.session.retry,
             clock=self._clock,
             random=self._random,
-            token=settings.token,
         )
         self._operator_drain.join(self.session, client)
-        self._loader = loader = ServiceLoader(
-            http,
-            self.view,
-            registry=lambda: sync.connected_to,
-            background=self._background,
-            token=settings.token,
-        )
+        loader = ServiceLoader(requests, self.view, registry=lambda: sync.connected_to, background=self._background)
         self._stack.push_async_callback(loader.close)
         self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
@@ -384,10 +379,7 @@ class Sidecar:
             self.view.use_fallback(self.fallback)
             self._fallback_hosts.changed()
         self._hosts.use(new.local_port.hosts)
-        if new.token != old.token and self._client and self.sync and self._loader:
-            self._client.use_token(new.token)
-            self.sync.use_token(new.token)
-            self._loader.use_token(new.token)
+        self._signer.keys = new.keys
         if new.registry_urls != old.registry_urls:
             self.lookup.use(new.registry_urls)
         self.view.draining.shown_s = new.drain_srv_s
