@@ -20,6 +20,7 @@ from registry_core.api.health_schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
@@ -42,6 +43,7 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        peers: PeerWatch,
         watchers: Callable[[], int],
         store_kind: str,
         clock: Clock,
@@ -51,6 +53,7 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._peers = peers
         self._watchers = watchers
         self._store_kind = store_kind
         self._clock = clock
@@ -78,8 +81,16 @@ class ReplicaHealth:
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
         stored = worst(swept, of_shards(shards))
+        peers = self._peers.report()
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
+            status=worst(
+                judged(cpu, CPU),
+                judged(memory, MEMORY),
+                stored,
+                GUARD_HEALTH[guard.phase],
+                accepts,
+                health_of_peers(peers),
+            ).value,
             reasons=health_reasons(
                 cpu=cpu,
                 memory=memory,
@@ -87,6 +98,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                peers=peers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -111,6 +123,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),
         )
