@@ -18,7 +18,6 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
-from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
@@ -43,10 +42,12 @@ from registry_core.listener import listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
+from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.security.secret_files import CHECK_EVERY_S
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
@@ -107,7 +108,10 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
+        self._callers = ReplicaAccess(
+            settings, self._clock, store_lets_once=self.store.lets_once, certified=lambda _: None
+        )
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
@@ -130,7 +134,7 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers)
+        self._peers = Peers(settings.peers, self._clock, lambda: self._callers.keyring.shared)
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -157,13 +161,14 @@ class Replica:
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, Authenticator(settings.secrets)),
+            steps=steps(self._gate, audit, self._callers.authenticator),
             notes=RequestNotes(self._access, refusals, audit, self._clock),
             first=self._first,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
         )
+        self._callers.add_metrics(self.metrics)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -205,6 +210,8 @@ class Replica:
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
+            if self._callers.files.paths:
+                self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
@@ -212,6 +219,7 @@ class Replica:
             raise
         if unknown := self.settings.unknown:
             log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
+        self._callers.warn()
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
     async def close(self) -> None:

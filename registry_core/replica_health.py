@@ -75,7 +75,7 @@ class ReplicaHealth:
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
         access = self._access.report()
-        accepts = Health.HEALTHY if access.status == "ok" else Health.DEGRADED
+        accepts = Health.HEALTHY if access.status == "ok" and not access.secrets.problem else Health.DEGRADED
         is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())

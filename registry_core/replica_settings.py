@@ -17,6 +17,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
 from registry_core.setting_sources import given_in, unknown_names
 from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import (
@@ -235,6 +236,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     WHEN_NONE_PASS,
     LOG_LEVEL,
     LOG_FORMAT,
+    *ACCESS_SETTINGS,
 )
 
 
@@ -256,6 +258,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
+    access: AccessSettings = AccessSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -280,7 +283,8 @@ def settings_from(values: Values) -> ReplicaSettings:
     """Return the settings that `values` describe. Raises SettingsError for values that do not fit together."""
     where = values[LISTEN]
     secrets = values[SECRET] if values[AUTH] else ()
-    if values[AUTH] and not secrets and not where.is_loopback:
+    access = _access(values)
+    if values[AUTH] and not secrets and not access.keys_file and not where.is_loopback:
         raise SettingsError(
             f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
         )
@@ -315,8 +319,18 @@ def settings_from(values: Values) -> ReplicaSettings:
             trial_share=values[BREAKER_TRIALS] / 100,
             successes=values[BREAKER_SUCCESSES],
         ),
+        access=access,
         unknown=values.unknown,
     )
+
+
+def _access(values: Values) -> AccessSettings:
+    if not values[AUTH]:
+        if values[READ] != "open":
+            raise SettingsError(f"{READ.name}: {AUTH.name}=off lets anybody write, so reading cannot need a key")
+        return AccessSettings()
+    least = 1 if values[LISTEN].is_loopback else MIN_SECRET_LENGTH
+    return msgspec.structs.replace(access_settings(values), least_secret=least)
 
 
 def _with_pool(redis: RedisSettings | None, pool: PoolTerms) -> RedisSettings | None:

@@ -92,7 +92,7 @@ def removed_among(given: Mapping[str, str], removed: Iterable[RemovedSetting]) -
 
 
 def secret_in(path: str, label: str) -> str:
-    """Return the text of the file at `path`. Raises SettingsError, which `label` begins. Blocks."""
+    """Return the text of the file at `path`. Raises SettingsError, which begins with `label`. Blocks."""
     try:
         with Path(path).open("rb") as file:
             body = file.read(MAX_SECRET_BYTES + 1)

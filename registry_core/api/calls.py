@@ -113,7 +113,11 @@ def answer(value: object, status: int = 200) -> web.Response:
 
 
 async def body_of(request: web.Request) -> bytes:
-    """Return the body. Raises UnsupportedMediaType, PayloadTooLarge, BrokenBody, RequestTimeout."""
+    """Return the body.
+
+    Raises UnsupportedMediaType, PayloadTooLarge, BrokenBody, RequestTimeout, and AlteredBody when its sender signed
+    another one.
+    """
     # The exact value needs no parsing.
     if request.headers.get("Content-Type") != JSON and request.content_type != JSON:
         raise UnsupportedMediaType(
@@ -134,12 +138,15 @@ async def body_of(request: web.Request) -> bytes:
             body = request.content.read_nowait()
             if len(body) > MAX_BODY_BYTES:  # a chunked body does not declare its size
                 raise PayloadTooLarge
-            return body
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
+        else:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise PayloadTooLarge from None
     except (ConnectionError, web.RequestPayloadError):
         raise BrokenBody("the body ended early", field="body") from None
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s", field="body") from None
+    if CALLER in request:
+        request[CALLER].require_body(body)
+    return body

@@ -45,6 +45,8 @@ def _of_access(access: AccessHealth) -> Iterable[str]:
             f"every write is refused ({access.refused_recently} lately): {access.last_refusal}. REGISTRY_SECRET and "
             "the token of the agents differ; until they agree, nothing expires and an empty registry is not ready"
         )
+    if access.secrets.problem:
+        yield f"a file of secrets is not in use as it is: {access.secrets.problem}"
 
 
 def _of_peers(peers: PeersHealth) -> Iterable[str]:

@@ -28,6 +28,8 @@ from registry_core.errors import (
     VerticeError,
 )
 
+# The schemes of credentials. Senders recognise by the first one that this registry takes signatures.
+CHALLENGES: Final = "Signature, X-Registry-Token"
 MAX_SHOWN_CHARACTERS: Final = 200
 
 
@@ -104,7 +106,7 @@ def error_response(error: VerticeError) -> web.Response:
     if isinstance(error, Unavailable | Conflict | TooManyRequests) and error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "X-Registry-Token"  # RFC 9110 section 11.6.1
+        headers["WWW-Authenticate"] = CHALLENGES  # RFC 9110 section 11.6.1
     return problem_response(status_of(error), problem_of(error), headers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from aiohttp import web
@@ -33,6 +34,7 @@ class RequestNotes:
         self._refusals = refusals
         self._audit = audit
         self._clock = clock
+        self.refused: Counter[str] = Counter()  # by the name of the error
 
     def done(self, request: web.Request, endpoint: Endpoint, status: int) -> None:
         """Note a request that was carried out."""
@@ -53,6 +55,8 @@ class RequestNotes:
             service, instance = subject_of(request)
             client = request.remote or ""
             self._refusals.note(endpoint.name, error, service=service, instance=instance, client=client)
+        if isinstance(error, REFUSALS):
+            self.refused[type(error).__name__] += 1
         if endpoint.writes or isinstance(error, REFUSALS):
             entry = self._entry(request, endpoint, status_of(error).value, type(error).__name__, str(error))
             self._audit.note(entry)

@@ -94,7 +94,12 @@ class Store(Protocol):
 
     Every operation may raise StoreUnavailable; it then took effect entirely or not at all. When an
     operation returns, its effects have been delivered to the feed.
+
+    `lets_once`: all replicas of this store carry a signed request out once (`once.py`), whatever they remember
+    themselves; its other writes end in Replayed.
     """
+
+    lets_once: bool
 
     async def start(self, feed: Feed) -> None:
         """Start, and deliver a snapshot to `feed`, then every event."""

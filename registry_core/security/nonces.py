@@ -14,13 +14,16 @@ import hashlib
 import secrets
 from typing import Final
 
-from registry_core.security.signature_errors import OutOfTime, Replayed, SignedBeforeStart
+from registry_core.ports.once import SignedOnce
+from registry_core.security.signature_errors import RECEIVED_BEFORE, OutOfTime, Replayed, SignedBeforeStart
 from registry_core.security.signatures import WINDOW_S, Signature
 
 # Some 80 octets each. At 300 signed requests a second this lasts for the whole window.
 MAX_NONCES: Final = 200_000
 # Seconds of signatures that are forgotten at once.
 BUCKET_S: Final = 10
+# How far the clocks of replicas may be apart.
+CLOCKS_S: Final = 60
 # What was signed this short a time before the start was on its way; anything older has a sender with a wrong clock.
 _ON_ITS_WAY_S: Final = 5
 
@@ -52,6 +55,8 @@ class Nonces:
         self._swept = 0
         # A sender chooses nonces, but cannot choose where they land.
         self._salt = secrets.token_bytes(16)
+        self._process = secrets.token_hex(8)
+        self._attempts = 0
 
     def __len__(self) -> int:
         """The number of signatures that are remembered."""
@@ -87,12 +92,19 @@ class Nonces:
         bucket = key.buckets.setdefault(signature.created // BUCKET_S, set())
         mark = self._mark(signature)
         if mark in bucket:
-            raise Replayed("this request was received before: each is signed anew, with a nonce of its own")
+            raise Replayed(RECEIVED_BEFORE)
         bucket.add(mark)
         key.count += 1
         self._count += 1
         if self._count > self._most:
             self._make_room()
+
+    def once(self, signature: Signature, now: float) -> SignedOnce:
+        """Return the mark by which a store that all replicas share lets this request write once."""
+        self._attempts += 1
+        mark = hashlib.blake2b(f"{signature.key_id} {signature.nonce}".encode(), digest_size=16).hexdigest()
+        keep_s = signature.created + WINDOW_S - now + CLOCKS_S
+        return SignedOnce(mark, f"{self._process}.{self._attempts:x}", int(keep_s * 1000))
 
     def _mark(self, signature: Signature) -> int:
         digest = hashlib.blake2b(signature.nonce.encode(), digest_size=8, key=self._salt).digest()

@@ -224,7 +224,8 @@ class RequestSigner:
             return None
         known.signed_since = None
         known.plain_until = self._clock.monotonic() + PLAIN_FOR_S
-        self._note_once(Note.SENT_IN_PLAIN, url, known)
+        if not is_safe(url):
+            self._note_once(Note.SENT_IN_PLAIN, url, known)
         return 0.0
 
     def _note_once(self, note: Note, url: str, known: _Registry) -> None:

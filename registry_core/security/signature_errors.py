@@ -1,4 +1,4 @@
-"""Why a registry refuses a signed request: one error for each cause, all of them 401 except the last. No code.
+"""Why a registry refuses a signed request: one error for each cause, all of them 401 except the last.
 
 The sender tells them apart by their names. `OutOfTime` says the registry's time, so that a sender with a wrong clock
 can correct itself.
@@ -6,7 +6,11 @@ can correct itself.
 
 from __future__ import annotations
 
+from typing import Final
+
 from registry_core.errors import Unauthorized, Unavailable
+
+RECEIVED_BEFORE: Final = "this request was received before: each is signed anew, with a nonce of its own"
 
 
 class MalformedSignature(Unauthorized):

@@ -35,6 +35,8 @@ SHARD_NAME: Final = "memory"
 class MemoryStore:
     """A `Store` of one shard. `epoch` names this run and must never have been used before."""
 
+    lets_once = False
+
     def __init__(self, clock: Clock, terms: LeaseTerms, epoch: str, random: Random) -> None:
         self._clock = clock
         self._catalog = Catalog()

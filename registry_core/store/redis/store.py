@@ -48,6 +48,8 @@ MOST_DIFFERENCES: Final = 500
 class RedisStore:
     """A `Store` over one shard for each of `masters`."""
 
+    lets_once = True
+
     def __init__(
         self,
         masters: Sequence[MasterWatcher],
