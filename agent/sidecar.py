@@ -45,6 +45,7 @@ from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
+from agent.registries.proven import ProvenKeeper
 from agent.registries.requests import RegistryRequests, log_note
 from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
@@ -238,6 +239,7 @@ class Sidecar:
         self._stack.callback(self.state.close)
         if not await self._last_run.read():
             return
+        self._signer.recall(self._last_run.proven)
         snapshot = self._last_run.snapshot
         if snapshot is not None:
             self.view.restore(snapshot, self._clock.wall())
@@ -346,6 +348,8 @@ class Sidecar:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
         if self.keeper is not None:
             tasks.append(keep("snapshot", self.keeper.run))
+        if self.state is not None and self.state.is_held:
+            tasks.append(keep("proven registries", ProvenKeeper(self._signer, self.state.write_proven).run))
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
         self._stack.push_async_callback(end, tasks, END_S)

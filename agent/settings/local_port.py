@@ -51,6 +51,9 @@ class LocalPortSettings(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"LocalPortSettings(hosts={self.hosts!r}, tokens={len(self.tokens)})"
+
 
 def local_port_settings(values: Values) -> LocalPortSettings:
     """Return the settings of the localhost port."""

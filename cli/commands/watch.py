@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from cli.client import (
     MAX_ANSWER_BYTES,
+    HttpRequest,
     HttpResponse,
     Unreachable,
     connect,

@@ -128,12 +128,17 @@ class RequestSigner:
         self._clock = clock
         self._note = note
         self._registries: dict[str, _Registry] = {}
-        self._proven = frozenset(list(proven)[:MAX_REGISTRIES])
+        self._proven: frozenset[str] = frozenset()
+        self.recall(proven)
 
     @property
     def proven(self) -> frozenset[str]:
         """The addresses that have proven to take signatures, to be kept for the next run."""
         return self._proven
+
+    def recall(self, proven: Iterable[str]) -> None:
+        """Note the addresses that took signatures for long enough in an earlier run."""
+        self._proven = frozenset(list(proven)[:MAX_REGISTRIES])
 
     def attempt(
         self,

@@ -15,6 +15,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from agent.checks.spec import CheckSpec, TtlCheck
+from agent.http.routes import ROUTES
 from agent.settings.local_port import WRITE_HEADER, LocalPortSettings
 from agent.settings.settings import AgentSettings, ServiceSpec
 from agent.view.fallback import of_environment
@@ -368,6 +369,11 @@ async def test_an_encoded_separator_is_part_of_a_name(agent: AgentUnderTest, pat
 async def test_an_encoded_letter_of_a_name_is_that_letter(agent: AgentUnderTest) -> None:
     answer = await send(agent, "PUT /check/n%69ght_batch/%61", f"{WRITE_HEADER}: 1", body=REPORT)
     assert answer.status == 204
+
+
+async def test_every_route_of_the_table_is_served_and_no_other(agent: AgentUnderTest) -> None:
+    served = {path: set(handlers) for path, handlers in agent.sidecar._api.handlers.items()}
+    assert served == {path: set(rights) for path, rights in ROUTES.items()}
 
 
 async def test_the_agent_under_test_is_asked_by_its_address(agent: AgentUnderTest) -> None:
