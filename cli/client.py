@@ -27,7 +27,7 @@ from registry_core.domain.host_port import host_port
 from registry_core.domain.names import MAX_LABEL_LENGTH, name_in_zone
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.ports.clock import SystemClock
-from registry_core.security.sending import MAX_ATTEMPTS, Note, Refusal, RequestSigner
+from registry_core.security.sending import MAX_ATTEMPTS, CredentialRefusal, Note, RequestSigner
 from registry_core.setting_names import misspelt
 from registry_core.setting_sources import read_settings
 from registry_core.settings import http_url, items, listen, shown
@@ -49,7 +49,7 @@ class Unreachable(VerticeError):
     """Raised when nothing answers at the address, or the answer is not HTTP; its text is one line."""
 
 
-class HttpRequest(NamedTuple):
+class CommandRequest(NamedTuple):
     """A request; `target` is its path with the query, and with the path of `base_url`."""
 
     base_url: str
@@ -81,15 +81,15 @@ class HttpResponse(NamedTuple):
             raise Unreachable("the answer is not text: is this the address of an agent or a registry?") from None
 
     @property
-    def refusal(self) -> Refusal:
+    def refusal(self) -> CredentialRefusal:
         """What a refusal of credentials says."""
         schemes = ", ".join(self.headers.get_all("WWW-Authenticate") or ())
         date = time_of(self.headers.get("Date", ""))
         try:
             said = json.loads(self.body)
-            return Refusal(self.status, str(said["error"]), schemes, said.get("example"), date)
+            return CredentialRefusal(self.status, str(said["error"]), schemes, said.get("example"), date)
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            return Refusal(self.status, schemes=schemes, date=date)
+            return CredentialRefusal(self.status, schemes=schemes, date=date)
 
     @property
     def is_not_found(self) -> bool:
@@ -152,15 +152,17 @@ def ask(
 
     With `signer` it proves to a registry who sends it.
     """
-    given = HttpRequest(base_url, method, urlsplit(base_url).path + path, {"Accept": "*/*", **(headers or {})}, body)
+    given = CommandRequest(base_url, method, urlsplit(base_url).path + path, {"Accept": "*/*", **(headers or {})}, body)
 
-    def send(request: HttpRequest) -> HttpResponse:
+    def send(request: CommandRequest) -> HttpResponse:
         return _send(request, timeout_s, most_bytes)
 
     return send(given) if signer is None else sent_by(signer, given, send)
 
 
-def sent_by(signer: RequestSigner, request: HttpRequest, send: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
+def sent_by(
+    signer: RequestSigner, request: CommandRequest, send: Callable[[CommandRequest], HttpResponse]
+) -> HttpResponse:
     """Return the answer to `request`, sent by `send` with credentials: anew while that may help."""
     for left in reversed(range(MAX_ATTEMPTS)):
         base_url, method, target, headers, body = request
@@ -175,7 +177,7 @@ def sent_by(signer: RequestSigner, request: HttpRequest, send: Callable[[HttpReq
     raise AssertionError  # the last attempt returns
 
 
-def _send(request: HttpRequest, timeout_s: float, most_bytes: int) -> HttpResponse:
+def _send(request: CommandRequest, timeout_s: float, most_bytes: int) -> HttpResponse:
     base_url = request.base_url
     connection = connect(base_url, timeout_s)
     try:

@@ -42,7 +42,7 @@ _BY_SHAPE: Final = {(path.split("/")[1], path.count("/") - 1): path for path in 
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
-class Target(msgspec.Struct, frozen=True):
+class RequestTarget(msgspec.Struct, frozen=True):
     """A request's target (RFC 9112 section 3.2): its path as sent, and its authority if it has one."""
 
     path: str
@@ -56,13 +56,13 @@ class MatchedRoute(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-def target_of(raw: str) -> Target:
+def target_of(raw: str) -> RequestTarget:
     """Return the target that a request line has. Raises ValidationError when it is neither a path nor a URL."""
     found = _ABSOLUTE.fullmatch(raw)
     authority, rest = (found[1], found[2] or "/") if found is not None else (None, raw)
     if not rest.startswith("/"):
         raise ValidationError("the target is a path", field="target", provided=raw, example="/services")
-    return Target(rest.partition("?")[0], authority)
+    return RequestTarget(rest.partition("?")[0], authority)
 
 
 def matched(path: str) -> MatchedRoute | None:

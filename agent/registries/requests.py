@@ -19,7 +19,7 @@ from agent.registries.clock import time_of
 from registry_core.api.schemas import Problem
 from registry_core.bodies import decoded, read_whole
 from registry_core.ports.clock import SystemClock
-from registry_core.security.sending import MAX_ATTEMPTS, Attempt, Note, Refusal, RequestSigner, SenderKeys
+from registry_core.security.sending import MAX_ATTEMPTS, Attempt, CredentialRefusal, Note, RequestSigner, SenderKeys
 from registry_core.security.signatures import NO_HEADERS
 
 # An error's body; a longer one is not from a registry.
@@ -106,7 +106,7 @@ class RegistryRequests:
             response.close()
             return RegistryAnswer(response, b""), None
         problem = decoded(body, Problem)
-        refusal = Refusal(
+        refusal = CredentialRefusal(
             response.status,
             error=problem.error if problem is not None else "",
             schemes=", ".join(response.headers.getall("WWW-Authenticate", ())),

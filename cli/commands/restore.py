@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cli.client import HttpRequest, HttpResponse, Unreachable, connect, sent_by
+from cli.client import CommandRequest, HttpResponse, Unreachable, connect, sent_by
 from cli.commands.snapshot_file import SnapshotFileRecord
 from registry_core.causes import cause_of
 from registry_core.domain.restoration import RestoreOutcome, what
@@ -125,7 +125,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
     """Return the answer to one record, or None when the run is stopping. Raises GaveUp."""
     problem = ""
 
-    def send(request: HttpRequest) -> HttpResponse:
+    def send(request: CommandRequest) -> HttpResponse:
         connection.request(request.method, request.target, request.body, dict(request.headers))
         response = connection.getresponse()
         return HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
@@ -133,7 +133,7 @@ def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> H
     for pause_s in (*work.pauses_s, None):
         asked_s = 0.0
         try:
-            answer = sent_by(work.signer, HttpRequest(work.url, "POST", work.path, work.headers, body), send)
+            answer = sent_by(work.signer, CommandRequest(work.url, "POST", work.path, work.headers, body), send)
         except (OSError, http.client.HTTPException) as error:
             connection.close()  # it reopens automatically
             problem = f"no answer from {work.url}: {cause_of(error)}"

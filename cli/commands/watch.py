@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from cli.client import (
     MAX_ANSWER_BYTES,
-    HttpRequest,
+    CommandRequest,
     HttpResponse,
     Unreachable,
     connect,
@@ -102,7 +102,7 @@ def lines(base_url: str, cursor: str, service: str, signer: RequestSigner) -> It
         path = f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else "")
         streams: list[http.client.HTTPResponse] = []
 
-        def send(request: HttpRequest) -> HttpResponse:
+        def send(request: CommandRequest) -> HttpResponse:
             connection.request(request.method, request.target, headers=dict(request.headers))
             response = connection.getresponse()
             is_stream = response.status == HTTPStatus.OK
@@ -111,7 +111,7 @@ def lines(base_url: str, cursor: str, service: str, signer: RequestSigner) -> It
                 response.status, response.headers, b"" if is_stream else response.read(MAX_ANSWER_BYTES)
             )
 
-        request = HttpRequest(base_url, "GET", path, {PROTOCOL_HEADER: str(PROTOCOL)})
+        request = CommandRequest(base_url, "GET", path, {PROTOCOL_HEADER: str(PROTOCOL)})
         answer = sent_by(signer, request, send)
         if answer.status != HTTPStatus.OK:
             raise WatchRefused(answer)

@@ -22,7 +22,7 @@ from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import ServerResolver
-from registry_core.security.sending import Attempt, Refusal, RequestSigner, Send, SenderKeys
+from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys
 from registry_core.security.signing_keys import replica_key
 
 # Marks a request between replicas, which the receiver must not pass on.
@@ -125,7 +125,7 @@ class Peers:
         problem = decoded(answer, Problem) if status in (401, 503) else None
         if problem is None:
             return None
-        return self._signer.again(origin, attempt, Refusal(status, problem.error, example=problem.example))
+        return self._signer.again(origin, attempt, CredentialRefusal(status, problem.error, example=problem.example))
 
 
 def summed_up(own: DrainView, by_replica: dict[str, ReplicaDrain], silent: int) -> DrainView:

@@ -73,7 +73,7 @@ class Attempt(msgspec.Struct, frozen=True):
     is_signed: bool = False
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class CredentialRefusal(msgspec.Struct, frozen=True):
     """A registry's answer of 401 or 503: the error that it names, the schemes in WWW-Authenticate, and its time."""
 
     status: int
@@ -167,7 +167,7 @@ class RequestSigner:
         sent = signed(key, method, target, created=max(0, int(at)), nonce=nonce, headers=headers, body=body)
         return Attempt(sent, key, is_signed=True)
 
-    def again(self, url: str, attempt: Attempt, refusal: Refusal) -> float | None:
+    def again(self, url: str, attempt: Attempt, refusal: CredentialRefusal) -> float | None:
         """Return after how many seconds another attempt may be accepted; None if it would be refused as well.
 
         The caller makes at most MAX_ATTEMPTS.

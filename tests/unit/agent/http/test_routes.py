@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.http.routes import ROUTES, MatchedRoute, Target, matched, target_of
+from agent.http.routes import ROUTES, MatchedRoute, RequestTarget, matched, target_of
 from registry_core.errors import ValidationError
 from registry_core.security.rights import Right
 
@@ -46,14 +46,14 @@ def test_a_name_that_is_not_utf_8_is_refused() -> None:
 @pytest.mark.parametrize(
     ("raw", "target"),
     [
-        ("/services?tag=a?b", Target("/services")),
-        ("http://evil.example/services?x", Target("/services", "evil.example")),
-        ("HTTP://a:1", Target("/", "a:1")),
-        ("http:///services", Target("/services", "")),
-        ("http://a@b/services", Target("/services", "a@b")),
+        ("/services?tag=a?b", RequestTarget("/services")),
+        ("http://evil.example/services?x", RequestTarget("/services", "evil.example")),
+        ("HTTP://a:1", RequestTarget("/", "a:1")),
+        ("http:///services", RequestTarget("/services", "")),
+        ("http://a@b/services", RequestTarget("/services", "a@b")),
     ],
 )
-def test_a_target_may_name_its_host(raw: str, target: Target) -> None:
+def test_a_target_may_name_its_host(raw: str, target: RequestTarget) -> None:
     assert target_of(raw) == target
 
 

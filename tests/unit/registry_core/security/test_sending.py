@@ -11,8 +11,8 @@ from registry_core.security.sending import (
     PLAIN_FOR_S,
     PROVEN_S,
     Attempt,
+    CredentialRefusal,
     Note,
-    Refusal,
     RequestSigner,
     Send,
     SenderKeys,
@@ -25,7 +25,7 @@ from tests.samples import FakeClock
 SECRET: Final = "a-long-random-word"
 FAR: Final = "http://registry:8888"
 NEAR: Final = "http://127.0.0.1:8888"
-OLD: Final = Refusal(401, "Unauthorized", "X-Registry-Token")
+OLD: Final = CredentialRefusal(401, "Unauthorized", "X-Registry-Token")
 NEW: Final = "Signature, X-Registry-Token"
 
 
@@ -41,7 +41,7 @@ class Sender:
     def attempt(self, url: str = FAR) -> Attempt:
         return self.signer.attempt(url, "POST", "/heartbeat", body=b"{}")
 
-    def refused(self, refusal: Refusal, url: str = FAR) -> float | None:
+    def refused(self, refusal: CredentialRefusal, url: str = FAR) -> float | None:
         return self.signer.again(url, self.attempt(url), refusal)
 
     def created(self, url: str = FAR) -> int:
@@ -116,7 +116,7 @@ def test_one_registry_of_each_release_is_told_apart() -> None:
 def test_a_registry_that_was_replaced_behind_one_address_is_signed_for_at_once() -> None:
     sender = Sender()
     sender.refused(OLD)
-    assert sender.refused(Refusal(401, "PlainRefused", NEW)) == 0.0
+    assert sender.refused(CredentialRefusal(401, "PlainRefused", NEW)) == 0.0
     assert sender.attempt().is_signed
 
 
@@ -126,14 +126,14 @@ def test_a_registry_that_was_replaced_behind_one_address_is_signed_for_at_once()
 @pytest.mark.parametrize(
     "refusal",
     [
-        Refusal(401, "WrongSignature", NEW),
-        Refusal(401, "Unauthorized", "Basic"),
-        Refusal(401, "Unauthorized", ""),
-        Refusal(503, "Unavailable", "X-Registry-Token"),
-        Refusal(401, "Unauthorized", "Bearer realm=x"),
+        CredentialRefusal(401, "WrongSignature", NEW),
+        CredentialRefusal(401, "Unauthorized", "Basic"),
+        CredentialRefusal(401, "Unauthorized", ""),
+        CredentialRefusal(503, "Unavailable", "X-Registry-Token"),
+        CredentialRefusal(401, "Unauthorized", "Bearer realm=x"),
     ],
 )
-def test_no_other_refusal_gets_the_secret(refusal: Refusal) -> None:
+def test_no_other_refusal_gets_the_secret(refusal: CredentialRefusal) -> None:
     sender = Sender()
     assert sender.refused(refusal) is None
     assert sender.attempt().is_signed
@@ -186,7 +186,7 @@ def test_a_name_that_looks_like_loopback_is_not(url: str) -> None:
 def test_the_setting_token_sends_it_always() -> None:
     sender = Sender(Send.TOKEN, proven=(FAR,))
     assert sender.attempt().headers == {"X-Registry-Token": SECRET}
-    assert sender.refused(Refusal(401, "PlainRefused", NEW)) is None
+    assert sender.refused(CredentialRefusal(401, "PlainRefused", NEW)) is None
 
 
 def test_ever_new_addresses_take_no_more_memory() -> None:
@@ -203,7 +203,7 @@ def test_ever_new_addresses_take_no_more_memory() -> None:
 def test_the_time_of_a_refusal_corrects_ours() -> None:
     sender = Sender()
     theirs = int(sender.clock.wall()) + 7200
-    assert sender.refused(Refusal(401, "OutOfTime", NEW, example=theirs)) == 0.0
+    assert sender.refused(CredentialRefusal(401, "OutOfTime", NEW, example=theirs)) == 0.0
     assert sender.created() == theirs
     sender.clock.pass_time(60)
     assert sender.created() == theirs + 60
@@ -213,18 +213,18 @@ def test_the_time_of_a_refusal_corrects_ours() -> None:
 @pytest.mark.parametrize("example", [None, "soon", True, -1, 0, 2**40, float("nan"), float("inf"), [1]])
 def test_nonsense_corrects_nothing(example: object) -> None:
     sender = Sender()
-    assert sender.refused(Refusal(401, "OutOfTime", NEW, example=example)) is None
+    assert sender.refused(CredentialRefusal(401, "OutOfTime", NEW, example=example)) is None
     assert sender.created() == int(sender.clock.wall())
 
 
 def test_a_request_that_may_have_been_seen_is_signed_anew() -> None:
-    assert Sender().refused(Refusal(401, "Replayed", NEW)) == 0.0
+    assert Sender().refused(CredentialRefusal(401, "Replayed", NEW)) == 0.0
 
 
 def test_a_registry_that_has_just_started_is_waited_for() -> None:
     sender = Sender()
     theirs = sender.clock.wall() + 30
-    wait_s = sender.refused(Refusal(503, "SignedBeforeStart", date=theirs))
+    wait_s = sender.refused(CredentialRefusal(503, "SignedBeforeStart", date=theirs))
     assert wait_s is not None
     sender.clock.pass_time(wait_s)
     assert sender.created() > theirs
