@@ -91,6 +91,16 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
         ),
     ),
     CommandGroup(
+        "keys",
+        "issue, rotate and revoke the keys with which requests are signed",
+        (
+            Command("issue", "cli.commands.keys_issue", "issue a key to a service or role"),
+            Command("rotate", "cli.commands.keys_rotate", "issue a new key, and let the present one end"),
+            Command("list", "cli.commands.keys_list", "list the keys, without their secrets"),
+            Command("revoke", "cli.commands.keys_revoke", "end a key at once"),
+        ),
+    ),
+    CommandGroup(
         "compose",
         "audit a compose file, and prepare it for Vértice",
         (

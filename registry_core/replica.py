@@ -158,17 +158,18 @@ class Replica:
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
+        notes = RequestNotes(self._access, refusals, audit, self._clock)
         self.app = build_app(
             operations,
             handlers,
             steps=steps(self._gate, audit, self._callers.authenticator),
-            notes=RequestNotes(self._access, refusals, audit, self._clock),
+            notes=notes,
             first=self._first,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
         )
-        self._callers.add_metrics(self.metrics)
+        self._callers.add_metrics(self.metrics, notes.refused)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -60,8 +61,11 @@ class ReplicaAccess:
             remembered_signatures=len(self.nonces),
         )
 
-    def add_metrics(self, metrics: ReplicaMetrics) -> None:
-        """Add the counts to `metrics`."""
+    def add_metrics(self, metrics: ReplicaMetrics, refused: Mapping[str, float]) -> None:
+        """Add the counts to `metrics`; `refused` has those of all refusals, by the name of the error."""
+        metrics.counters(
+            "registry_refusals", "Requests refused for who sends them, or how often.", "reason", lambda: refused
+        )
         metrics.counters(
             "registry_credentials_accepted",
             "Requests with a valid credential, by its form.",

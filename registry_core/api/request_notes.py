@@ -18,6 +18,7 @@ from registry_core.errors import CallerError, Forbidden, TooManyRequests, Unauth
 from registry_core.ports.audit import AuditEntry, AuditTrail
 from registry_core.ports.clock import Clock
 from registry_core.security.identities import ANYONE
+from registry_core.security.signature_errors import Replayed
 from registry_core.telemetry.logs import trace_id
 
 # A reason is a sentence of ours; what it quotes of a request is short.
@@ -46,7 +47,8 @@ class RequestNotes:
 
     def failed(self, request: web.Request, endpoint: Endpoint, error: VerticeError) -> None:
         """Note a request that was refused, or could not be carried out."""
-        if endpoint.from_living:
+        # A replay says nothing about the owner of the key, who was accepted.
+        if endpoint.from_living and not isinstance(error, Replayed):
             if isinstance(error, Unauthorized | Forbidden):
                 self._access.refused(error)
             elif isinstance(error, CallerError) and CALLER in request:

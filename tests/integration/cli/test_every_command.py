@@ -10,12 +10,15 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from cli.command_tree import LeafCommand, leaves
+from registry_core.security.identities import Role
+from registry_core.security.issued_keys import IssuedKey, key_file
 from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
@@ -37,6 +40,10 @@ CASES = {
     "maintenance status": "",
     "guard status": "",
     "guard release": "",
+    "keys issue": "--role reader --file {new}",
+    "keys rotate": "--service web --file {keys}",
+    "keys list": "--file {keys}",
+    "keys revoke": "k-00000000000b --file {keys}",
     "snapshot save": "{new}",
     "snapshot restore": "{snapshot} --dry-run",
     "compose audit": "{file}",
@@ -47,6 +54,11 @@ CASES = {
     "migrate status": "{file}",
     "doctor": "",
 }
+ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
+KEYS = (
+    IssuedKey("k-00000000000a", Role.SERVICE, "a" * 43, ISSUED, service="web"),
+    IssuedKey("k-00000000000b", Role.READER, "b" * 43, ISSUED),
+)
 # These end when they are stopped, and `watch` prints a stream, which has a test of its own.
 ENDLESS = {"registry", "agent", "watch"}
 LEAVES = {" ".join(leaf.words): leaf for leaf in leaves()}
@@ -86,8 +98,9 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new")}
+    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys")}
     Path(files["file"]).write_text(FLEET)
+    Path(files["keys"]).write_bytes(key_file(KEYS))
     registry, agent = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     settings = {
         "SERVICE_NAME": "web",
