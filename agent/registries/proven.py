@@ -1,4 +1,4 @@
-"""Keeps on disk which registries have proven to take signatures, so that none of them gets the secret after a restart."""
+"""Keeps on disk which registries have proven to take signatures: none of them gets the secret after a restart."""
 
 from __future__ import annotations
 

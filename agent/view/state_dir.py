@@ -1,7 +1,7 @@
 """AGENT_STATE_DIR: what an agent keeps across restarts. One agent uses it at a time.
 
-It holds the snapshot of the view, the ids of the instances, the latest epoch, and which registries take signatures. An agent runs without a usable
-folder too: it reads what it can, logs a failed write once, and retries it.
+It holds the snapshot of the view, the ids of the instances, the latest epoch, and which registries take signatures. An
+agent runs without a usable folder too: it reads what it can, logs a failed write once, and retries it.
 Everything here blocks: it is called from threads, and before the loop runs.
 """
 
@@ -133,7 +133,7 @@ class StateDir:
     # -- the registries that take signatures
 
     def read_proven(self) -> frozenset[str]:
-        """Return the addresses of the registries that have proven to take signatures; logs a file that is unreadable."""
+        """Return the addresses of the registries that take signatures; logs a file that cannot be read."""
         path = self.path / PROVEN
         try:
             return frozenset(msgspec.json.decode(read_own(path, MAX_PROVEN_BYTES), type=list[str]))

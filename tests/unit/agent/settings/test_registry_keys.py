@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.settings.registry_keys import KEY_EXAMPLE, service_keys
 from agent.settings.settings import read_agent_settings
 from registry_core.errors import SettingsError
 from registry_core.security.sending import Send, SenderKeys
@@ -93,3 +94,7 @@ def test_no_text_of_the_settings_shows_a_secret(tmp_path: Path) -> None:
     shown = repr(read_agent_settings({"REGISTRY_SECRET": "the-secret-word"}, path))
     assert "the-secret-word" not in shown
     assert BILLING.secret not in shown
+
+
+def test_the_example_is_a_key() -> None:
+    assert service_keys([("x", "billing", KEY_EXAMPLE.rstrip("."), "")]).keys() == {"billing"}
