@@ -43,6 +43,11 @@ def places(tmp_path: Path) -> Iterator[tuple[Place, Place]]:
         registry.stop()
 
 
+def becomes(registry: Place, status: str) -> None:
+    """Wait until the instance is at this status there; "" when it is gone."""
+    wait_until(lambda: status_at(registry) == status, f"{status or 'gone'} at {registry.name}", timeout_s=30)
+
+
 def status_at(registry: Place) -> str:
     return str(catalog(registry)[1].get("billing-1", ""))
 
@@ -56,11 +61,11 @@ def test_an_agent_signs_for_every_release_of_the_registry_that_comes_and_goes(tm
         for release in (before, THIS, before, THIS):
             if registry.release != release.name:
                 registry.start(release)
-            wait_until(lambda: status_at(registry) == "passing", f"it is registered at the {release.name} one")
+            becomes(registry, "passing")
         assert ask(its.port, "POST", "/drain?service=billing")[0] == 200
-        wait_until(lambda: status_at(registry) == "draining", "it drains")
+        becomes(registry, "draining")
         its.stop()
-        wait_until(lambda: not status_at(registry), "it could deregister")
+        becomes(registry, "")
 
 
 @pytest.mark.timeout(120)
@@ -68,10 +73,10 @@ def test_an_agent_of_the_previous_release_sends_its_secret_to_this_one(tmp_path:
     with places(tmp_path) as (registry, its):
         registry.start(THIS)
         its.start(before)
-        wait_until(lambda: status_at(registry) == "passing", "it is registered")
+        becomes(registry, "passing")
         assert ask(registry.port, "POST", "/heartbeat", {"service_name": "billing"})[0] == 401
         its.stop()
-        wait_until(lambda: not status_at(registry), "it could deregister")
+        becomes(registry, "")
 
 
 @pytest.mark.timeout(120)
@@ -90,9 +95,7 @@ def test_with_one_replica_of_each_release_an_agent_writes_to_whichever_is_there(
         wait_until(lambda: "passing" in (status_at(old), status_at(new)), "it is registered")
         for gone, left, release in ((old, new, before), (new, old, THIS), (old, new, before)):
             gone.stop()
-            wait_until(
-                lambda left=left: status_at(left) == "passing", "it is registered at the other one", timeout_s=30
-            )
+            becomes(left, "passing")
             gone.start(release)
 
 
@@ -101,7 +104,7 @@ def test_the_command_of_the_previous_release_drains_at_this_agent(tmp_path: Path
     with places(tmp_path) as (registry, its):
         registry.start(THIS)
         its.start(THIS)
-        wait_until(lambda: status_at(registry) == "passing", "it is registered")
+        becomes(registry, "passing")
         for release, words, status in (
             (before, ("drain", "billing"), "draining"),
             (THIS, ("drain", "billing", "--undo"), "passing"),
@@ -112,4 +115,4 @@ def test_the_command_of_the_previous_release_drains_at_this_agent(tmp_path: Path
                 [*vertice, *words, "--agent", its.url], capture_output=True, text=True, timeout=60, check=False
             )
             assert done.returncode == 0, done.stderr
-            wait_until(lambda status=status: status_at(registry) == status, f"it is {status}")
+            becomes(registry, status)

@@ -20,7 +20,7 @@ from agent.settings.settings import AgentSettings
 from registry_core.domain.records import Status
 from registry_core.ports.clock import SystemClock
 from registry_core.security.access_settings import AccessSettings, PlainForms
-from registry_core.security.sending import RequestSigner, Send, SenderKeys
+from registry_core.security.sending import MAX_ATTEMPTS, RequestSigner, Send, SenderKeys
 from registry_core.security.signing_keys import SigningKey, service_key, shared_key
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.registries import registry_client_for
@@ -31,6 +31,7 @@ from tests.samples import claim
 SECRET: Final = "a-long-random-word"
 # No secret is taken in plain sight; over loopback it would be, so the test also looks at what is sent.
 CLOSED: Final = msgspec.structs.replace(READY, secrets=(SECRET,), access=AccessSettings(plain=PlainForms.OFF))
+WITHIN: Final = aiohttp.ClientTimeout(total=5)
 _HEAD: Final = re.compile(rb"(GET|POST|PUT|DELETE) (/\S*) HTTP/1\.1\r\n(.*?)\r\n\r\n", re.DOTALL)
 
 
@@ -41,6 +42,7 @@ class Wire:
         self._to = to
         self.port = 0
         self.sent = bytearray()
+        self.writers: set[asyncio.StreamWriter] = set()
         self.losing = 0  # so many answers are lost from now on, with their connections
 
     @property
@@ -52,8 +54,14 @@ class Wire:
         """Method, target and headers of all requests."""
         return [(m.decode(), t.decode(), h.decode()) for m, t, h in _HEAD.findall(bytes(self.sent))]
 
+    @property
+    def paths(self) -> set[str]:
+        """The targets of all requests."""
+        return {target for _, target, _ in self.requests}
+
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there = await asyncio.open_connection("127.0.0.1", self._to)
+        self.writers |= {writer, there}
 
         async def forth() -> None:
             while data := await reader.read(65536):
@@ -86,6 +94,9 @@ async def wire_to(api: Api) -> AsyncIterator[Wire]:
         yield wire
     finally:
         server.close()
+        for writer in wire.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # the transports close their sockets
 
 
 def with_keys(keys: SenderKeys) -> AgentSettings:
@@ -103,8 +114,7 @@ async def test_every_request_of_an_agent_is_signed_and_none_has_the_secret() -> 
             await becomes(lambda: agent.addresses("osint-service"), [service.host])
             async with agent.session.post(f"{agent.url}/drain") as answer:
                 assert answer.status == 200
-            for wanted in ("/watch/ack", "/heartbeat"):
-                await eventually(lambda wanted=wanted: any(path == wanted for _, path, _ in wire.requests), wanted)
+            await eventually(lambda: {"/watch/ack", "/heartbeat"} <= wire.paths, "it acknowledges, and renews")
         kinds = {f"{method} {re.split('[/?]', path)[1]}" for method, path, _ in wire.requests}
         expected = {"POST register", "POST heartbeat", "POST watch", "GET watch", "PUT status", "DELETE deregister"}
         assert expected <= kinds
@@ -189,18 +199,27 @@ async def test_a_write_whose_answer_was_lost_is_signed_anew_and_done_once() -> N
         assert [one.status for one in api.replica.view.catalog] == [Status.WARNING]
 
 
-async def answering(url_host: str, head: str) -> tuple[asyncio.Server, list[bytes]]:
-    """Run a server that answers every request alike, and keep what it was sent."""
+@contextlib.asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Run a server that answers every request alike; give its URL, and what it was sent."""
     got: list[bytes] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                got.append(request)
-                writer.write(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n".encode())
+                got.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(answer)
 
-    return await asyncio.start_server(serve, url_host, 0), got
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", got
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # the transports close their sockets
 
 
 @pytest.mark.parametrize(
@@ -212,34 +231,21 @@ async def test_who_pretends_to_be_of_the_last_release_gets_the_secret_at_a_first
     monkeypatch: pytest.MonkeyPatch, send: Send, *, proven: bool, given_away: bool
 ) -> None:
     monkeypatch.setattr("registry_core.security.sending.is_safe", lambda _url: False)
-    server, got = await answering("127.0.0.1", "401 X\r\nWWW-Authenticate: X-Registry-Token")
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    signer = RequestSigner(SenderKeys(shared_key(SECRET), send=send), SystemClock(), proven=(url,) if proven else ())
-    async with aiohttp.ClientSession() as session:
-        answer = await RegistryRequests(session, signer).open(
-            "DELETE", url, "/deregister/a/b", within=aiohttp.ClientTimeout(total=5)
-        )
+    asking = b"HTTP/1.1 401 X\r\nWWW-Authenticate: X-Registry-Token\r\nContent-Length: 0\r\n\r\n"
+    async with answering(asking) as (url, got), aiohttp.ClientSession() as session:
+        keys = SenderKeys(shared_key(SECRET), send=send)
+        signer = RequestSigner(keys, SystemClock(), proven=(url,) if proven else ())
+        answer = await RegistryRequests(session, signer).open("DELETE", url, "/deregister/a/b", within=WITHIN)
         answer.response.close()
-    server.close()
     assert answer.response.status == 401
     assert any(SECRET.encode() in request for request in got) is given_away
 
 
 async def test_an_endless_refusal_ends_the_attempts() -> None:
     body = b'{"error":"Replayed","field":null,"message":"","provided":null,"example":null}'
-    got: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                got.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(b"HTTP/1.1 401 X\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with aiohttp.ClientSession() as session:
+    refusing = b"HTTP/1.1 401 X\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    async with answering(refusing) as (url, got), aiohttp.ClientSession() as session:
         requests = RegistryRequests(session, RequestSigner(SenderKeys(SigningKey("a", "b")), SystemClock()))
-        answer = await requests.open("GET", url, "/live", within=aiohttp.ClientTimeout(total=5))
+        answer = await requests.open("GET", url, "/live", within=WITHIN)
         assert await answer.read(1000) == body
-    server.close()
-    assert len(got) == 4
+    assert len(got) == MAX_ATTEMPTS
