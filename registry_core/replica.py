@@ -209,10 +209,10 @@ class Replica:
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
-            if self.settings.peers:
-                self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             if self._callers.files.paths:
                 self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
+            if self.settings.peers:
+                self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
