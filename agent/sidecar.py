@@ -14,9 +14,8 @@ import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import msgspec
 import structlog
 from aiohttp import web
@@ -48,6 +47,7 @@ from agent.registries.probes import RegistryProbes
 from agent.registries.proven import ProvenKeeper
 from agent.registries.requests import RegistryRequests, log_note
 from agent.registries.srv import RegistryLookup
+from agent.registries.transport import registry_session, registry_tls
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
@@ -72,6 +72,9 @@ from registry_core.security.sending import RequestSigner
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
+
+if TYPE_CHECKING:  # an agent without TLS does not load it
+    from registry_core.security.tls_clients import ClientTls
 
 TICK_S: Final = 1.0
 # A tidy-up every minute, and the most services that one reads back after the fleet has become smaller.
@@ -172,11 +175,11 @@ class Sidecar:
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples, self._clock).exposition,
         )
+        self.tls: ClientTls | None = None
         self.session: Session | None = None
         self.sync: WatchSync | None = None
-        self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        names = self._names.book
-        self._fallback_hosts = FallbackHosts(names, lambda: sorted(self.fallback.hosts()), self.view.located)
+        self._probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
+        self._fallback_hosts = FallbackHosts(self._names.book, lambda: sorted(self.fallback.hosts()), self.view.located)
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -184,6 +187,12 @@ class Sidecar:
     def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
         limits = ForwardLimits(in_flight=self._budget.forwarded)
         return Forwarder(rules, self._clock, limits, zone=self.dns_settings.zone, background=self._background)
+
+    def _session_settings(self, settings: AgentSettings) -> SessionSettings:
+        timings = Timings(
+            heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s, drain_srv_s=settings.drain_srv_s
+        )
+        return SessionSettings(timings, self._probe_for, settings.drain_confirm_s, settings.drain_wait_s)
 
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
@@ -274,39 +283,21 @@ class Sidecar:
     async def _follow_and_register(self) -> None:
         settings = self.settings
         hosts = self._names.book
-        http = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._budget.registry, use_dns_cache=False, resolver=BookResolver(hosts)
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "vertice-agent"},
-            )
-        )
+        self.tls = tls = await registry_tls(settings.registry_urls, settings.tls, self._clock)
+        if tls is not None:
+            self.lookup.expect_with(tls.expect)
+            self.about.certificate = tls.health
+        session = registry_session(self._budget.registry, BookResolver(hosts), tls)
+        http = await self._stack.enter_async_context(session)
         requests = RegistryRequests(http, self._signer)
         probes = RegistryProbes(requests, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
         client = RegistryClient(requests, self.upstreams, probes, self._clock)
 
-        probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
-
-        def session_settings(settings: AgentSettings) -> SessionSettings:
-            return SessionSettings(
-                timings=Timings(
-                    heartbeat_s=settings.heartbeat_s,
-                    initial_wait_s=settings.initial_wait_s,
-                    drain_srv_s=settings.drain_srv_s,
-                ),
-                probe_for=probe_for,
-                drain_confirm_s=settings.drain_confirm_s,
-                drain_wait_s=settings.drain_wait_s,
-            )
-
-        self._session_settings = session_settings
         self.session = Session(
             self._last_run.services,
             client,
-            settings=session_settings(settings),
+            settings=self._session_settings(settings),
             clock=self._clock,
             random=self._random,
             hosts=hosts,
@@ -344,12 +335,13 @@ class Sidecar:
             keep("tick", partial(self._tick, loader)),
             keep("locate", self._fallback_hosts.run),
         ]
+        if tls is not None:
+            tasks.append(keep("certificates", tls.run))
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
-        if self.keeper is not None:
-            tasks.append(keep("snapshot", self.keeper.run))
-        if self.state is not None and self.state.is_held:
-            tasks.append(keep("proven registries", ProvenKeeper(self._signer, self.state.write_proven).run))
+        if self.keeper is not None and self.state is not None:
+            proven = ProvenKeeper(self._signer, self.state.write_proven)
+            tasks += [keep("snapshot", self.keeper.run), keep("proven registries", proven.run)]
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
         self._stack.push_async_callback(end, tasks, END_S)
@@ -369,7 +361,6 @@ class Sidecar:
         """Switch to new settings, without interrupting lookups."""
         old, new, session = self.settings, plan.settings, self.session
         assert session is not None  # reloads start after everything else
-        assert self._session_settings is not None
         services = await self._last_run.with_ids(new.services)
         self.settings = new
         if new.log_level != old.log_level:

@@ -144,8 +144,9 @@ class StateDir:
             return frozenset()
 
     def write_proven(self, urls: Iterable[str]) -> None:
-        """Replace these addresses. Raises OSError."""
-        replace_file(self.path / PROVEN, [msgspec.json.encode(sorted(urls))])
+        """Replace these addresses, unless another agent holds the folder. Raises OSError."""
+        if self.is_held:
+            replace_file(self.path / PROVEN, [msgspec.json.encode(sorted(urls))])
 
 
 def _said(path: Path, error: OSError) -> str:

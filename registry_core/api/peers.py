@@ -20,10 +20,12 @@ from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaD
 from registry_core.api.schemas import Problem
 from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
-from registry_core.ports.clock import Clock, SystemClock
+from registry_core.ports.clock import SystemClock
 from registry_core.resolution import ServerResolver
+from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys
 from registry_core.security.signing_keys import replica_key
+from registry_core.security.tls_clients import ClientTls, client_tls
 
 # Marks a request between replicas, which the receiver must not pass on.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -38,11 +40,16 @@ class Peers:
     """The replicas at `urls`; this one may be among them, and recognises itself by `id`."""
 
     def __init__(
-        self, urls: Iterable[str], clock: Clock | None = None, secrets_now: Callable[[], tuple[str, ...]] = tuple
+        self,
+        urls: Iterable[str],
+        tls: ClientTlsSettings | None = None,
+        secrets_now: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """`secrets_now` returns the secrets of the deployment, the current one first: with it requests are signed."""
+        self.tls: ClientTls | None = None
+        self._tls_settings = tls if tls is not None else ClientTlsSettings()
         self._secrets = secrets_now
-        self._signer = RequestSigner(SenderKeys(), clock if clock is not None else SystemClock())
+        self._signer = RequestSigner(SenderKeys(), SystemClock())
         self.id = secrets.token_hex(8)
         self._urls = tuple(urls)
         self._session: aiohttp.ClientSession | None = None
@@ -51,10 +58,14 @@ class Peers:
         return len(self._urls)
 
     async def start(self) -> None:
-        """Start; no replica is asked yet."""
+        """Start; no replica is asked yet. Raises SettingsError when the files of TLS cannot be used."""
+        if any(url.startswith("https:") for url in self._urls):
+            self.tls = await client_tls(self._tls_settings)
         if self._urls:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=ServerResolver()),
+                connector=aiohttp.TCPConnector(
+                    limit_per_host=8, resolver=ServerResolver(), ssl=True if self.tls is None else self.tls.context
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=ASK_S),
             )
