@@ -48,8 +48,8 @@ from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
-from registry_core.security.tls_port import HandshakeLimits
 from registry_core.security.secret_files import CHECK_EVERY_S
+from registry_core.security.tls_port import HandshakeLimits
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
@@ -141,7 +141,7 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers, settings.client_tls)
+        self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared)
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,

@@ -17,9 +17,9 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
 from registry_core.security.tls_settings import TLS_SETTINGS, TlsSettings, tls_settings
-from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
 from registry_core.setting_sources import given_in, unknown_names
 from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import (

@@ -9,6 +9,8 @@ from agent.checks.spec import CheckKind
 from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
+from agent.settings.local_port import LOCAL_PORT_TABLE
+from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from dns.access import LOOPBACK, network_of
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
@@ -30,7 +32,6 @@ from registry_core.settings import (
     switch,
     text,
 )
-from registry_core.shared_secret import SECRET
 from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
 MOST_DRAIN_SRV_S: Final = 2.0
@@ -343,11 +344,12 @@ CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
 }
 AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     REGISTRY_URL,
-    SECRET,
+    *REGISTRY_KEY_TABLE,
     *CLIENT_TLS_SETTINGS,
     HEARTBEAT_INTERVAL,
     INITIAL_WAIT_TIMEOUT,
     HTTP_LISTEN,
+    *LOCAL_PORT_TABLE,
     DNS_LISTEN,
     DNS_ZONE,
     DNS_ALLOW,

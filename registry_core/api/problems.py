@@ -19,6 +19,7 @@ from registry_core.errors import (
     CallerError,
     Conflict,
     Forbidden,
+    Misdirected,
     NotFound,
     TooManyRequests,
     Unauthorized,
@@ -27,6 +28,8 @@ from registry_core.errors import (
     VerticeError,
 )
 
+# The schemes of credentials. Senders recognise by the first one that this registry takes signatures.
+CHALLENGES: Final = "Signature, X-Registry-Token"
 MAX_SHOWN_CHARACTERS: Final = 200
 
 
@@ -60,6 +63,7 @@ STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
     Conflict: HTTPStatus.CONFLICT,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -102,7 +106,7 @@ def error_response(error: VerticeError) -> web.Response:
     if isinstance(error, Unavailable | Conflict | TooManyRequests) and error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "X-Registry-Token"  # RFC 9110 section 11.6.1
+        headers["WWW-Authenticate"] = CHALLENGES  # RFC 9110 section 11.6.1
     return problem_response(status_of(error), problem_of(error), headers)
 
 

@@ -22,6 +22,8 @@ class Right(StrEnum):
     RELEASE_GUARD = "release-guard"
     CERTIFY = "certify"  # get a certificate for a service
     DENY = "deny"  # put certificates on the deny list
+    TEND = "tend"  # take an agent's own services out of use, and see how that stands
+    REPORT = "report"  # say how an agent's own service is
     AUDIT = "audit"  # read the audit log
     WITNESS = "witness"  # exchange signed heads of audit logs
 
@@ -53,6 +55,8 @@ MAY: Final[Mapping[Right, frozenset[Role]]] = {
     Right.RELEASE_GUARD: frozenset({Role.OPERATOR}),
     Right.CERTIFY: frozenset({Role.SERVICE, Role.OPERATOR}),
     Right.DENY: frozenset({Role.OPERATOR}),
+    Right.TEND: frozenset({Role.LOCAL, Role.OPERATOR}),
+    Right.REPORT: frozenset({Role.LOCAL, Role.OPERATOR}),
     Right.AUDIT: frozenset({Role.OPERATOR}),
     Right.WITNESS: frozenset({Role.OPERATOR, Role.REPLICA, Role.FOLLOWER}),
 }

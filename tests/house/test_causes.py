@@ -20,6 +20,7 @@ TABLES: Final = {
 # ValueErrors whose texts are ours: each of these calls readers of this repository.
 OF_OUR_READERS: Final = {
     "agent/settings/checks.py",
+    "agent/settings/registry_keys.py",
     "cli/client.py",
     "cli/parser.py",
     "dns/forward_rules.py",
