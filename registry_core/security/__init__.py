@@ -1,1 +1,1 @@
-"""Who may do what: identities, rights, certificates."""
+"""Security: who sends a request, what they may do, and how either is proven."""
