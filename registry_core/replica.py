@@ -19,6 +19,7 @@ from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
+from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
@@ -130,6 +131,9 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers)
+        self._authority = authority_of(settings.authority, self._clock)
+        self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
+        self.certificates.add_metrics(self.metrics)
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -137,6 +141,7 @@ class Replica:
             self._sampler,
             self._background,
             watchers=lambda: len(self.hub),
+            authority_problem=lambda: self._authority.problem,
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
@@ -147,6 +152,7 @@ class Replica:
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             first=self._first,
             peers=self._peers,
+            certificates=self.certificates,
             health=self.health.view,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
@@ -194,6 +200,7 @@ class Replica:
             lingering_time=LINGER_S,
         )
         try:
+            await self._authority.start()
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
@@ -202,6 +209,7 @@ class Replica:
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
+            self._run("certificates", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
             raise

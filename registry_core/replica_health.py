@@ -43,6 +43,7 @@ class ReplicaHealth:
         background: Background,
         *,
         watchers: Callable[[], int],
+        authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -52,6 +53,7 @@ class ReplicaHealth:
         self._sampler = sampler
         self._background = background
         self._watchers = watchers
+        self._authority_problem = authority_problem
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -78,8 +80,12 @@ class ReplicaHealth:
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
         stored = worst(swept, of_shards(shards))
+        authority = self._authority_problem()
+        signs = Health.DEGRADED if authority else Health.HEALTHY
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
+            status=worst(
+                judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts, signs
+            ).value,
             reasons=health_reasons(
                 cpu=cpu,
                 memory=memory,
@@ -87,6 +93,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                authority=authority,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
@@ -235,6 +236,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     WHEN_NONE_PASS,
     LOG_LEVEL,
     LOG_FORMAT,
+    *AUTHORITY_SETTINGS,
 )
 
 
@@ -256,6 +258,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
+    authority: AuthoritySettings = AuthoritySettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -315,6 +318,7 @@ def settings_from(values: Values) -> ReplicaSettings:
             trial_share=values[BREAKER_TRIALS] / 100,
             successes=values[BREAKER_SUCCESSES],
         ),
+        authority=authority_settings(values),
         unknown=values.unknown,
     )
 

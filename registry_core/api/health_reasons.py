@@ -22,6 +22,7 @@ def health_reasons(
     shards: Sequence[ShardReport],
     guard: GuardView,
     access: AccessHealth,
+    authority: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -32,6 +33,7 @@ def health_reasons(
         *_of_shards(shards),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
+        *([authority] if authority else []),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
         *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
     ]

@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
 from registry_core.domain.names import label_of
 from registry_core.errors import ValidationError
+from registry_core.ports.denials import Denial
 
 MAX_DENIALS: Final = 4096
 MAX_REASON_LENGTH: Final = 200
@@ -24,20 +23,6 @@ _SPIFFE_PREFIX: Final = "spiffe://"
 MAX_SUBJECT_LENGTH: Final = 512
 
 
-class Denial(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the list. `at` and `until` are in Unix seconds; the newer of two about one subject counts.
-
-    `subject` is `serial:<hexadecimal>` or the SPIFFE id of a service; a service has one entry for both spellings of its
-    name. Not `denied`: an earlier denial was withdrawn, which is kept as long as the denial would have been.
-    """
-
-    subject: str
-    at: float
-    until: float
-    denied: bool = True
-    reason: str = ""
-
-
 class Denied:
     """What is denied at present. It changes only as a whole, so a check never sees half of a list."""
 
@@ -45,6 +30,7 @@ class Denied:
         self._subjects: frozenset[str] = frozenset()
         self._denials: tuple[Denial, ...] = ()
         self.version = 0  # rises when what is denied changes
+        self.known = False  # whether the list has been read at all
 
     def __len__(self) -> int:
         return len(self._subjects)
@@ -65,7 +51,7 @@ class Denied:
         """Deny what `denials` say at `now` (Unix seconds), and nothing else."""
         valid = tuple(denial for denial in merged((denials,), now) if denial.denied)
         subjects = frozenset(denial.subject for denial in valid)
-        self._denials = valid
+        self._denials, self.known = valid, True
         if subjects != self._subjects:
             self._subjects = subjects
             self.version += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import msgspec
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from registry_core.security.authority.authority_files import AuthorityChain, UnusableAuthority, read_chain, read_key
 from registry_core.security.authority.certificates import (
@@ -13,6 +15,7 @@ from registry_core.security.authority.certificates import (
     pem_of,
     service_certificate,
 )
+from registry_core.security.authority.descriptions import AuthorityCertificate
 from registry_core.security.authority.lifetimes import service_validity
 from registry_core.security.authority.requests import requested_key
 from registry_core.security.spiffe import service_id
@@ -36,6 +39,7 @@ class Issuer:
         self.domain = domain
         self.key_id = key_id(chain.intermediate)
         self._signer = signer
+        self.certificates = tuple(described(one) for one in (chain.intermediate, *chain.roots))
         self._above = pem_of([chain.intermediate, *chain.crossed])
 
     def issue(self, service: str, request: str, now: float, lifetime_s: float) -> Issued:
@@ -65,3 +69,10 @@ def issuer_of(chain_pem: bytes, key_pem: bytes, trust_domain: str = "") -> Issue
     if trust_domain and domain.trust_domain != trust_domain:
         raise UnusableAuthority(f"its trust domain is {domain.trust_domain}, not {trust_domain}")
     return Issuer(chain, Signer(chain.intermediate, key), domain)
+
+
+def described(certificate: x509.Certificate) -> AuthorityCertificate:
+    """Return what is said of a certificate."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    name = str(names[0].value) if names else certificate.subject.rfc4514_string()
+    return AuthorityCertificate(name, key_id(certificate), certificate.not_valid_after_utc.timestamp())

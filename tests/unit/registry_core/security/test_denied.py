@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_core.errors import ValidationError
+from registry_core.ports.denials import Denial
 from registry_core.security.denied import (
     MAX_DENIALS,
-    Denial,
     Denied,
     check_subject,
     merged,
