@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from agent.certificates.part import begin_certificates
 from agent.checks.probes import CheckProbes
 from agent.descriptors import ENOUGH, budget
 from agent.hosts.connecting import BookResolver
@@ -346,6 +347,9 @@ class Sidecar:
             tasks.append(keep("snapshot", self.keeper.run))
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
+        certificates = begin_certificates(keep, lambda: self.settings, client, self._clock, self._random)
+        self.about.certificates = certificates[0]
+        tasks += certificates[1]
         self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()

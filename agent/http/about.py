@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from agent.certificates.part import CertificatesPart
 from agent.http.health import AgentHealth, judged
 from agent.http.lookups import Lookups
 from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
@@ -58,6 +59,7 @@ class About:
         self._keeper: SnapshotKeeper | None = None
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
+        self.certificates: CertificatesPart | None = None
 
     def answers_on(self, udp: UdpServer) -> None:
         """Include the UDP server from now on."""
@@ -86,6 +88,7 @@ class About:
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
+            certificates=self.certificates.report() if self.certificates is not None else None,
             background=self._background.report(),
         )
 
@@ -105,7 +108,8 @@ class About:
 
     def _judged(self, view: ViewReport, sync: SyncReport) -> AgentHealth:
         services = self._session.report() if self._session is not None else []
-        return judged(view, sync, services, loaded=self._view.loaded)
+        certificates = self.certificates.faults() if self.certificates is not None else []
+        return judged(view, sync, services, loaded=self._view.loaded, further=certificates)
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""
@@ -137,6 +141,7 @@ class About:
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
             yield CounterSample("agent_config_reloads", "Reloads of settings, by result.", ("result",), results)
         yield from self._background_samples()
+        yield from self._certificate_samples()
         yield from self._registry_samples()
         dns = self._responder
         yield from self._dns_samples()
@@ -215,6 +220,22 @@ class About:
             "agent_background_restarts", "Background tasks restarted after a failure.", ("task",), restarts
         )
         yield CounterSample("agent_background_failures", "Background tasks that failed.", ("task",), failures)
+
+    def _certificate_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        if self.certificates is None:
+            return
+        ends: dict[tuple[str, ...], float] = {
+            (one.service_name,): one.ends_in_seconds
+            for one in self.certificates.report()
+            if one.ends_in_seconds is not None
+        }
+        outcomes: dict[tuple[str, ...], float] = {(word,): n for word, n in self.certificates.outcomes.items()}
+        yield GaugeSample(
+            "agent_certificate_ends_seconds", "Seconds until a service's certificate ends.", ("service",), ends
+        )
+        yield CounterSample(
+            "agent_certificate_requests", "Requests for certificates, by outcome.", ("outcome",), outcomes
+        )
 
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
         # At most MAX_ADDRESSES at a time.

@@ -21,9 +21,16 @@ class AgentHealth(NamedTuple):
     reasons: list[str]
 
 
-def judged(view: ViewReport, sync: SyncReport, services: Sequence[ServiceReport], *, loaded: bool) -> AgentHealth:
-    """Return the health of an agent: unhealthy while it cannot answer lookups at all."""
-    reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded)]
+def judged(
+    view: ViewReport,
+    sync: SyncReport,
+    services: Sequence[ServiceReport],
+    *,
+    loaded: bool,
+    further: Sequence[str] = (),
+) -> AgentHealth:
+    """Return the health of an agent: unhealthy while it cannot answer lookups at all. `further` faults degrade it."""
+    reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded), *further]
     if not loaded:
         return AgentHealth("unhealthy", reasons)
     return AgentHealth("degraded" if reasons else "healthy", reasons)

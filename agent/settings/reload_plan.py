@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agent.settings import table
+from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
@@ -26,6 +27,7 @@ NEED_RESTART: Final = {
     "view": f"{table.VIEW_SERVICES.name}, {table.VIEW_MB.name}",
     "state_dir": table.STATE_DIR.name,
     "log_format": table.LOG_FORMAT.name,
+    "certificates": ", ".join(setting.name for setting in CERTIFICATE_SETTINGS),
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,

@@ -1,4 +1,4 @@
-"""Make the fleet's certificate authority: a root, which stays off the replicas, and an intermediate for them to sign with.
+"""Make the fleet's certificate authority: a root, which stays off the replicas, and an intermediate, which signs there.
 
 The folder belongs on a machine that is no replica, or on a medium that is kept in a safe: it holds the root's key,
 encrypted. Two files of it go to the replicas.

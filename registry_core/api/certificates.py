@@ -176,9 +176,10 @@ class Certificates:
             problem=self._authority.problem,
         )
 
-    def denied_list(self, _call: Call) -> DeniedView:
-        """Return the deny list."""
-        return self.denied_view()
+    def denied_list(self, call: Call) -> DeniedView:
+        """Return the deny list, or what it says of one certificate. Raises ValidationError."""
+        given = call.query.get("serial")
+        return self.denied_view() if given is None else self.denied_view(_serial_subject(given))
 
     def bundle(self) -> bytes:
         """Return the roots to trust, in PEM. Raises NoAuthority."""
@@ -187,13 +188,14 @@ class Certificates:
             raise NoAuthority
         return issuer.chain.bundle
 
-    def denied_view(self) -> DeniedView:
-        """Return the deny list as it is shown."""
+    def denied_view(self, subject: str | None = None) -> DeniedView:
+        """Return the deny list as it is shown, or its entry about `subject`."""
         return DeniedView(
             version=self._denied_version(),
             denied=[
                 DenialView(subject=one.subject, at=_iso(one.at), until=_iso(one.until), reason=one.reason)
                 for one in self.denied.denials
+                if subject in (None, one.subject)
             ],
             unread=[f"{name}: {why}" for name, why in self._unread],
         )
@@ -212,15 +214,7 @@ class Certificates:
             issuer = self._authority.issuer
             domain = issuer.domain.trust_domain if issuer is not None else self._settings.trust_domain
             return spiffe_subject(service_id(domain or DEFAULT_TRUST_DOMAIN, check_service_name(body.service_name)))
-        serial = read_serial(body.serial or "")
-        if serial is None:
-            raise ValidationError(
-                "a serial number is hexadecimal, of at most 40 digits",
-                field="serial",
-                provided=body.serial,
-                example="0AB1CD2E3F405162738495A6B7C8D9EA",
-            )
-        return serial_subject(serial)
+        return _serial_subject(body.serial or "")
 
     def _shown(self, certificate: AuthorityCertificate) -> AuthorityCertificateView:
         return AuthorityCertificateView(
@@ -229,6 +223,18 @@ class Certificates:
             not_after=_iso(certificate.not_after),
             expires_in_seconds=round(certificate.not_after - self._clock.wall(), 3),
         )
+
+
+def _serial_subject(text: str) -> str:
+    serial = read_serial(text)
+    if serial is None:
+        raise ValidationError(
+            "a serial number is hexadecimal, of at most 40 digits",
+            field="serial",
+            provided=text,
+            example="0AB1CD2E3F405162738495A6B7C8D9EA",
+        )
+    return serial_subject(serial)
 
 
 def _iso(unix_s: float) -> str:

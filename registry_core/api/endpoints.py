@@ -314,7 +314,9 @@ ENDPOINTS: Final = (
         name="denied_list",
         right=Right.LOOK_UP,
         summary="The deny list: services and certificates that are refused",
+        query=(Parameter("serial", str, "only the entry about this certificate, by its serial number"),),
         answers={200: DeniedView},
+        errors=(400,),
     ),
     Endpoint(
         method="POST",
