@@ -19,6 +19,7 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +27,10 @@ import msgspec
 
 from agent.own_files import NotOurs, folder_problem
 
+# A reader takes less than this from the first file that it opens to the last one.
+READ_WITHIN_S: Final = 60.0
+# Beside the present version and the one before, if they follow each other faster than that.
+MOST_VERSIONS: Final = 8
 MAX_STORED_BYTES: Final = 256 * 1024
 CURRENT: Final = ".d"
 _FOLDER_MODE: Final = 0o755
@@ -116,10 +121,13 @@ class CertificateFiles:
 
     def _clear(self, service: str, keep: set[str]) -> None:
         """Remove versions that no reader has any more. What cannot be removed stays, until the next time."""
-        for old in self.path.glob(f".{service}.*"):
-            if old.name not in keep:
-                with contextlib.suppress(OSError):
-                    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        old = [(version.lstat().st_mtime, version) for version in self.path.glob(f".{service}.*")]
+        others = sorted((at, version) for at, version in old if version.name not in keep)
+        # Versions may follow each other within moments, while an authority changes.
+        gone = [version for at, version in others if time.time() - at > READ_WITHIN_S]
+        for version in {*gone, *(version for _, version in others[:-MOST_VERSIONS])}:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(version) if version.is_dir() and not version.is_symlink() else version.unlink()
 
 
 def owner_of(text: str) -> tuple[int, int] | None:

@@ -1,7 +1,10 @@
 """Reads requests for certificates (CSR, RFC 2986), of which nothing but the public key is used.
 
 The names in a request are its sender's wish: what a certificate says is decided by who asked. The request proves that
-its sender has the private key. Everything here takes time that depends on the request, which is bounded before.
+its sender has the private key.
+
+RSA keys are refused. Their maker can have any bytes in the modulus, such as the SPIFFE id of another service, and
+proxies that have no access to a certificate's names (HAProxy) are told to look for these bytes in it.
 """
 
 from __future__ import annotations
@@ -11,20 +14,16 @@ from typing import Final, TypeAlias
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from registry_core.errors import ValidationError
 
 MAX_REQUEST_BYTES: Final = 16 * 1024
-MIN_RSA_BITS: Final = 2048
-MAX_RSA_BITS: Final = 4096
-# A verification takes as many steps as the exponent has bits.
-MAX_RSA_EXPONENT: Final = 2**32
 CSR_EXAMPLE: Final = "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=billing"
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
-ServiceKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+ServiceKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 def requested_key(pem: str, *, field: str = "csr") -> ServiceKey:
@@ -48,21 +47,14 @@ def requested_key(pem: str, *, field: str = "csr") -> ServiceKey:
 
 
 def checked_key(key: object, *, field: str = "csr") -> ServiceKey:
-    """Return `key` if it is strong enough, and cheap enough to verify. Raises ValidationError."""
+    """Return `key` if it is strong enough, and of a kind whose bytes nobody can choose. Raises ValidationError."""
     match key:
         case ec.EllipticCurvePublicKey() if isinstance(key.curve, _CURVES):
             return key
         case ed25519.Ed25519PublicKey():
             return key
-        case rsa.RSAPublicKey():
-            if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-                raise _wrong(f"an RSA key has {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, not {key.key_size}", field)
-            exponent = key.public_numbers().e
-            if not 65_537 <= exponent <= MAX_RSA_EXPONENT or exponent % 2 == 0:
-                raise _wrong("its RSA exponent is not an odd number from 65537 to 2**32", field)
-            return key
         case _:
-            raise _wrong("its key must be EC (P-256, P-384, P-521), Ed25519 or RSA", field)
+            raise _wrong("its key must be EC (P-256, P-384, P-521) or Ed25519", field)
 
 
 def _wrong(message: str, field: str) -> ValidationError:
