@@ -81,8 +81,8 @@ class Certificates:
 
     async def refresh(self) -> None:
         """Read again what may have changed: the authority's files, and the deny list."""
-        await self._authority.refresh()
         await self.refresh_denied()
+        await self._authority.refresh()
 
     async def refresh_denied(self) -> None:
         """Read the deny list."""

@@ -10,7 +10,7 @@ import pytest
 
 from agent.certificates.keys import NotOurCertificate, new_key_and_request, read_pair
 from registry_core.security.authority.requests import requested_key
-from tests.unit.registry_core.security.authority.authorities import new_issuer
+from tests.authorities import new_issuer
 
 
 def test_a_request_is_one_that_the_registry_accepts_and_its_certificate_is_read_back() -> None:

@@ -16,7 +16,7 @@ from registry_core.security.authority.authority_files import (
     read_key,
 )
 from registry_core.security.authority.certificates import pem_of
-from tests.unit.registry_core.security.authority.authorities import new_authority
+from tests.authorities import new_authority
 
 
 def test_a_chain_is_read_as_it_was_written() -> None:

@@ -21,7 +21,7 @@ from registry_core.security.authority.certificates import (
     service_certificate,
 )
 from registry_core.security.authority.lifetimes import authority_validity, service_validity
-from tests.unit.registry_core.security.authority.authorities import DOMAIN, csr_of, new_authority, new_issuer
+from tests.authorities import DOMAIN, csr_of, new_authority, new_issuer
 
 
 def names_in(certificate: x509.Certificate) -> x509.SubjectAlternativeName:

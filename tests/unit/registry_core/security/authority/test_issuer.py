@@ -13,7 +13,7 @@ from registry_core.security.authority.certificates import Domain, Signer, new_ro
 from registry_core.security.authority.descriptions import AuthorityCertificate
 from registry_core.security.authority.issuer import described, issuer_of
 from registry_core.security.authority.lifetimes import MAX_LIFETIME_S, authority_validity
-from tests.unit.registry_core.security.authority.authorities import csr_of, new_authority, new_issuer
+from tests.authorities import csr_of, new_authority, new_issuer
 
 
 def test_what_is_issued_comes_with_its_chain_and_its_times() -> None:

@@ -18,7 +18,7 @@ from registry_core.errors import ValidationError
 from registry_core.security.authority.certificates import service_certificate
 from registry_core.security.authority.lifetimes import service_validity
 from registry_core.security.authority.requests import MAX_REQUEST_BYTES, ServiceKey, checked_key, requested_key
-from tests.unit.registry_core.security.authority.authorities import DOMAIN, csr_of, new_authority
+from tests.authorities import DOMAIN, csr_of, new_authority
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)

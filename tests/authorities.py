@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cli.ca.authority_folder import AuthorityFolder
+from cli.ca.authority_work import make_authority
+from registry_core.authority_settings import AuthoritySettings
 from registry_core.security.authority.authority_files import AuthorityChain, key_pem
 from registry_core.security.authority.certificates import Domain, Signer, new_intermediate, new_root
 from registry_core.security.authority.issuer import Issuer, issuer_of
 from registry_core.security.authority.lifetimes import authority_validity
+from tests.programs import find
 
 DOMAIN = Domain("fleet.example", ("vertice.internal",))
+PASSPHRASE = b"correct horse battery staple"
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -41,3 +48,25 @@ def csr_of(key: PrivateKey, name: str = "anything", *names: x509.GeneralName) ->
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(key, algorithm).public_bytes(Encoding.PEM).decode()
+
+
+def authority_in(folder: Path, domain: Domain = DOMAIN) -> AuthorityFolder:
+    """Make an authority in a new folder, as `vertice ca init` does."""
+    authority = AuthorityFolder(folder)
+    make_authority(authority, domain, PASSPHRASE, time.time())
+    return authority
+
+
+def settings_for(authority: AuthorityFolder, lifetime_s: float = 3600.0) -> AuthoritySettings:
+    """Return the settings of a replica that signs with an authority."""
+    return AuthoritySettings(str(authority.replicas.cert), str(authority.replicas.key), lifetime_s=lifetime_s)
+
+
+def verified(chain: bytes, bundle: bytes, folder: Path, *more: str) -> None:
+    """Fail unless openssl trusts the first certificate of `chain` by the roots in `bundle`."""
+    (folder / "chain.pem").write_bytes(chain)
+    (folder / "bundle.pem").write_bytes(bundle)
+    files = ["-CAfile", folder / "bundle.pem", "-untrusted", folder / "chain.pem", folder / "chain.pem"]
+    argv = [find("openssl"), "verify", "-x509_strict", "-purpose", "sslserver", *more, *map(str, files)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
