@@ -182,7 +182,7 @@ async def test_a_denied_service_is_told_why_it_gets_nothing(authority: Authority
 async def test_new_roots_are_written_beside_the_certificate_that_is_held(
     authority: AuthorityFolder, tmp_path: Path
 ) -> None:
-    async with kept(signing(authority, 60.0), tmp_path) as (_, agent):
+    async with kept(signing(authority, 60.0), tmp_path) as (api, agent):
         await until_written(agent)
         before = stored(tmp_path)
         step = partial(rotate, authority, RotationStep.ANNOUNCE, PASSPHRASE, time.time(), longest_s=0)
