@@ -20,6 +20,7 @@ from registry_core.api.health_schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
@@ -42,6 +43,7 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        peers: PeerWatch,
         watchers: Callable[[], int],
         authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
@@ -52,6 +54,7 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._peers = peers
         self._watchers = watchers
         self._authority_problem = authority_problem
         self._store_kind = store_kind
@@ -80,11 +83,17 @@ class ReplicaHealth:
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
         stored = worst(swept, of_shards(shards))
+        peers = self._peers.report()
         authority = self._authority_problem()
-        signs = Health.DEGRADED if authority else Health.HEALTHY
         return HealthView(
             status=worst(
-                judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts, signs
+                judged(cpu, CPU),
+                judged(memory, MEMORY),
+                stored,
+                GUARD_HEALTH[guard.phase],
+                accepts,
+                health_of_peers(peers),
+                Health.DEGRADED if authority else Health.HEALTHY,
             ).value,
             reasons=health_reasons(
                 cpu=cpu,
@@ -93,6 +102,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                peers=peers,
                 authority=authority,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
@@ -118,6 +128,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),
         )
