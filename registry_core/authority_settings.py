@@ -8,7 +8,7 @@ import msgspec
 
 from registry_core.errors import SettingsError, ValidationError
 from registry_core.security.authority.lifetimes import DAY_S, DEFAULT_LIFETIME_S, MAX_LIFETIME_S, MIN_LIFETIME_S
-from registry_core.security.spiffe import check_trust_domain
+from registry_core.security.spiffe import DEFAULT_TRUST_DOMAIN, check_trust_domain
 from registry_core.setting_values import Values
 from registry_core.settings import Setting, positive_seconds, text
 
@@ -45,9 +45,9 @@ CA_KEY: Final = Setting(
 TRUST_DOMAIN: Final = Setting(
     "REGISTRY_TRUST_DOMAIN",
     _trust_domain,
-    "",
-    "the trust domain in the SPIFFE ids of services; if unset, that of the authority",
-    "vertice.internal",
+    DEFAULT_TRUST_DOMAIN,
+    "the SPIFFE trust domain of the fleet: a service's certificate is for spiffe://DOMAIN/service/NAME",
+    "fleet.example",
 )
 CERT_LIFETIME: Final = Setting(
     "REGISTRY_CERT_LIFETIME",

@@ -82,6 +82,7 @@ def certified_fleet(
         "REGISTRY_CA_CERT": str(authority.replicas.cert),
         "REGISTRY_CA_KEY": str(authority.replicas.key),
         "REGISTRY_CERT_LIFETIME": lifetime,
+        "REGISTRY_TRUST_DOMAIN": DOMAIN.trust_domain,
     }
     for_agent = {
         "AGENT_CONFIG": str(config),

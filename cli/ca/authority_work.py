@@ -12,7 +12,7 @@ from registry_core.security.authority.certificates import (
     new_root,
 )
 from registry_core.security.authority.lifetimes import INTERMEDIATE_DAYS, ROOT_DAYS, authority_validity
-from registry_core.security.authority.rotation import AuthorityState, RotationStep, Stage, after
+from registry_core.security.authority.rotation import AuthorityState, RotationStage, RotationStep, after
 
 
 def make_authority(
@@ -79,17 +79,17 @@ def rotate(
     return state, chain
 
 
-def next_step(stage: Stage) -> str:
+def next_step(stage: RotationStage) -> str:
     """Return what is to be done after the files were copied, as a sentence for people."""
     match stage:
-        case Stage.STEADY:
+        case RotationStage.STEADY:
             return "nothing else is to be done"
-        case Stage.ANNOUNCED:
+        case RotationStage.ANNOUNCED:
             return (
                 "agents and verifiers get both roots now; once all have them (agents within minutes), run "
                 "`vertice ca rotate sign`"
             )
-        case Stage.SIGNING:
+        case RotationStage.SIGNING:
             return (
                 "agents renew their certificates under the new root now; once none of the old one is left, run "
                 "`vertice ca rotate retire`"

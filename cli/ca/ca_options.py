@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.exit_codes import FAILED, USAGE, exit_codes
+from cli.exit_codes import FAILED, OK, USAGE, exit_codes
+from cli.options import JSON
 from cli.parser import WrongUsage, file_path, value
 from registry_core.causes import cause_of
 from registry_core.errors import CallerError, SettingsError
@@ -112,6 +114,24 @@ def carried_out(work: Callable[[], int]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         print(f"vertice: {name}{cause_of(error)}", file=sys.stderr)
         return FAILED
+
+
+def print_files(
+    arguments: argparse.Namespace, done: str, files: Mapping[str, Path], after: str = "", **more: str
+) -> int:
+    """Print what was done, and which files go where; return the exit code. `files` are named by their destinations."""
+    shown = {name: shown_path(path) for name, path in files.items()}
+    if arguments.output == JSON:
+        print(json.dumps({**more, **shown}))
+        return OK
+    print(f"{done}; to every replica, which reads them by itself:")
+    for name in ("cert", "key"):
+        print(f"  {shown[name]}")
+    if "trust" in shown:
+        print(f"to verifiers without an agent: {shown['trust']}")
+    if after:
+        print(after)
+    return OK
 
 
 def shown_path(path: Path) -> str:

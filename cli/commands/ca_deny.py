@@ -27,9 +27,9 @@ The secret in {SECRET.name} is sent to the registry.
 def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of `vertice ca deny`."""
     add_subject(parser)
-    parser.add_argument("--reason", metavar="TEXT", type=plain_text, default="", help="why; it is shown in the list")
+    parser.add_argument("--reason", metavar="TEXT", type=plain_text, help="why; it is shown in the list")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice ca deny` and return its exit code. Raises SettingsError."""
-    return change(arguments, reason=arguments.reason)
+    return change(arguments, reason=arguments.reason or "")

@@ -9,8 +9,16 @@ import argparse
 import time
 from typing import Final
 
-from cli.ca.ca_options import FOLDER_CODES, add_days, add_folder, add_passphrase, carried_out, passphrase_of, shown_path
-from cli.exit_codes import OK
+from cli.ca.ca_options import (
+    FOLDER_CODES,
+    add_days,
+    add_folder,
+    add_passphrase,
+    carried_out,
+    passphrase_of,
+    print_files,
+)
+from cli.options import add_output
 from cli.parser import CommandParser
 from registry_core.security.authority.lifetimes import INTERMEDIATE_DAYS
 
@@ -25,6 +33,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_folder(parser)
     add_passphrase(parser)
     add_days(parser, "--days", "the intermediate", INTERMEDIATE_DAYS)
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +48,4 @@ def _made(arguments: argparse.Namespace) -> int:
     folder = AuthorityFolder(arguments.dir)
     folder.state()  # before a passphrase is asked for
     renew_intermediate(folder, passphrase_of(arguments), time.time(), days=arguments.days)
-    print("made a new intermediate; to every replica, which reads them by itself:")
-    for path in folder.replicas:
-        print(f"  {shown_path(path)}")
-    return OK
+    return print_files(arguments, "made a new intermediate", folder.replicas._asdict())

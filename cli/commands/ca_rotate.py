@@ -11,8 +11,16 @@ import argparse
 import time
 from typing import Final
 
-from cli.ca.ca_options import FOLDER_CODES, add_days, add_folder, add_passphrase, carried_out, passphrase_of, shown_path
-from cli.exit_codes import OK
+from cli.ca.ca_options import (
+    FOLDER_CODES,
+    add_days,
+    add_folder,
+    add_passphrase,
+    carried_out,
+    passphrase_of,
+    print_files,
+)
+from cli.options import add_output
 from cli.parser import CommandParser, value
 from registry_core.security.authority.lifetimes import INTERMEDIATE_DAYS, MAX_LIFETIME_S, ROOT_DAYS
 from registry_core.security.authority.rotation import RotationStep
@@ -40,6 +48,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     add_days(parser, "--root-days", "a new root", ROOT_DAYS)
     add_days(parser, "--days", "a new intermediate", INTERMEDIATE_DAYS)
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,9 +73,6 @@ def _rotated(arguments: argparse.Namespace) -> int:
         root_days=arguments.root_days,
         days=arguments.days,
     )
-    print(f"the authority is {state.stage}; to every replica, which reads them by itself:")
-    for path in folder.replicas:
-        print(f"  {shown_path(path)}")
-    print(f"to verifiers without an agent: {shown_path(folder.trust)}")
-    print(next_step(state.stage))
-    return OK
+    files = {**folder.replicas._asdict(), "trust": folder.trust}
+    done = f"the authority is {state.stage}"
+    return print_files(arguments, done, files, next_step(state.stage), stage=state.stage.value)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from agent.certificates.plan import shown_duration
 from cli.ca.ca_options import FOLDER_CODES, carried_out
 from cli.client import Unreachable, ask, registry_url, said_by
 from cli.exit_codes import FAILED, OK
@@ -21,7 +22,6 @@ from cli.options import JSON, add_output, add_registry
 from cli.parser import CommandParser, file_path
 from cli.table import aligned
 from cli.terminal import printable
-from registry_core.security.authority.lifetimes import DAY_S
 
 EPILOG: Final = f"""examples:
   vertice ca status
@@ -95,14 +95,19 @@ def _of_folder(arguments: argparse.Namespace) -> int:
 def _lines(said: Any) -> Sequence[str]:
     certificates = [("signs", said["intermediate"]), *(("trusted root", root) for root in said["roots"])]
     rows = [
-        (what, printable(one["name"]), f"ends {one['not_after']}", f"in {one['expires_in_seconds'] / DAY_S:.1f} days")
+        (
+            what,
+            printable(one["name"]),
+            f"ends {one['not_after']}",
+            f"in {shown_duration(max(0, one['expires_in_seconds']))}",
+        )
         for what, one in certificates
     ]
     lines = [f"spiffe://{printable(said['trust_domain'])}, names in {printable(', '.join(said['zones']))}"]
     lines += aligned(rows)
     if "lifetime_seconds" in said:
         lines.append(
-            f"certificates of services last {said['lifetime_seconds'] / DAY_S:g} days; {said['denied']} denied"
+            f"certificates of services last {shown_duration(said['lifetime_seconds'])}; {said['denied']} denied"
         )
     if said.get("problem"):
         lines.append(printable(said["problem"], most=500))

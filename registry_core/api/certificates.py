@@ -30,7 +30,7 @@ from registry_core.ports.denials import Denial, DenialStore
 from registry_core.security.authority.descriptions import AuthorityCertificate
 from registry_core.security.authority.lifetimes import MAX_LIFETIME_S, RENEW_SHARE
 from registry_core.security.authority.reader import AuthorityReader
-from registry_core.security.denied import MAX_REASON_LENGTH, Denied, read_serial, serial_subject, spiffe_subject
+from registry_core.security.denied import MAX_REASON_LENGTH, DenyList, read_serial, serial_subject, spiffe_subject
 from registry_core.security.rights import Right
 from registry_core.security.spiffe import DEFAULT_TRUST_DOMAIN, service_id
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -58,7 +58,7 @@ class Certificates:
     def __init__(
         self, settings: AuthoritySettings, authority: AuthorityReader, store: DenialStore, clock: Clock
     ) -> None:
-        self.denied = Denied()
+        self.denied = DenyList()
         self._settings = settings
         self._authority = authority
         self._store = store

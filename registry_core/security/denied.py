@@ -1,7 +1,7 @@
 """The deny list: certificates and services that are refused although their certificates have not ended. Pure.
 
 It is short: a denial lasts until the certificates that it is about have ended by themselves. Whoever checks a
-certificate asks `Denied`; stores keep `Denial`s, and `merged` joins what several of them keep.
+certificate asks `DenyList`; stores keep `Denial`s, and `merged` joins what several of them keep.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SPIFFE_PREFIX: Final = "spiffe://"
 MAX_SUBJECT_LENGTH: Final = 512
 
 
-class Denied:
+class DenyList:
     """What is denied at present. It changes only as a whole, so a check never sees half of a list."""
 
     def __init__(self) -> None:

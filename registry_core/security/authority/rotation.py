@@ -18,7 +18,7 @@ from registry_core.errors import CallerError
 from registry_core.security.authority.lifetimes import DAY_S, MAX_LIFETIME_S
 
 
-class Stage(StrEnum):
+class RotationStage(StrEnum):
     """Where a rotation stands."""
 
     STEADY = "steady"
@@ -35,9 +35,9 @@ class RotationStep(StrEnum):
 
 
 NEXT: Final = {
-    Stage.STEADY: RotationStep.ANNOUNCE,
-    Stage.ANNOUNCED: RotationStep.SIGN,
-    Stage.SIGNING: RotationStep.RETIRE,
+    RotationStage.STEADY: RotationStep.ANNOUNCE,
+    RotationStage.ANNOUNCED: RotationStep.SIGN,
+    RotationStage.SIGNING: RotationStep.RETIRE,
 }
 
 
@@ -58,10 +58,10 @@ class AuthorityState(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> RotationStage:
         if len(self.roots) == 1:
-            return Stage.STEADY
-        return Stage.SIGNING if self.signing == self.roots[-1] else Stage.ANNOUNCED
+            return RotationStage.STEADY
+        return RotationStage.SIGNING if self.signing == self.roots[-1] else RotationStage.ANNOUNCED
 
 
 def after(

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cli.command_tree import LeafCommand, leaves
+from tests.authorities import DOMAIN, PASSPHRASE, authority_in
 from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
@@ -39,6 +40,13 @@ CASES = {
     "guard release": "",
     "snapshot save": "{new}",
     "snapshot restore": "{snapshot} --dry-run",
+    "ca init": "--dir {new}-ca --passphrase-file {passphrase}",
+    "ca intermediate": "--dir {ca} --passphrase-file {passphrase}",
+    "ca rotate": "announce --dir {ca} --passphrase-file {passphrase}",
+    "ca status": "",
+    "ca deny": "web",
+    "ca allow": "web",
+    "ca denied": "",
     "compose audit": "{file}",
     "compose inject": "{file} --diff",
     "compose eject": "{file}",
@@ -86,8 +94,10 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new")}
+    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "passphrase", "ca")}
     Path(files["file"]).write_text(FLEET)
+    Path(files["passphrase"]).write_bytes(PASSPHRASE)
+    cert, key = authority_in(Path(files["ca"])).replicas
     registry, agent = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     settings = {
         "SERVICE_NAME": "web",
@@ -101,7 +111,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running(
         [*VERTICE, "registry", "--listen", registry],
         folder / "registry.log",
-        {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1"},
+        {
+            "REGISTRY_WARMING": "0",
+            "REGISTRY_MIN_PORT": "1",
+            "REGISTRY_CA_CERT": str(cert),
+            "REGISTRY_CA_KEY": str(key),
+            "REGISTRY_TRUST_DOMAIN": DOMAIN.trust_domain,
+        },
     ):
         wait_until(lambda: accepts(int(registry.partition(":")[2])), "the registry listens", 60)
         with running([*VERTICE, "agent"], folder / "agent.log", settings):
@@ -119,6 +135,8 @@ def test_every_command_has_a_case() -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_json_of_every_command_can_be_read(house: House, name: str) -> None:
     Path(house.files["new"]).unlink(missing_ok=True)
+    if name == "ca allow":
+        assert command("ca", "deny", "web", f"--registry={house.registry}").returncode == 0
     done = command(*house.words(name), "-o", "json")
     assert done.returncode in (0, 1), done.stderr
     assert isinstance(json.loads(done.stdout), dict | list)

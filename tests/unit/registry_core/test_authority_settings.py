@@ -15,7 +15,7 @@ def settings(**given: str) -> AuthoritySettings:
 
 
 def test_a_replica_is_no_authority_unless_it_is_told() -> None:
-    assert settings() == AuthoritySettings("", "", "", 7 * DAY_S)
+    assert settings() == AuthoritySettings("", "", "vertice.internal", 7 * DAY_S)
 
 
 def test_the_two_files_go_together() -> None:

@@ -10,7 +10,7 @@ from registry_core.errors import ValidationError
 from registry_core.ports.denials import Denial
 from registry_core.security.denied import (
     MAX_DENIALS,
-    Denied,
+    DenyList,
     check_subject,
     merged,
     read_serial,
@@ -26,14 +26,14 @@ def denial(subject: str, at: float = 0.0, until: float = 100.0, *, denied: bool 
 
 
 def test_a_denied_serial_number_is_refused_and_its_neighbour_is_not() -> None:
-    denied = Denied()
+    denied = DenyList()
     denied.replace([denial(serial_subject(0xAB12))], now=1.0)
     assert denied.is_denied(0xAB12, BILLING)
     assert not denied.is_denied(0xAB13, BILLING)
 
 
 def test_a_denied_service_is_refused_in_both_spellings() -> None:
-    denied = Denied()
+    denied = DenyList()
     denied.replace([denial(spiffe_subject("spiffe://vertice.internal/service/ip_intel"))], now=1.0)
     assert denied.is_denied(1, "spiffe://vertice.internal/service/ip-intel")
     assert denied.is_denied(1, "spiffe://vertice.internal/service/ip_intel")
@@ -42,7 +42,7 @@ def test_a_denied_service_is_refused_in_both_spellings() -> None:
 
 
 def test_an_ended_denial_refuses_nothing() -> None:
-    denied = Denied()
+    denied = DenyList()
     denied.replace([denial(BILLING, until=5.0)], now=5.0)
     assert not denied.is_denied(1, BILLING)
     assert len(denied) == 0
@@ -60,7 +60,7 @@ def test_of_a_denial_and_a_withdrawal_at_one_moment_the_denial_counts() -> None:
 
 
 def test_the_version_rises_only_when_what_is_denied_changes() -> None:
-    denied = Denied()
+    denied = DenyList()
     denied.replace([denial(BILLING)], now=1.0)
     denied.replace([denial(BILLING, until=200.0)], now=1.0)
     assert denied.version == 1

@@ -7,17 +7,24 @@ import itertools
 import pytest
 
 from registry_core.security.authority.lifetimes import DAY_S
-from registry_core.security.authority.rotation import NEXT, AuthorityState, RotationStep, Stage, WrongStep, after
+from registry_core.security.authority.rotation import (
+    NEXT,
+    AuthorityState,
+    RotationStage,
+    RotationStep,
+    WrongStep,
+    after,
+)
 
 NOW = 1_800_000_000.0
 STEADY = AuthorityState(trust_domain="fleet.example", zones=("a.b",), since=NOW)
 ANNOUNCED = after(STEADY, RotationStep.ANNOUNCE, NOW)
 SIGNING = after(ANNOUNCED, RotationStep.SIGN, NOW)
-STATES = {Stage.STEADY: STEADY, Stage.ANNOUNCED: ANNOUNCED, Stage.SIGNING: SIGNING}
+STATES = {RotationStage.STEADY: STEADY, RotationStage.ANNOUNCED: ANNOUNCED, RotationStage.SIGNING: SIGNING}
 
 
-@pytest.mark.parametrize(("stage", "step"), list(itertools.product(Stage, RotationStep)))
-def test_each_stage_takes_its_own_step_and_no_other(stage: Stage, step: RotationStep) -> None:
+@pytest.mark.parametrize(("stage", "step"), list(itertools.product(RotationStage, RotationStep)))
+def test_each_stage_takes_its_own_step_and_no_other(stage: RotationStage, step: RotationStep) -> None:
     state = STATES[stage]
     assert state.stage is stage
     if step is NEXT[stage]:
@@ -34,5 +41,5 @@ def test_the_old_root_stays_trusted_until_its_last_certificate_has_ended() -> No
     with pytest.raises(WrongStep, match=r"another 7\.0 days"):
         after(SIGNING, RotationStep.RETIRE, NOW, longest_s=7 * DAY_S)
     ended = after(SIGNING, RotationStep.RETIRE, NOW + 7 * DAY_S, longest_s=7 * DAY_S)
-    assert (ended.roots, ended.signing, ended.stage) == ((2,), 2, Stage.STEADY)
+    assert (ended.roots, ended.signing, ended.stage) == ((2,), 2, RotationStage.STEADY)
     assert after(ended, RotationStep.ANNOUNCE, NOW).roots == (2, 3)
