@@ -44,7 +44,7 @@ def test_the_zone_is_the_agents_unless_another_is_named(tmp_path: Path, secret: 
 def test_the_steps_of_a_rotation_are_taken_in_their_order(tmp_path: Path, secret: Path) -> None:
     folder = tmp_path / "ca"
     assert command("ca", "init", "--passphrase-file", secret, "--dir", folder).returncode == 0
-    words = ["--dir", folder, "--passphrase-file", secret]
+    words: tuple[str | Path, ...] = ("--dir", folder, "--passphrase-file", secret)
     early = command("ca", "rotate", "sign", *words)
     assert (early.returncode, early.stderr.splitlines()) == (
         1,
