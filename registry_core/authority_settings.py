@@ -6,18 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from registry_core.errors import SettingsError, ValidationError
+from registry_core.errors import SettingsError
 from registry_core.security.authority.lifetimes import DAY_S, DEFAULT_LIFETIME_S, MAX_LIFETIME_S, MIN_LIFETIME_S
-from registry_core.security.spiffe import DEFAULT_TRUST_DOMAIN, check_trust_domain
+from registry_core.security.pem_paths import path
+from registry_core.security.tls_settings import TRUST_DOMAIN
 from registry_core.setting_values import Values
-from registry_core.settings import Setting, positive_seconds, text
-
-
-def _trust_domain(value: str) -> str:
-    try:
-        return check_trust_domain(value)
-    except ValidationError as error:
-        raise ValueError(error.message) from None
+from registry_core.settings import Setting, positive_seconds
 
 
 def _lifetime(value: str) -> float:
@@ -29,7 +23,7 @@ def _lifetime(value: str) -> float:
 
 CA_CERT: Final = Setting(
     "REGISTRY_CA_CERT",
-    text,
+    path,
     "",
     "the file of the certificate authority (PEM), as `vertice ca init` writes it: its intermediate, and the roots to "
     "trust; re-read when it changes. If unset, this replica issues no certificates",
@@ -37,17 +31,10 @@ CA_CERT: Final = Setting(
 )
 CA_KEY: Final = Setting(
     "REGISTRY_CA_KEY",
-    text,
+    path,
     "",
     "the file with the key of that intermediate (PEM)",
     "/run/secrets/authority.key",
-)
-TRUST_DOMAIN: Final = Setting(
-    "REGISTRY_TRUST_DOMAIN",
-    _trust_domain,
-    DEFAULT_TRUST_DOMAIN,
-    "the SPIFFE trust domain of the fleet: a service's certificate is for spiffe://DOMAIN/service/NAME",
-    "fleet.example",
 )
 CERT_LIFETIME: Final = Setting(
     "REGISTRY_CERT_LIFETIME",
@@ -56,7 +43,7 @@ CERT_LIFETIME: Final = Setting(
     "how long a service's certificate is valid, at most 90 days (2160h); agents renew it at two thirds",
     "168h",
 )
-AUTHORITY_SETTINGS: Final[tuple[Setting[Any], ...]] = (CA_CERT, CA_KEY, TRUST_DOMAIN, CERT_LIFETIME)
+AUTHORITY_SETTINGS: Final[tuple[Setting[Any], ...]] = (CA_CERT, CA_KEY, CERT_LIFETIME)
 
 
 class AuthoritySettings(msgspec.Struct, frozen=True):

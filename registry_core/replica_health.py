@@ -25,6 +25,7 @@ from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.system import SystemSampler
 
@@ -45,6 +46,7 @@ class ReplicaHealth:
         *,
         peers: PeerWatch,
         watchers: Callable[[], int],
+        tls: Callable[[], CertificateHealth | None] = lambda: None,
         authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
         clock: Clock,
@@ -56,6 +58,7 @@ class ReplicaHealth:
         self._background = background
         self._peers = peers
         self._watchers = watchers
+        self._tls = tls
         self._authority_problem = authority_problem
         self._store_kind = store_kind
         self._clock = clock
@@ -82,11 +85,14 @@ class ReplicaHealth:
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
+        tls = self._tls()
+        certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         peers = self._peers.report()
         authority = self._authority_problem()
         return HealthView(
             status=worst(
+                certificate,
                 judged(cpu, CPU),
                 judged(memory, MEMORY),
                 stored,
@@ -102,6 +108,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
                 authority=authority,
             ),
@@ -128,6 +135,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                tls=tls if tls is not None else UNSET,
                 peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 
 from agent.certificates.certificate_files import CertificateFiles
@@ -12,7 +13,6 @@ from agent.certificates.registry_requests import CertificateRequests
 from agent.certificates.reports import CertificateReport
 from agent.registries.client import RegistryClient
 from agent.settings.settings import AgentSettings
-from registry_core.domain.selection import Random
 from registry_core.errors import MissingPackage
 from registry_core.ports.clock import Clock
 
@@ -38,20 +38,29 @@ class CertificatesPart(Protocol):
         ...
 
 
+class Configured(Protocol):
+    """What has the agent's settings, which a reload replaces."""
+
+    @property
+    def settings(self) -> AgentSettings:
+        """The settings in effect."""
+        ...
+
+
 def begin_certificates(
     keep: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], asyncio.Task[None]],
-    settings: Callable[[], AgentSettings],
+    tasks: list[asyncio.Task[None]],
+    configured: Configured,
     client: RegistryClient,
     clock: Clock,
-    random: Random,
-) -> tuple[CertificatesPart | None, list[asyncio.Task[None]]]:
-    """Begin to keep certificates, with `keep`; return the keeper, and its task. Without AGENT_CERT_DIR there is none.
+) -> CertificatesPart | None:
+    """Begin to keep certificates, in one more of `tasks`; return the keeper. Without AGENT_CERT_DIR there is none.
 
-    `settings` returns the settings as they are at present. Raises MissingPackage.
+    `configured` has the settings as they are at present. Raises MissingPackage.
     """
-    own = settings().certificates
+    own = configured.settings.certificates
     if not own.folder:
-        return None, []
+        return None
     try:
         from agent.certificates.keeper import CertificateKeeper  # noqa: PLC0415 - see the module's docstring
     except ModuleNotFoundError as error:
@@ -63,8 +72,9 @@ def begin_certificates(
         CertificateFiles(Path(own.folder), own.access),
         own.notice,
         CertificateRequests(client),
-        lambda: [spec.claim.service_name for spec in settings().services],
+        lambda: [spec.claim.service_name for spec in configured.settings.services],
         clock=clock,
-        random=random,
+        random=Random(),  # noqa: S311 - only spreads renewals; not security-relevant
     )
-    return keeper, [keep("certificates", keeper.run)]
+    tasks.append(keep("certificates", keeper.run))
+    return keeper

@@ -27,10 +27,17 @@ def judged(
     services: Sequence[ServiceReport],
     *,
     loaded: bool,
-    further: Sequence[str] = (),
+    tls_problem: str = "",
+    certificates: Sequence[str] = (),
 ) -> AgentHealth:
-    """Return the health of an agent: unhealthy while it cannot answer lookups at all. `further` faults degrade it."""
-    reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded), *further]
+    """Return the health of an agent: unhealthy while it cannot answer lookups at all.
+
+    `certificates` has a sentence for each certificate of its services that is not well.
+    """
+    reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded)]
+    if tls_problem:
+        reasons.append(f"TLS towards the registry: {tls_problem}")
+    reasons += certificates
     if not loaded:
         return AgentHealth("unhealthy", reasons)
     return AgentHealth("degraded" if reasons else "healthy", reasons)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from registry_core.domain.names import check_known_name, is_service_name, label_of
+from registry_core.domain.names import check_known_name, label_of
 from registry_core.errors import ValidationError
 
 SCHEME: Final = "spiffe://"
@@ -43,13 +43,6 @@ def domain_id(trust_domain: str) -> str:
 def service_id(trust_domain: str, service: str) -> str:
     """Return the SPIFFE id of a service. Raises ValidationError for what is no name of a service."""
     return f"{SCHEME}{trust_domain}/service/{check_known_name(service)}"
-
-
-def service_of(spiffe_id: str, trust_domain: str) -> str | None:
-    """Return the service that an id of this trust domain names; None for any other id."""
-    head = f"{SCHEME}{trust_domain}/service/"
-    service = spiffe_id.removeprefix(head)
-    return service if service != spiffe_id and is_service_name(service) else None
 
 
 def dns_names(service: str, zones: Iterable[str]) -> tuple[str, ...]:

@@ -5,30 +5,12 @@ from __future__ import annotations
 import pytest
 
 from registry_core.errors import ValidationError
-from registry_core.security.spiffe import check_trust_domain, dns_names, domain_id, service_id, service_of
+from registry_core.security.spiffe import check_trust_domain, dns_names, domain_id, service_id
 
 
-def test_a_service_has_one_id_and_is_found_by_it() -> None:
+def test_a_service_has_one_id() -> None:
     assert service_id("fleet.example", "ip_intel") == "spiffe://fleet.example/service/ip_intel"
-    assert service_of("spiffe://fleet.example/service/ip_intel", "fleet.example") == "ip_intel"
     assert domain_id("fleet.example") == "spiffe://fleet.example"
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        "spiffe://other.example/service/ip_intel",
-        "spiffe://fleet.example/ip_intel",
-        "spiffe://fleet.example/service/",
-        "spiffe://fleet.example/service/a/b",
-        "spiffe://fleet.example/service/../operator",
-        "spiffe://fleet.example.evil/service/ip_intel",
-        "https://fleet.example/service/ip_intel",
-        "",
-    ],
-)
-def test_an_id_of_another_kind_names_no_service(other: str) -> None:
-    assert service_of(other, "fleet.example") is None
 
 
 def test_a_service_is_found_under_both_spellings_of_its_name_in_every_zone() -> None:
