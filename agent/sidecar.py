@@ -20,6 +20,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from agent.certificates.part import begin_certificates
 from agent.checks.probes import CheckProbes
 from agent.descriptors import ENOUGH, budget
 from agent.hosts.connecting import BookResolver
@@ -344,6 +345,7 @@ class Sidecar:
             tasks += [keep("snapshot", self.keeper.run), keep("proven registries", proven.run)]
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
+        self.about.certificates = begin_certificates(keep, tasks, self, client, self._clock)
         self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()

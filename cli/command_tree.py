@@ -101,6 +101,19 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
         ),
     ),
     CommandGroup(
+        "ca",
+        "run the fleet's certificate authority: services get certificates from it",
+        (
+            Command("init", "cli.commands.ca_init", "make the authority: a root, and an intermediate for the replicas"),
+            Command("intermediate", "cli.commands.ca_intermediate", "make a new intermediate under the present root"),
+            Command("rotate", "cli.commands.ca_rotate", "replace the root, in three steps without a gap"),
+            Command("status", "cli.commands.ca_status", "show what signs, what is trusted, and when it ends"),
+            Command("deny", "cli.commands.ca_deny", "deny the certificates of a service, or one certificate"),
+            Command("allow", "cli.commands.ca_allow", "withdraw a denial"),
+            Command("denied", "cli.commands.ca_denied", "list what is denied"),
+        ),
+    ),
+    CommandGroup(
         "compose",
         "audit a compose file, and prepare it for Vértice",
         (

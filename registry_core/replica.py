@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
+from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
@@ -111,7 +112,15 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self.tls = ReplicaTls(settings.tls, self._clock, limits=HandshakeLimits(connections=budget.handshakes))
+        self._authority = authority_of(settings.authority, self._clock)
+        self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
+        self.certificates.add_metrics(self.metrics)
+        self.tls = ReplicaTls(
+            settings.tls,
+            self._clock,
+            limits=HandshakeLimits(connections=budget.handshakes),
+            is_denied=self.certificates.denied.is_denied,
+        )
         self._callers = ReplicaAccess(
             settings,
             self._clock,
@@ -152,6 +161,7 @@ class Replica:
             peers=self._peer_watch,
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
+            authority_problem=lambda: self._authority.problem,
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
@@ -162,6 +172,7 @@ class Replica:
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             first=self._first,
             peers=self._peers,
+            certificates=self.certificates,
             health=self.health.view,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
@@ -213,6 +224,7 @@ class Replica:
         )
         try:
             await self.tls.load()
+            await self._authority.start()
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
@@ -231,6 +243,7 @@ class Replica:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
+            self._run("certificates", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
             raise

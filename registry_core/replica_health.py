@@ -47,6 +47,7 @@ class ReplicaHealth:
         peers: PeerWatch,
         watchers: Callable[[], int],
         tls: Callable[[], CertificateHealth | None] = lambda: None,
+        authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -58,6 +59,7 @@ class ReplicaHealth:
         self._peers = peers
         self._watchers = watchers
         self._tls = tls
+        self._authority_problem = authority_problem
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -87,6 +89,7 @@ class ReplicaHealth:
         certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         peers = self._peers.report()
+        authority = self._authority_problem()
         return HealthView(
             status=worst(
                 certificate,
@@ -96,6 +99,7 @@ class ReplicaHealth:
                 GUARD_HEALTH[guard.phase],
                 accepts,
                 health_of_peers(peers),
+                Health.DEGRADED if authority else Health.HEALTHY,
             ).value,
             reasons=health_reasons(
                 cpu=cpu,
@@ -106,6 +110,7 @@ class ReplicaHealth:
                 access=access,
                 tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
+                authority=authority,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
@@ -243,6 +244,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
     LOG_FORMAT,
     *ACCESS_SETTINGS,
+    *AUTHORITY_SETTINGS,
 )
 
 
@@ -267,6 +269,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
     access: AccessSettings = AccessSettings()
+    authority: AuthoritySettings = AuthoritySettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -330,6 +333,7 @@ def settings_from(values: Values) -> ReplicaSettings:
             successes=values[BREAKER_SUCCESSES],
         ),
         access=access,
+        authority=authority_settings(values),
         unknown=values.unknown,
     )
 

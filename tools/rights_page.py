@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from agent.http.routes import ROUTES
 from registry_core.api.endpoints import ENDPOINTS
 from registry_core.security.identities import Role
 from registry_core.security.rights import FOR_ITSELF, MAY, MEANINGS, OPEN_READS, Right
@@ -32,9 +33,20 @@ _ROUTES: Final = """## Routes of the registry
 """
 
 
+_LOCAL_ROUTES: Final = """
+## Routes of an agent
+
+At its agent a program of the same machine is `local`; programs of other machines are `anyone`, or `operator` with
+`AGENT_HTTP_TOKEN`. Looking up and observing are open to all whom the agent answers.
+
+| route | right |
+|---|---|
+"""
+
+
 def rights_text() -> str:
     """Return docs/reference/rights.md."""
-    return "".join([_HEAD, *_table(), _ROLES, _ROUTES, *_routes()])
+    return "".join([_HEAD, *_table(), _ROLES, _ROUTES, *_routes(), _LOCAL_ROUTES, *_local_routes()])
 
 
 def _table() -> Iterator[str]:
@@ -48,6 +60,13 @@ def _mark(right: Right, role: Role) -> str:
     if role in MAY[right]:
         return "itself" if role is Role.SERVICE and right in FOR_ITSELF else "yes"
     return "open" if right in OPEN_READS else ""
+
+
+def _local_routes() -> Iterator[str]:
+    for path, methods in ROUTES.items():
+        for method, right in methods.items():
+            if method != "HEAD":
+                yield f"| `{method} {path}` | `{right.value}` |\n"
 
 
 def _routes() -> Iterator[str]:

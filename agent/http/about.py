@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from agent.certificates.part import CertificatesPart
 from agent.http.health import AgentHealth, judged
 from agent.http.lookups import Lookups
 from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
@@ -60,6 +61,7 @@ class About:
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
         self.certificate: Callable[[], CertificateHealth | None] = lambda: None
+        self.certificates: CertificatesPart | None = None
 
     def answers_on(self, udp: UdpServer) -> None:
         """Include the UDP server from now on."""
@@ -89,6 +91,7 @@ class About:
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
+            certificates=self.certificates.report() if self.certificates is not None else None,
             background=self._background.report(),
         )
 
@@ -110,7 +113,12 @@ class About:
         services = self._session.report() if self._session is not None else []
         tls = self.certificate()
         return judged(
-            view, sync, services, loaded=self._view.loaded, tls_problem=tls.problem if tls is not None else ""
+            view,
+            sync,
+            services,
+            loaded=self._view.loaded,
+            tls_problem=tls.problem if tls is not None else "",
+            certificates=self.certificates.faults() if self.certificates is not None else (),
         )
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
@@ -143,6 +151,7 @@ class About:
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
             yield CounterSample("agent_config_reloads", "Reloads of settings, by result.", ("result",), results)
         yield from self._background_samples()
+        yield from self._certificate_samples()
         yield from self._registry_samples()
         dns = self._responder
         yield from self._dns_samples()
@@ -221,6 +230,22 @@ class About:
             "agent_background_restarts", "Background tasks restarted after a failure.", ("task",), restarts
         )
         yield CounterSample("agent_background_failures", "Background tasks that failed.", ("task",), failures)
+
+    def _certificate_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        if self.certificates is None:
+            return
+        ends: dict[tuple[str, ...], float] = {
+            (one.service_name,): one.ends_in_seconds
+            for one in self.certificates.report()
+            if one.ends_in_seconds is not None
+        }
+        outcomes: dict[tuple[str, ...], float] = {(word,): n for word, n in self.certificates.outcomes.items()}
+        yield GaugeSample(
+            "agent_certificate_ends_seconds", "Seconds until a service's certificate ends.", ("service",), ends
+        )
+        yield CounterSample(
+            "agent_certificate_requests", "Requests for certificates, by outcome.", ("outcome",), outcomes
+        )
 
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
         # At most MAX_ADDRESSES at a time.

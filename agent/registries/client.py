@@ -237,6 +237,10 @@ class RegistryClient:
         except (aiohttp.ClientError, OSError) as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}")
 
+    async def request(self, method: str, path: str, body: bytes | None = None) -> RegistryReply:
+        """Send a request that no owner's order concerns to the registry in use, and to the next one if it fails."""
+        return await self._send(method, path, body)
+
     async def _send(
         self,
         method: str,

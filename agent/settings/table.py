@@ -8,6 +8,7 @@ from typing import Any, Final
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
+from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
@@ -374,6 +375,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     STATIC_FILE,
     LOG_LEVEL,
     LOG_FORMAT,
+    *CERTIFICATE_SETTINGS,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

@@ -87,7 +87,7 @@ def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers) -> E
     own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
     if own is not None:
         return own
-    operation = getattr(operations, endpoint.name)
+    operation = getattr(operations, endpoint.name, None) or getattr(handlers.certificates, endpoint.name)
     if endpoint.writes:
         return writing(endpoint, operation)
     return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)

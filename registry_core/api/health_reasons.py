@@ -24,6 +24,7 @@ def health_reasons(
     access: AccessHealth,
     peers: PeersHealth,
     tls_problem: str = "",
+    authority: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -36,6 +37,7 @@ def health_reasons(
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
         *_of_peers(peers),
+        *([authority] if authority else []),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
         *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
     ]

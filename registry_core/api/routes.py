@@ -6,6 +6,7 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -14,9 +15,10 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.calls import PARTIAL, answer, body_of
+from registry_core.api.certificates import Certificates
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
-from registry_core.api.endpoints import JSON
+from registry_core.api.endpoints import JSON, PEM
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
@@ -51,6 +53,7 @@ class Handlers:
         *,
         first: FirstDelivery,
         peers: Peers,
+        certificates: Certificates,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
@@ -61,6 +64,7 @@ class Handlers:
         self._first = first
         self._drains = drains
         self._peers = peers
+        self.certificates = certificates
         self._health = health
         self._exposition = exposition
         self._openapi = _ENCODER.encode(openapi)
@@ -113,6 +117,14 @@ class Handlers:
         if PEER_HEADER in request.headers or own.status is not Status.DRAINING:
             return answer(own)
         return answer(await self._peers.summed(own))
+
+    async def certificate_bundle(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        bundle = self.certificates.bundle()
+        version = hashlib.sha256(bundle).hexdigest()[:16]
+        headers = {"ETag": f'"{version}"'}
+        if any(known.value in ("*", version) for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=bundle, content_type=PEM, headers=headers)
 
     # -- about the replica
 

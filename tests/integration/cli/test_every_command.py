@@ -19,6 +19,7 @@ import pytest
 from cli.command_tree import LeafCommand, leaves
 from registry_core.security.identities import Role
 from registry_core.security.issued_keys import IssuedKey, key_file
+from tests.authorities import DOMAIN, PASSPHRASE, authority_in
 from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
@@ -46,6 +47,13 @@ CASES = {
     "keys revoke": "k-00000000000b --file {keys}",
     "snapshot save": "{new}",
     "snapshot restore": "{snapshot} --dry-run",
+    "ca init": "--dir {new}-ca --passphrase-file {passphrase}",
+    "ca intermediate": "--dir {ca} --passphrase-file {passphrase}",
+    "ca rotate": "announce --dir {ca} --passphrase-file {passphrase}",
+    "ca status": "",
+    "ca deny": "web",
+    "ca allow": "web",
+    "ca denied": "",
     "compose audit": "{file}",
     "compose inject": "{file} --diff",
     "compose eject": "{file}",
@@ -98,9 +106,11 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys")}
+    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys", "passphrase", "ca")}
     Path(files["file"]).write_text(FLEET)
     Path(files["keys"]).write_bytes(key_file(KEYS))
+    Path(files["passphrase"]).write_bytes(PASSPHRASE)
+    cert, key = authority_in(Path(files["ca"])).replicas
     registry, agent = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     settings = {
         "SERVICE_NAME": "web",
@@ -114,7 +124,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running(
         [*VERTICE, "registry", "--listen", registry],
         folder / "registry.log",
-        {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1"},
+        {
+            "REGISTRY_WARMING": "0",
+            "REGISTRY_MIN_PORT": "1",
+            "REGISTRY_CA_CERT": str(cert),
+            "REGISTRY_CA_KEY": str(key),
+            "REGISTRY_TRUST_DOMAIN": DOMAIN.trust_domain,
+        },
     ):
         wait_until(lambda: accepts(int(registry.partition(":")[2])), "the registry listens", 60)
         with running([*VERTICE, "agent"], folder / "agent.log", settings):
@@ -132,6 +148,8 @@ def test_every_command_has_a_case() -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_json_of_every_command_can_be_read(house: House, name: str) -> None:
     Path(house.files["new"]).unlink(missing_ok=True)
+    if name == "ca allow":
+        assert command("ca", "deny", "web", f"--registry={house.registry}").returncode == 0
     done = command(*house.words(name), "-o", "json")
     assert done.returncode in (0, 1), done.stderr
     assert isinstance(json.loads(done.stdout), dict | list)
