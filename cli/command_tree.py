@@ -106,6 +106,7 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
         (
             Command("init", "cli.commands.ca_init", "make the authority: a root, and an intermediate for the replicas"),
             Command("intermediate", "cli.commands.ca_intermediate", "make a new intermediate under the present root"),
+            Command("issue", "cli.commands.ca_issue", "issue a certificate for a replica, balancer or operator"),
             Command("rotate", "cli.commands.ca_rotate", "replace the root, in three steps without a gap"),
             Command("status", "cli.commands.ca_status", "show what signs, what is trusted, and when it ends"),
             Command("deny", "cli.commands.ca_deny", "deny the certificates of a service, or one certificate"),

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from cli.ca.authority_folder import AuthorityFolder, domain_in
-from registry_core.security.authority.authority_files import AuthorityChain
+from registry_core.security.authority.authority_files import AuthorityChain, key_pem
 from registry_core.security.authority.certificates import (
     Domain,
     Signer,
     cross_certificate,
     new_intermediate,
+    new_key,
     new_root,
+    pem_of,
+    registry_certificate,
 )
-from registry_core.security.authority.lifetimes import INTERMEDIATE_DAYS, ROOT_DAYS, authority_validity
+from registry_core.security.authority.lifetimes import (
+    DAY_S,
+    INTERMEDIATE_DAYS,
+    ROOT_DAYS,
+    authority_validity,
+    service_validity,
+)
 from registry_core.security.authority.rotation import AuthorityState, RotationStage, RotationStep, after
+from registry_core.security.identities import Role
+
+
+class Issued(NamedTuple):
+    """A certificate and its key, in PEM, and when it ends (Unix seconds)."""
+
+    certificate: bytes
+    key: bytes
+    ends: float
 
 
 def make_authority(
@@ -45,6 +66,22 @@ def renew_intermediate(
     chain = AuthorityChain(intermediate.certificate, before.crossed, before.roots)
     folder.write(state, chain, intermediate)
     return chain
+
+
+def issue(
+    folder: AuthorityFolder, hosts: Sequence[str], role: Role | None, passphrase: bytes, now: float, *, days: float
+) -> Issued:
+    """Issue a certificate for the registry itself or for an operator, by the root that signs at present.
+
+    Raises ValidationError for a wrong host, NoFolder, UnusableFolder, OSError.
+    """
+    state = folder.state()
+    root = folder.root_signer(state.signing, passphrase)
+    ends = root.certificate.not_valid_after_utc.timestamp()
+    key = new_key()
+    validity = service_validity(now, days * DAY_S, ends)
+    certificate = registry_certificate(root, domain_in(state), key.public_key(), validity, hosts=hosts, role=role)
+    return Issued(pem_of([certificate]), key_pem(key), certificate.not_valid_after_utc.timestamp())
 
 
 def rotate(

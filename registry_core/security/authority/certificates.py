@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from registry_core.domain.names import check_host, ip_address
 from registry_core.security.authority.lifetimes import Validity
 from registry_core.security.authority.requests import ServiceKey
+from registry_core.security.identities import Role
 from registry_core.security.spiffe import dns_names, domain_id, service_id
 
 # Below a root: a successor's cross-certificate, and an intermediate.
@@ -99,7 +101,30 @@ def service_certificate(
     """Return the certificate of a service, for its server and its clients. Raises ValidationError for a wrong name."""
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(service_id(domain.trust_domain, service))]
     names += [x509.DNSName(name) for name in dns_names(service, domain.zones)]
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, service[:MAX_COMMON_NAME])])
+    return _leaf(issuer, service, names, key, validity)
+
+
+def registry_certificate(
+    root: Signer, domain: Domain, key: ServiceKey, validity: Validity, *, hosts: Sequence[str], role: Role | None
+) -> x509.Certificate:
+    """Return a certificate for the registry itself, or for a person who operates it, signed by the root.
+
+    `hosts` are the names and IP addresses at which a server is reached; `role` is what a client may be. An
+    intermediate, whose key is on the replicas, can sign neither. Raises ValidationError for a wrong host.
+    """
+    names: list[x509.GeneralName] = []
+    if role is not None:
+        names.append(x509.UniformResourceIdentifier(f"{domain_id(domain.trust_domain)}/role/{role.value}"))
+    for host in hosts:
+        address = ip_address(check_host(host))
+        names.append(x509.DNSName(host.lower()) if address is None else x509.IPAddress(address))
+    return _leaf(root, hosts[0] if hosts else str(role), names, key, validity)
+
+
+def _leaf(
+    issuer: Signer, about: str, names: Sequence[x509.GeneralName], key: ServiceKey, validity: Validity
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, about[:MAX_COMMON_NAME])])
     builder = _builder(subject, issuer.certificate.subject, key, validity, x509.random_serial_number())
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

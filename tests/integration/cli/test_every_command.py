@@ -49,6 +49,7 @@ CASES = {
     "snapshot restore": "{snapshot} --dry-run",
     "ca init": "--dir {new}-ca --passphrase-file {passphrase}",
     "ca intermediate": "--dir {ca} --passphrase-file {passphrase}",
+    "ca issue": "registry --out {new}-registry --dir {ca} --passphrase-file {passphrase}",
     "ca rotate": "announce --dir {ca} --passphrase-file {passphrase}",
     "ca status": "",
     "ca deny": "web",
