@@ -100,7 +100,7 @@ lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
+		--extra certificates --extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
 	echo 'pip-audit>=2.9' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		- -o requirements-audit.lock
 
