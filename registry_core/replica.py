@@ -243,7 +243,7 @@ class Replica:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
-            self._run("certificates", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
+            self._run("authority", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
             raise

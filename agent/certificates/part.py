@@ -76,5 +76,5 @@ def begin_certificates(
         clock=clock,
         random=Random(),  # noqa: S311 - only spreads renewals; not security-relevant
     )
-    tasks.append(keep("certificates", keeper.run))
+    tasks.append(keep("service certificates", keeper.run))
     return keeper

@@ -22,6 +22,7 @@ from tests.authorities import PASSPHRASE
 from tests.certified_fleet import CLIENT, SERVER, ZONE, CertifiedFleet, certified_fleet
 from tests.programs import Program, accepts, find, free_port, running, wait_until
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "certificates.md"
 NGINX = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -216,8 +217,11 @@ def served_by(fleet: CertifiedFleet, issuer: str) -> bool:
 
 
 def pattern_of(spiffe_id: str) -> str:
-    """Return a SPIFFE id as it stands in a certificate: as the documentation tells users of HAProxy."""
-    return (bytes([0x86, len(spiffe_id)]) + spiffe_id.encode()).hex().upper()
+    """Return a SPIFFE id as it stands in a certificate, by the command that the guide gives to users of HAProxy."""
+    (line,) = [line for line in GUIDE.read_text().splitlines() if line.strip().startswith("printf '86")]
+    done = subprocess.run(["/bin/sh", "-c", f"id={spiffe_id}\n{line}"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (bytes([0x86, len(spiffe_id)]) + spiffe_id.encode()).hex().upper()
+    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("which", ["debian", "ray"])

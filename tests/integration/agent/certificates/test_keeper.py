@@ -22,10 +22,14 @@ from cli.ca.authority_folder import AuthorityFolder
 from cli.ca.authority_work import rotate
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.security.authority.rotation import RotationStep
+from registry_core.security.client_settings import ClientTlsSettings
+from registry_core.security.pem_paths import KeyPair
 from registry_core.settings import Listen
 from tests.authorities import PASSPHRASE, authority_in, settings_for
+from tests.certificates import Authority
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, spec, stand_in, standing
 from tests.integration.replicas import READY, Api, serving
+from tests.integration.tls import tls_files
 from tests.programs import free_port
 
 
@@ -230,3 +234,24 @@ async def test_a_folder_that_cannot_be_used_is_said(authority: AuthorityFolder, 
             return "every user may write to it" in str((await reported(agent))["problem"])
 
         await becomes(problem, True)
+
+
+async def test_an_agent_shows_the_registry_the_certificate_that_it_got_from_it(
+    authority: AuthorityFolder, tmp_path: Path
+) -> None:
+    files = await asyncio.to_thread(lambda: tls_files(tmp_path, Authority(tmp_path / "servers")))
+    files.client_ca.write_bytes(authority.trust.read_bytes())
+    registry = msgspec.structs.replace(files.settings(mutual=True), authority=settings_for(authority))
+    own = KeyPair(str(tmp_path / "certificates" / "osint_service.pem"), "")  # not there yet
+    towards = ClientTlsSettings(str(files.authority.ca), own)
+    settings = msgspec.structs.replace(keeping(tmp_path), tls=towards)
+    async with serving(registry, tls=files.trusting()) as api, stand_in() as service:
+        async with standing(api.url, spec(service), settings=settings) as agent:
+            await until_written(agent)
+        # An open connection goes on without it; each new one shows it.
+        async with standing(api.url, spec(service), settings=settings):
+
+            async def certified() -> bool:
+                return len(api.replica.tls.mutual) > 0
+
+            await becomes(certified, True, timeout_s=20)
