@@ -1,0 +1,252 @@
+"""Decides which connections a listener keeps when there is no room for all. Pure.
+
+A connection is *idle* until a whole request has arrived, and again once that is answered; it is *busy* in between, and
+a *stream* when that takes long, as a watch does. The longest idle one of whoever holds most goes first. One with a
+request in flight goes only if its owner holds a large part of all, and nobody's goes for one who holds more.
+
+An *owner* is an address, or the network of one in IPv6; on loopback, where all addresses are this machine, it is the
+process as far as that is known. A *shared* owner stands for many clients, as a reverse proxy does.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from registry_core.domain.names import unmapped
+
+LOOPBACK: Final = "loopback"
+# The network that one customer has at least: its addresses cannot be told apart.
+_V6_PREFIX: Final = 64
+# How many owners are looked at for one newcomer, the largest first.
+_MOST_LOOKED_AT: Final = 1000
+
+C = TypeVar("C")
+
+
+class SlotTerms(msgspec.Struct, frozen=True):
+    """How many connections there may be, and how they are shared among their owners."""
+
+    connections: int
+    # Of one owner beyond loopback. A shared owner has no share.
+    of_one_owner: int
+    # An owner that holds more may lose connections with a request in flight.
+    large: int
+    # What has been idle or busy for less goes last: a client that has just connected needs a moment to ask.
+    grace_s: float = 1.0
+    # No request takes longer, except for streams.
+    stream_s: float = 30.0
+
+
+class Closing(enum.StrEnum):
+    """Why a connection is closed, or was not accepted."""
+
+    IDLE = "idle"  # for a newcomer
+    BUSY = "busy"  # for a newcomer, with a request in flight
+    STREAM = "stream"  # for a newcomer, in the middle of a stream
+    FULL = "full"  # the newcomer itself: there is no room, and no other may go
+    SHARE = "share"  # the newcomer itself: its owner holds its share, all in use
+    HEADER = "header"  # the header of a request did not arrive in time
+    TOO_LARGE = "too_large"  # the header of a request is too large
+    UNREAD = "unread"  # the peer does not read its answers
+
+
+class SlotVerdict(msgspec.Struct, Generic[C], frozen=True):
+    """Whether a newcomer is admitted, and who goes for it; `why` either of them is closed."""
+
+    admitted: bool
+    victim: C | None = None
+    why: Closing | None = None
+
+
+class _SlotOwner(Generic[C]):
+    """The connections of one owner: each with the time since when, the longest first."""
+
+    __slots__ = ("busy", "idle", "is_capped", "is_shared", "name", "streams")
+
+    def __init__(self, name: str, *, is_shared: bool) -> None:
+        self.name = name
+        self.is_shared = is_shared
+        self.is_capped = not is_shared and name != LOOPBACK
+        self.idle: dict[C, float] = {}
+        self.busy: dict[C, float] = {}
+        self.streams: dict[C, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.idle) + len(self.busy) + len(self.streams)
+
+    def sort_out_streams(self, before: float) -> None:
+        """Take those that have been busy since `before` as streams."""
+        while self.busy:
+            connection, since = next(iter(self.busy.items()))
+            if since > before:
+                return
+            self.streams[connection] = self.busy.pop(connection)
+
+
+class ConnectionSlots(Generic[C]):
+    """The connections of one listener. Times are of a monotonic clock, in seconds."""
+
+    def __init__(self, terms: SlotTerms, shared: frozenset[str] = frozenset()) -> None:
+        """`shared` has the addresses that stand for many clients, in canonical form."""
+        self._terms = terms
+        self._shared = frozenset(map(owner_of, shared))
+        self._owners: dict[str, _SlotOwner[C]] = {}
+        self._owner_of: dict[C, _SlotOwner[C]] = {}
+        # The owners by how many connections they hold.
+        self._by_size: dict[int, dict[str, _SlotOwner[C]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._owner_of)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next newcomer needs another's place."""
+        return len(self._owner_of) >= self._terms.connections
+
+    def enter(self, newcomer: C, owner: str, now: float) -> SlotVerdict[C]:
+        """Return whether `newcomer` is admitted, idle at first, and which connection is closed for it."""
+        known = self._owners.get(owner)
+        held = len(known) if known is not None else 0
+        is_shared = owner in self._shared
+        found: tuple[C, Closing] | None = None
+        if known is not None and known.is_capped and held >= self._terms.of_one_owner:
+            if not known.idle:
+                return SlotVerdict(admitted=False, why=Closing.SHARE)
+            found = next(iter(known.idle)), Closing.IDLE
+        elif self.is_full:
+            found = self._victim(owner, 0 if is_shared else held, now)
+            if found is None:
+                return SlotVerdict(admitted=False, why=Closing.FULL)
+        if found is not None:
+            self.leave(found[0])
+        self._add(newcomer, self._owner(owner)).idle[newcomer] = now
+        return SlotVerdict(True, *found) if found is not None else SlotVerdict(admitted=True)
+
+    def began(self, connection: C, now: float) -> None:
+        """A whole request has arrived."""
+        owner = self._owner_of.get(connection)
+        if owner is not None:
+            owner.idle.pop(connection, None)
+            owner.busy[connection] = now
+
+    def rested(self, connection: C, now: float) -> None:
+        """There is nothing to do for a connection, or nothing can be done because its peer does not read."""
+        owner = self._owner_of.get(connection)
+        if owner is not None:
+            owner.busy.pop(connection, None)
+            owner.streams.pop(connection, None)
+            owner.idle.pop(connection, None)
+            owner.idle[connection] = now
+
+    def leave(self, connection: C) -> None:
+        """A connection has ended. Safe to call twice."""
+        owner = self._owner_of.pop(connection, None)
+        if owner is not None:
+            self._resize(owner, -1)
+            owner.idle.pop(connection, None)
+            owner.busy.pop(connection, None)
+            owner.streams.pop(connection, None)
+
+    def belongs(self, connection: C, name: str) -> None:
+        """Say whose a connection is, now that it is known."""
+        before = self._owner_of.get(connection)
+        if before is None or before.name == name:
+            return
+        since = {use: getattr(before, use).get(connection) for use in ("idle", "busy", "streams")}
+        self.leave(connection)
+        owner = self._add(connection, self._owner(name))
+        for use, moment in since.items():
+            if moment is not None:
+                of_use: dict[C, float] = getattr(owner, use)
+                of_use[connection] = moment
+
+    def held_by(self, name: str) -> int:
+        """Return how many connections an owner holds."""
+        owner = self._owners.get(name)
+        return len(owner) if owner is not None else 0
+
+    # -- who goes
+
+    def _victim(self, newcomers: str, held: int, now: float) -> tuple[C, Closing] | None:
+        """Return who goes for one of an owner that holds `held`."""
+        terms = self._terms
+        before = now - terms.grace_s
+        owners = list(self._largest(max(1, held)))
+        for owner in owners:
+            if (found := _longest(owner.idle, before)) is not None:
+                return found, Closing.IDLE
+        large = [owner for owner in owners if len(owner) > terms.large and not owner.is_shared]
+        for owner in large:
+            owner.sort_out_streams(now - terms.stream_s)
+            if (found := _longest(owner.busy, before)) is not None:
+                return found, Closing.BUSY
+        for owner in large:
+            if owner.streams and owner.name != newcomers:
+                return next(reversed(owner.streams)), Closing.STREAM
+        for owner in owners:
+            if owner.idle:
+                return next(iter(owner.idle)), Closing.IDLE
+        return None
+
+    def _largest(self, least: int) -> Iterator[_SlotOwner[C]]:
+        """Yield the owners that hold at least so many, the largest first and the shared ones last. Bounded."""
+        shared: list[_SlotOwner[C]] = []
+        looked_at = 0
+        for size in sorted(self._by_size, reverse=True):
+            for owner in self._by_size[size].values():
+                looked_at += 1
+                if looked_at > _MOST_LOOKED_AT:
+                    break
+                if owner.is_shared:
+                    shared.append(owner)
+                elif size >= least:
+                    yield owner
+        yield from shared
+
+    # -- the books
+
+    def _owner(self, name: str) -> _SlotOwner[C]:
+        owner = self._owners.get(name)
+        return owner if owner is not None else _SlotOwner(name, is_shared=name in self._shared)
+
+    def _add(self, connection: C, owner: _SlotOwner[C]) -> _SlotOwner[C]:
+        self._resize(owner, +1)
+        self._owner_of[connection] = owner
+        return owner
+
+    def _resize(self, owner: _SlotOwner[C], by: int) -> None:
+        """Note that an owner holds more or fewer, before that is so."""
+        before = len(owner)
+        self._by_size.setdefault(before, {}).pop(owner.name, None)
+        if not self._by_size[before]:
+            del self._by_size[before]
+        if before + by:
+            self._by_size.setdefault(before + by, {})[owner.name] = owner
+            self._owners[owner.name] = owner
+        else:
+            del self._owners[owner.name]
+
+
+def owner_of(address: str) -> str:
+    """Return whose a connection from an IP address is."""
+    try:
+        ip = unmapped(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:  # a socket without addresses
+        return LOOPBACK
+    if ip.is_loopback:
+        return LOOPBACK
+    if ip.version == 4:
+        return str(ip)
+    return str(ipaddress.ip_network((int(ip), _V6_PREFIX), strict=False))
+
+
+def _longest(since: dict[C, float], before: float) -> C | None:
+    """Return the connection for which this has lasted longest, if it has since `before`."""
+    for connection, moment in since.items():
+        return connection if moment <= before else None
+    return None
