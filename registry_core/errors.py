@@ -94,6 +94,14 @@ class Forbidden(CallerError):
     """Raised when a valid credential does not cover what the request would write or do."""
 
 
+class TooManyRequests(CallerError):
+    """Raised when a caller sends more than a limit allows; `retry_after_s` is when it has room again."""
+
+    def __init__(self, message: str, *, retry_after_s: float, field: str | None = None, example: object = None) -> None:
+        super().__init__(message, field=field, example=example)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(VerticeError):
     """The base for "try again later": the request itself may be fine."""
 
