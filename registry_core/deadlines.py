@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -29,10 +30,8 @@ class Deadlines(Generic[K]):
 
     def start(self, key: K) -> None:
         """Give `key` its time. One that has it already keeps what is left."""
-        loop = asyncio.get_running_loop()
-        self._since.setdefault(key, loop.time())
-        if self._timer is None:
-            self._timer = loop.call_later(self._after_s, self._look)
+        self._since.setdefault(key, asyncio.get_running_loop().time())
+        self._again()
 
     def stop(self, key: K) -> None:
         """Forget `key`. Safe to call twice."""
@@ -48,12 +47,14 @@ class Deadlines(Generic[K]):
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
-        while self._since:
-            key, since = next(iter(self._since.items()))
-            if since + self._after_s > loop.time():
-                self._timer = loop.call_at(since + self._after_s, self._look)
-                return
-            del self._since[key]
+        now = loop.time()
+        for key in list(takewhile(lambda key: self._since[key] + self._after_s <= now, self._since)):
+            self._since.pop(key, None)
             self._passed(key)
-            if self._timer is not None:  # `passed` has given another its time
-                return
+        if self._since:
+            self._again()
+
+    def _again(self) -> None:
+        if self._timer is None:
+            oldest = next(iter(self._since.values()))
+            self._timer = asyncio.get_running_loop().call_at(oldest + self._after_s, self._look)

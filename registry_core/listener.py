@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,9 @@ from registry_core.resolution import addresses_to_listen_on
 from registry_core.settings import Listen
 
 BACKLOG: Final = 1024
+# asyncio accepts as many in one turn of the loop as its queue is said to hold. Those that are accepted only to be closed
+# have descriptors until then, and whoever is connected already waits meanwhile.
+ACCEPTS_PER_TURN: Final = 16
 # With port 0 the system picks a free port of the first address, which may be in use on another: then one more is tried.
 TRIES: Final = 20
 LOOK_S: Final = 3.0
@@ -37,13 +41,23 @@ async def listening(
         for left in reversed(range(TRIES if chooses else 1)):
             port = _free_port(addresses[0]) if chooses else where.port
             try:
-                return await loop.create_server(protocol, addresses, port, backlog=BACKLOG)
+                server = await loop.create_server(protocol, addresses, port, backlog=ACCEPTS_PER_TURN)
+                lengthen_queues(server)
             except OSError:
                 if not left:
                     raise
+            else:
+                return server
     except OSError as error:
         raise await cannot_listen(where, error, what, setting=setting) from error
     raise AssertionError("the last try returns or raises")
+
+
+def lengthen_queues(server: asyncio.Server) -> None:
+    """Let as many connections wait for `server` as a burst of clients makes. It has been told how many it accepts."""
+    for listening_socket in server.sockets:
+        with socket.socket(fileno=os.dup(listening_socket.fileno())) as same:
+            same.listen(BACKLOG)
 
 
 def _free_port(address: str) -> int:

@@ -23,6 +23,7 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.gauges import add_gauges
+from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
@@ -60,8 +61,6 @@ from registry_core.watch.limits import SYNC_EVERY_S
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests in flight may take to finish at shutdown; part of the 2 s in which a replica stops.
 SHUTDOWN_S: Final = 1.0
-# How long to read the rest of a refused body, so that a reset does not discard the refusal.
-LINGER_S: Final = 1.0
 # Timers may fire a little early; no loop may spin for that.
 _LEAST_WAIT_S: Final = 0.01
 
@@ -157,7 +156,6 @@ class Replica:
             steps=steps(self._gate, audit, Authenticator(settings.secrets)),
             notes=RequestNotes(self._access, refusals, audit, self._clock),
             first=self._first,
-            connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
         )
@@ -172,7 +170,7 @@ class Replica:
             self.store,
             self._access,
             watchers=lambda: len(self.hub),
-            connections=lambda: len(self._connections.open),
+            connections=self._connections,
             sampler=self._sampler,
             background=self._background,
         )
@@ -184,15 +182,7 @@ class Replica:
         """
         self.health.begin()
         self._first.begin()
-        self._runner = web.AppRunner(
-            self.app,
-            access_log=None,
-            logger=http_logger(),
-            auto_decompress=False,  # compressed bodies are refused, so never inflate them
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            shutdown_timeout=SHUTDOWN_S,
-            lingering_time=LINGER_S,
-        )
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await self._peers.start()
             await self._runner.setup()
@@ -236,9 +226,10 @@ class Replica:
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        serve = runner.server
-        assert serve is not None  # set by setup()
-        return await listening(self._connections.guarding(serve), self.settings.listen, setting=LISTEN.name)
+        server = runner.server
+        assert server is not None  # set by setup()
+        protocols = serving(self._connections, server, http_logger())
+        return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
 

@@ -30,7 +30,7 @@ from agent.http.ready_response import Heads, ReadyResponse, may_have
 from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.view.view import AgentView
-from registry_core.api.connections import Connections
+from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
@@ -64,7 +64,6 @@ class LocalApi:
         self,
         lookups: Lookups,
         view: AgentView,
-        connections: Connections,
         drain: OperatorDrain,
         reports: CheckReports,
         *,
@@ -77,7 +76,6 @@ class LocalApi:
     ) -> None:
         self._lookups = lookups
         self._view = view
-        self._connections = connections
         self._clock = clock
         self._zone = zone
         self._operator_drain = drain
@@ -105,16 +103,9 @@ class LocalApi:
 
     def server(self) -> web.Server:
         """Return the server, ready to listen."""
-        return web.Server(
-            self._serve,
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            auto_decompress=False,
-        )
+        return web.Server(self._serve)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._connections.request_came(request.transport, request.task)
         if may_have(request):
             ready = self._ready.take(request.raw_path, self._clock.monotonic())
             if ready is not None:
@@ -124,6 +115,11 @@ class LocalApi:
                 head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
+        response = await self._answered(request)
+        close_if_unasked(request, response)
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except VerticeError as error:
@@ -133,12 +129,13 @@ class LocalApi:
             return problem_response(500, Problem(error="InternalError", message="the agent failed; see its log"))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        parent, _, last = request.path.rpartition("/")
-        handlers, name = self._routes.get(request.path), ""
+        path = request.rel_url.path_safe  # an encoded slash is a part of its segment
+        parent, _, last = path.rpartition("/")
+        handlers, name = self._routes.get(path), ""
         if handlers is None and last:
             handlers, name = self._routes.get(f"{parent}/{{name}}"), last
-        if handlers is None and request.path.startswith(_CHECK):
-            handlers, name = self._routes[f"{_CHECK}{{path}}"], request.path.removeprefix(_CHECK)
+        if handlers is None and path.startswith(_CHECK):
+            handlers, name = self._routes[f"{_CHECK}{{path}}"], path.removeprefix(_CHECK)
         if handlers is None:
             said = f"there is no such path; there are {', '.join(self._routes)}"
             return problem_response(404, Problem(error="NotFound", message=said))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -24,6 +24,8 @@ LOOPBACK: Final = "loopback"
 _V6_PREFIX: Final = 64
 # How many owners are looked at for one newcomer, the largest first.
 _MOST_LOOKED_AT: Final = 1000
+
+_USES: Final = ("idle", "busy", "streams")
 
 C = TypeVar("C")
 
@@ -152,18 +154,22 @@ class ConnectionSlots(Generic[C]):
             owner.busy.pop(connection, None)
             owner.streams.pop(connection, None)
 
-    def belongs(self, connection: C, name: str) -> None:
-        """Say whose a connection is, now that it is known."""
-        before = self._owner_of.get(connection)
-        if before is None or before.name == name:
-            return
-        since = {use: getattr(before, use).get(connection) for use in ("idle", "busy", "streams")}
-        self.leave(connection)
-        owner = self._add(connection, self._owner(name))
-        for use, moment in since.items():
-            if moment is not None:
-                of_use: dict[C, float] = getattr(owner, use)
-                of_use[connection] = moment
+    def belong(self, owners: Mapping[C, str]) -> None:
+        """Say whose these connections are, now that it is known."""
+        changed: dict[str, _SlotOwner[C]] = {}
+        for connection, name in owners.items():
+            before = self._owner_of.get(connection)
+            if before is None or before.name == name:
+                continue
+            uses = [use for use in _USES if connection in getattr(before, use)]
+            moments = [getattr(before, use)[connection] for use in uses]
+            self.leave(connection)
+            changed[name] = owner = self._add(connection, self._owner(name))
+            for use, moment in zip(uses, moments, strict=True):
+                getattr(owner, use)[connection] = moment
+        for owner in changed.values():
+            for use in _USES:
+                setattr(owner, use, dict(sorted(getattr(owner, use).items(), key=lambda item: item[1])))
 
     def held_by(self, name: str) -> int:
         """Return how many connections an owner holds."""
