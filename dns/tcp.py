@@ -17,14 +17,16 @@ from dns.responder import Responder
 from registry_core.domain.connection_slots import Closing, ConnectionSlots, SlotTerms, owner_of
 from registry_core.listener import ACCEPTS_PER_TURN, lengthen_queues
 from registry_core.resolution import addresses_to_listen_on
+from registry_core.turns import Turns
 
 # No query is larger; a longer announced length is not a query.
 MAX_QUERY: Final = 4096
 # Memory for one connection, unread and unsent: two queries, and the last answer.
 _READ_LIMIT: Final = MAX_QUERY
 _UNSENT_LIMIT: Final = 0
-# Answers to one connection per turn of the loop, so that others get their turns.
+# Answers to one connection per turn of the loop, so that others get their turns; and of how many connections.
 BATCH: Final = 16
+BATCHES_PER_TURN: Final = 4
 # Questions of one connection that wait for resolvers while later ones are answered.
 WAITING: Final = 32
 
@@ -55,6 +57,7 @@ class TcpServer:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots)
+        self._turns = Turns(BATCHES_PER_TURN)
         self._closed = False
         # How many were closed, or not accepted, for which reason.
         self.closed: Counter[Closing] = Counter()
@@ -139,13 +142,13 @@ class TcpServer:
                     await _wait_for(later, waiting, writer)
                 else:
                     return
+                if not waiting:  # one that does not read is as good as idle
+                    slots.rested(writer, now())
                 async with asyncio.timeout(limits.send_s):
                     await writer.drain()
-                if not waiting:
-                    slots.rested(writer, now())
                 if number % BATCH == 0:
                     # Queries already received are read without waiting, so other tasks must be let in explicitly.
-                    await asyncio.sleep(0)
+                    await self._turns.next()
         except asyncio.IncompleteReadError:
             # A client that has stopped sending may still be reading.
             async with asyncio.timeout(limits.send_s):

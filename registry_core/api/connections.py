@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import select
 import socket
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -20,14 +20,14 @@ from registry_core.blocking import Job, NoThread, Threads
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
 from registry_core.loopback_peers import loopback_peers
+from registry_core.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from registry_core.api.http_connection import HttpConnection
 
-# Requests of connections that send several at once which are begun in one turn of the loop. One that asks and waits
-# for its answer is not among them, so it does not stand behind a thousand of the others.
+# Requests of connections that send several at once, begun in one turn of the loop.
 PIPELINED_PER_TURN: Final = 16
 # While there is no room: how often to find out which processes hold the loopback connections, and how long to wait.
 SURVEY_EVERY_S: Final = 5.0
@@ -68,7 +68,7 @@ class Connections:
         self._headers = Deadlines(self.limits.header_s, self._late)
         self._unread = Deadlines(self.limits.unread_s, self._not_read)
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
-        self._turns: deque[asyncio.Future[None]] = deque()
+        self._turns = Turns(PIPELINED_PER_TURN)
         self._leftover: set[asyncio.Task[None]] = set()
         self._threads = Threads("loopback connections", 1)
         self._surveyed_at: float | None = None
@@ -134,14 +134,12 @@ class Connections:
             self._leftover.add(task)
             task.add_done_callback(self._leftover.discard)
 
-    async def turn(self) -> None:
-        """Wait until the next of several requests on one connection may begin: so many in one turn of the loop."""
-        loop = asyncio.get_running_loop()
-        if not self._turns:
-            loop.call_soon(self._next_turn)
-        waiting = loop.create_future()
-        self._turns.append(waiting)
-        await waiting
+    async def turn(self, connection: HttpConnection) -> None:
+        """Wait until the next of several requests on one connection may begin; for a newcomer, it is idle meanwhile."""
+        now = asyncio.get_running_loop().time
+        self._slots.rested(connection, now())
+        await self._turns.next()
+        self._slots.began(connection, now())
 
     async def end(self) -> None:
         """Cancel the tasks of closed connections: aiohttp forgets those that linger over an unread body."""
@@ -161,14 +159,6 @@ class Connections:
     def _not_read(self, connection: HttpConnection) -> None:
         self.closed[Closing.UNREAD] += 1
         _end(connection)
-
-    def _next_turn(self) -> None:
-        for _ in range(min(PIPELINED_PER_TURN, len(self._turns))):
-            waiting = self._turns.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
-        if self._turns:
-            asyncio.get_running_loop().call_soon(self._next_turn)
 
     # -- whose the loopback connections are
 

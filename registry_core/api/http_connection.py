@@ -78,7 +78,7 @@ class HttpConnection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         result = await super().finish_response(request, resp, start_time)
         if self._messages:
-            await self._connections.turn()
+            await self._connections.turn(self)
         else:
             self._at_rest = True
             self._connections.answered(self)

@@ -189,7 +189,9 @@ class ConnectionSlots(Generic[C]):
         large = [owner for owner in owners if len(owner) > terms.large and not owner.is_shared]
         for owner in large:
             owner.sort_out_streams(now - terms.stream_s)
-            if (found := _longest(owner.busy, before)) is not None:
+            # Where most are idle, however shortly, it is those that take the place.
+            found = _longest(owner.busy, before) if len(owner.busy) > len(owner.idle) else None
+            if found is not None:
                 return found, Closing.BUSY
         for owner in large:
             if owner.streams and owner.name != newcomers:

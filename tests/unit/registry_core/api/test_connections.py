@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from registry_core.api import connections as module
-from registry_core.api.connections import PIPELINED_PER_TURN, ConnectionLimits, Connections, wait_to_be_accepted
+from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.http_connection import HttpConnection, serving
 from registry_core.domain.connection_slots import Closing
 from tests.attackers import GET, attacking, exchange, is_served
@@ -185,17 +185,11 @@ async def test_a_large_body_is_no_header() -> None:
         assert not served.connections.closed
 
 
-async def test_of_connections_that_send_many_requests_at_once_only_some_go_on_in_one_turn() -> None:
-    connections = Connections()
-    waiting = [asyncio.ensure_future(connections.turn()) for _ in range(3 * PIPELINED_PER_TURN)]
-    waiting[0].cancel()
-    done: list[int] = []
-    while not all(each.done() for each in waiting):
-        done.append(sum(each.done() for each in waiting))
-        await asyncio.sleep(0)
-    steps = [after - before for before, after in zip(done, [*done[1:], len(waiting)], strict=True)]
-    assert max(steps) <= PIPELINED_PER_TURN
-    await asyncio.gather(*waiting, return_exceptions=True)
+async def test_who_sends_many_requests_at_once_makes_room_between_two_of_them() -> None:
+    async with listening(ConnectionLimits(connections=8)) as served, attacking(served.port) as client:
+        await client.connect(8, GET * 32 * 20)
+        assert await is_served(served.port)
+        assert served.connections.closed == {Closing.IDLE: 1}
 
 
 async def test_an_error_of_ours_is_answered_in_the_one_shape() -> None:

@@ -133,6 +133,14 @@ def test_a_client_that_has_just_connected_is_not_displaced_before_it_could_ask()
     assert newcomer not in mallory
 
 
+def test_a_flood_of_newcomers_displaces_its_own_and_no_request_in_flight() -> None:
+    listener = Listener()
+    watch = listener.busy(LOOPBACK, 1)
+    flood = [listener.enter(LOOPBACK)[0] for _ in range(15)]
+    assert listener.enter(LOOPBACK)[1] == SlotVerdict(True, flood[0], Closing.IDLE)
+    assert watch[0] not in flood
+
+
 def test_where_all_have_just_connected_the_first_of_them_goes() -> None:
     listener = Listener()
     first = [listener.enter(LOOPBACK)[0] for _ in range(16)]
