@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from functools import partial
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -56,7 +57,8 @@ class TcpServer:
         self._limits = limits
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots)
+        self._busy: dict[asyncio.StreamWriter, float] = {}
+        self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots, self._busy.get)
         self._turns = Turns(BATCHES_PER_TURN)
         self._closed = False
         # How many were closed, or not accepted, for which reason.
@@ -106,12 +108,13 @@ class TcpServer:
         finally:
             self._tasks.discard(task)
             self._slots.leave(writer)
+            self._busy.pop(writer, None)
             # Answers have been sent already; a client that reads nothing is not waited for.
             writer.transport.abort()
 
     def _enters(self, writer: asyncio.StreamWriter, host: str) -> bool:
         """Return whether a new connection is served. When there is no room, another is closed for it, if one may be."""
-        verdict = self._slots.enter(writer, owner_of(host), asyncio.get_running_loop().time())
+        verdict = self._slots.enter(writer, owner_of(host), monotonic())
         if verdict.why is not None:
             self.closed[verdict.why] += 1
         if verdict.victim is not None:
@@ -123,7 +126,7 @@ class TcpServer:
         answered = responder.tcp if responder.admits(host) else responder.refuse
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
         waiting: set[asyncio.Future[bytes]] = set()
-        slots, now = self._slots, asyncio.get_running_loop().time
+        slots, busy = self._slots, self._busy
         try:
             for number in range(1, limits.queries + 1):
                 # One deadline for the whole query: occasional bytes do not keep a connection open.
@@ -132,7 +135,7 @@ class TcpServer:
                     if length > MAX_QUERY:
                         return
                     query = await reader.readexactly(length)
-                slots.began(writer, now())
+                busy.setdefault(writer, monotonic())
                 reply = answered(query, host, limits.idle_s)
                 if reply is not None:
                     # Length and answer in one write: some clients fail to reassemble two segments
@@ -143,7 +146,8 @@ class TcpServer:
                 else:
                     return
                 if not waiting:  # one that does not read is as good as idle
-                    slots.rested(writer, now())
+                    busy.pop(writer, None)
+                    slots.rested(writer, monotonic())
                 async with asyncio.timeout(limits.send_s):
                     await writer.drain()
                 if number % BATCH == 0:

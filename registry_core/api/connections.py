@@ -12,6 +12,7 @@ import contextlib
 import select
 import socket
 from collections import Counter
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -64,7 +65,9 @@ class Connections:
         self.open: set[HttpConnection] = set()
         # How many were closed, or not accepted, for which reason.
         self.closed: Counter[Closing] = Counter()
-        self._slots: ConnectionSlots[HttpConnection] = ConnectionSlots(self.limits.slots, self.limits.shared_addresses)
+        self.slots: ConnectionSlots[HttpConnection] = ConnectionSlots(
+            self.limits.slots, _busy_since, self.limits.shared_addresses
+        )
         self._headers = Deadlines(self.limits.header_s, self._late)
         self._unread = Deadlines(self.limits.unread_s, self._not_read)
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
@@ -77,12 +80,11 @@ class Connections:
 
     def enters(self, connection: HttpConnection, transport: asyncio.Transport) -> bool:
         """Return whether a new connection is served. When there is no room, another is closed for it, if one may be."""
-        loop = asyncio.get_running_loop()
         peer = transport.get_extra_info("peername")
         owner = owner_of(peer[0]) if peer else LOOPBACK
-        if owner == LOOPBACK and self._slots.is_full and owner_of("127.0.0.1") not in self._shared:
+        if owner == LOOPBACK and self.slots.is_full and owner_of("127.0.0.1") not in self._shared:
             self._survey(transport)
-        verdict = self._slots.enter(connection, owner, loop.time())
+        verdict = self.slots.enter(connection, owner, monotonic())
         if verdict.why is not None:
             self.closed[verdict.why] += 1
         if verdict.victim is not None:
@@ -94,14 +96,9 @@ class Connections:
         _drop_dead_peer(transport, self.limits.unread_s)
         return True
 
-    def began(self, connection: HttpConnection) -> None:
-        """A whole request has arrived."""
+    def has_header(self, connection: HttpConnection) -> None:
+        """The header of which a part had arrived is whole."""
         self._headers.stop(connection)
-        self._slots.began(connection, asyncio.get_running_loop().time())
-
-    def answered(self, connection: HttpConnection) -> None:
-        """All that was asked is answered."""
-        self._slots.rested(connection, asyncio.get_running_loop().time())
 
     def received_a_part(self, connection: HttpConnection) -> None:
         """A part of a header has arrived."""
@@ -110,13 +107,11 @@ class Connections:
     def stalled(self, connection: HttpConnection) -> None:
         """The peer does not read its answers: for a newcomer, it is as good as idle."""
         self._unread.start(connection)
-        self._slots.rested(connection, asyncio.get_running_loop().time())
+        self.slots.rested(connection, monotonic())
 
-    def reads_again(self, connection: HttpConnection, *, busy: bool) -> None:
+    def reads_again(self, connection: HttpConnection) -> None:
         """The peer has read."""
         self._unread.stop(connection)
-        if busy:
-            self._slots.began(connection, asyncio.get_running_loop().time())
 
     def refused(self, connection: HttpConnection, why: Closing) -> None:
         """A connection has had its last answer; what still comes is not looked at."""
@@ -127,7 +122,7 @@ class Connections:
     def left(self, connection: HttpConnection, task: asyncio.Task[None] | None) -> None:
         """A connection has ended; `task` has served it, and may still do so."""
         self.open.discard(connection)
-        self._slots.leave(connection)
+        self.slots.leave(connection)
         for deadlines in (self._headers, self._unread, self._lingering):
             deadlines.stop(connection)
         if task is not None and not task.done():
@@ -135,11 +130,9 @@ class Connections:
             task.add_done_callback(self._leftover.discard)
 
     async def turn(self, connection: HttpConnection) -> None:
-        """Wait until the next of several requests on one connection may begin; for a newcomer, it is idle meanwhile."""
-        now = asyncio.get_running_loop().time
-        self._slots.rested(connection, now())
+        """Wait until the next of several requests on one connection may begin."""
+        self.slots.rested(connection, monotonic())
         await self._turns.next()
-        self._slots.began(connection, now())
 
     async def end(self) -> None:
         """Cancel the tasks of closed connections: aiohttp forgets those that linger over an unread body."""
@@ -168,20 +161,19 @@ class Connections:
 
     def _survey(self, transport: asyncio.Transport) -> None:
         """Find out in a thread, now and then, which processes hold the loopback connections."""
-        loop = asyncio.get_running_loop()
-        if self._surveyed_at is not None and loop.time() - self._surveyed_at < SURVEY_EVERY_S:
+        now = monotonic()
+        if self._surveyed_at is not None and now - self._surveyed_at < SURVEY_EVERY_S:
             return
-        self._surveyed_at = loop.time()
+        self._surveyed_at = now
         port: int = transport.get_extra_info("sockname")[1]
         with contextlib.suppress(NoThread):
             job = self._threads.begin(lambda: loopback_peers(port))
-            loop.call_later(_SURVEY_LOOK_S, self._take_survey, job, loop.time() + _SURVEY_S)
+            asyncio.get_running_loop().call_later(_SURVEY_LOOK_S, self._take_survey, job, now + _SURVEY_S)
 
     def _take_survey(self, job: Job[Mapping[int, str]], until: float) -> None:
-        loop = asyncio.get_running_loop()
         if not job.done:
-            if loop.time() < until:
-                loop.call_later(_SURVEY_LOOK_S, self._take_survey, job, until)
+            if monotonic() < until:
+                asyncio.get_running_loop().call_later(_SURVEY_LOOK_S, self._take_survey, job, until)
             return
         with contextlib.suppress(OSError):
             owners = job.result()
@@ -190,7 +182,7 @@ class Connections:
                 peer = connection.peername
                 if isinstance(peer, tuple) and peer[1] in owners and owner_of(peer[0]) == LOOPBACK:
                     known[connection] = owners[peer[1]]
-            self._slots.belong(known)
+            self.slots.belong(known)
 
 
 def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
@@ -199,6 +191,10 @@ def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
     for listening in server.sockets if server is not None else ():
         poll.register(listening.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _busy_since(connection: HttpConnection) -> float | None:
+    return connection.began_at if connection.is_busy else None
 
 
 def _end(connection: HttpConnection) -> None:

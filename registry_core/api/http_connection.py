@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from time import monotonic
 from typing import cast
 
 from aiohttp import StreamReader, web
@@ -24,7 +25,16 @@ from registry_core.domain.connection_slots import Closing
 class HttpConnection(web.RequestHandler):
     """One connection, from its first byte to its last."""
 
-    __slots__ = ("_at_rest", "_body", "_connections", "_is_refused", "_unfinished")
+    __slots__ = (
+        "_body",
+        "_connections",
+        "_is_refused",
+        "_lacks_header",
+        "_slots",
+        "_unfinished",
+        "_waits_for_turn",
+        "began_at",
+    )
 
     def __init__(self, connections: Connections, server: web.Server, logger: object) -> None:
         super().__init__(
@@ -40,8 +50,12 @@ class HttpConnection(web.RequestHandler):
             max_headers=MAX_FIELDS,
         )
         self._connections = connections
+        self._slots = connections.slots
         self._is_refused = False
-        self._at_rest = True
+        self._waits_for_turn = False
+        self.began_at = 0.0
+        # It has a deadline for the header that has not come, or only in part.
+        self._lacks_header = True
         # The body of the last request, and how many bytes have come after it that are no whole request yet.
         self._body: StreamReader | None = None
         self._unfinished = 0
@@ -54,34 +68,38 @@ class HttpConnection(web.RequestHandler):
             self._is_refused = True
             whole.abort()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is in flight; one that waits for its peer, or for its turn, is not."""
+        is_waiting = self.writing_paused or self._waits_for_turn
+        return not is_waiting and (self._request_in_progress or bool(self._messages))
+
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
-            return
-        before = len(self._messages)
-        super().data_received(data)
         waiting = self._messages
+        before = len(waiting)
+        if not self._is_refused:
+            super().data_received(data)
         if len(waiting) > before:
-            self._unfinished = 0
             self._body = waiting[-1][1]
-            if self._at_rest:
-                self._at_rest = False
-                self._connections.began(self)
-        elif self._body is None or self._body.is_eof():
-            self._unfinished += len(data)
-            if self._unfinished > MAX_HEADER_BYTES:
-                self._refuse_header()
-            elif self._at_rest:
-                self._connections.received_a_part(self)
+            if not before and not self._request_in_progress:
+                self.began_at = monotonic()
+            if self._lacks_header:
+                self._lacks_header = False
+                self._unfinished = 0
+                self._connections.has_header(self)
+        elif not self._is_refused and (self._body is None or self._body.is_eof()):
+            self._received_a_part(len(data))
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         result = await super().finish_response(request, resp, start_time)
         if self._messages:
+            self._waits_for_turn = True
             await self._connections.turn(self)
+            self._waits_for_turn = False
         else:
-            self._at_rest = True
-            self._connections.answered(self)
+            self._slots.rested(self, monotonic())
         return result
 
     def handle_error(
@@ -107,19 +125,28 @@ class HttpConnection(web.RequestHandler):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._connections.reads_again(self, busy=not self._at_rest)
+        self._connections.reads_again(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         task = self._task_handler
         super().connection_lost(exc)
         self._connections.left(self, task)
 
+    def _received_a_part(self, size: int) -> None:
+        """Count bytes that are no whole request yet."""
+        self._unfinished += size
+        self._lacks_header = True
+        if self._unfinished > MAX_HEADER_BYTES:
+            self._refuse_header()
+        elif not self.is_busy:
+            self._connections.received_a_part(self)
+
     def _refuse_header(self) -> None:
         """Answer a header that is too large as a whole; behind a request in flight there is no place for an answer."""
         transport, self._is_refused = self.transport, True
         assert transport is not None  # it has just received something
         self._connections.refused(self, Closing.TOO_LARGE)
-        if not self._at_rest or not transport.can_write_eof():
+        if self.is_busy or not transport.can_write_eof():
             transport.abort()
             return
         error = HeaderTooLarge()

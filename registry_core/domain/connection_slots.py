@@ -4,6 +4,9 @@ A connection is *idle* until a whole request has arrived, and again once that is
 a *stream* when that takes long, as a watch does. The longest idle one of whoever holds most goes first. One with a
 request in flight goes only if its owner holds a large part of all, and nobody's goes for one who holds more.
 
+Whether a connection is busy is asked only when its place may be needed: a request that is answered at once costs here
+no more than that its connection is now the last that became idle.
+
 An *owner* is an address, or the network of one in IPv6; on loopback, where all addresses are this machine, it is the
 process as far as that is known. A *shared* owner stands for many clients, as a reverse proxy does.
 """
@@ -12,7 +15,8 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -81,21 +85,36 @@ class _SlotOwner(Generic[C]):
     def __len__(self) -> int:
         return len(self.idle) + len(self.busy) + len(self.streams)
 
-    def sort_out_streams(self, before: float) -> None:
-        """Take those that have been busy since `before` as streams."""
-        while self.busy:
-            connection, since = next(iter(self.busy.items()))
-            if since > before:
-                return
-            self.streams[connection] = self.busy.pop(connection)
+    def longest_idle(self, busy_since: Callable[[C], float | None]) -> tuple[C, float] | None:
+        """Return the connection that has been idle for longest, and since when; set busy ones aside."""
+        while self.idle:
+            connection, since = next(iter(self.idle.items()))
+            began = busy_since(connection)
+            if began is None:
+                return connection, since
+            del self.idle[connection]
+            self.busy[connection] = began
+        return None
+
+    def busy_until_now(self, terms: SlotTerms, now: float) -> C | None:
+        """Return a connection that has been busy for some time, but not for so long that it is a stream. Bounded."""
+        for connection, began in tuple(islice(self.busy.items(), _MOST_LOOKED_AT)):
+            if now - began >= terms.stream_s:
+                self.streams[connection] = self.busy.pop(connection)
+            elif now - began >= terms.grace_s:
+                return connection
+        return None
 
 
 class ConnectionSlots(Generic[C]):
     """The connections of one listener. Times are of a monotonic clock, in seconds."""
 
-    def __init__(self, terms: SlotTerms, shared: frozenset[str] = frozenset()) -> None:
-        """`shared` has the addresses that stand for many clients, in canonical form."""
+    def __init__(
+        self, terms: SlotTerms, busy_since: Callable[[C], float | None], shared: frozenset[str] = frozenset()
+    ) -> None:
+        """`busy_since` tells since when a connection has a request in flight; `shared` are addresses of many clients."""
         self._terms = terms
+        self._busy_since = busy_since
         self._shared = frozenset(map(owner_of, shared))
         self._owners: dict[str, _SlotOwner[C]] = {}
         self._owner_of: dict[C, _SlotOwner[C]] = {}
@@ -117,9 +136,10 @@ class ConnectionSlots(Generic[C]):
         is_shared = owner in self._shared
         found: tuple[C, Closing] | None = None
         if known is not None and known.is_capped and held >= self._terms.of_one_owner:
-            if not known.idle:
+            own = known.longest_idle(self._busy_since)
+            if own is None:
                 return SlotVerdict(admitted=False, why=Closing.SHARE)
-            found = next(iter(known.idle)), Closing.IDLE
+            found = own[0], Closing.IDLE
         elif self.is_full:
             found = self._victim(owner, 0 if is_shared else held, now)
             if found is None:
@@ -129,21 +149,14 @@ class ConnectionSlots(Generic[C]):
         self._add(newcomer, self._owner(owner)).idle[newcomer] = now
         return SlotVerdict(True, *found) if found is not None else SlotVerdict(admitted=True)
 
-    def began(self, connection: C, now: float) -> None:
-        """A whole request has arrived."""
-        owner = self._owner_of.get(connection)
-        if owner is not None:
-            owner.idle.pop(connection, None)
-            owner.busy[connection] = now
-
     def rested(self, connection: C, now: float) -> None:
-        """There is nothing to do for a connection, or nothing can be done because its peer does not read."""
+        """All that was asked is answered, or cannot be because the peer does not read."""
         owner = self._owner_of.get(connection)
-        if owner is not None:
-            owner.busy.pop(connection, None)
+        if owner is None:
+            return
+        if owner.idle.pop(connection, None) is None and owner.busy.pop(connection, None) is None:
             owner.streams.pop(connection, None)
-            owner.idle.pop(connection, None)
-            owner.idle[connection] = now
+        owner.idle[connection] = now
 
     def leave(self, connection: C) -> None:
         """A connection has ended. Safe to call twice."""
@@ -183,23 +196,19 @@ class ConnectionSlots(Generic[C]):
         terms = self._terms
         before = now - terms.grace_s
         owners = list(self._largest(max(1, held)))
-        for owner in owners:
-            if (found := _longest(owner.idle, before)) is not None:
-                return found, Closing.IDLE
+        idle = [(owner, found) for owner in owners if (found := owner.longest_idle(self._busy_since)) is not None]
+        for _, (connection, since) in idle:
+            if since <= before:
+                return connection, Closing.IDLE
         large = [owner for owner in owners if len(owner) > terms.large and not owner.is_shared]
         for owner in large:
-            owner.sort_out_streams(now - terms.stream_s)
             # Where most are idle, however shortly, it is those that take the place.
-            found = _longest(owner.busy, before) if len(owner.busy) > len(owner.idle) else None
-            if found is not None:
-                return found, Closing.BUSY
+            if len(owner.busy) > len(owner.idle) and (busy := owner.busy_until_now(terms, now)) is not None:
+                return busy, Closing.BUSY
         for owner in large:
             if owner.streams and owner.name != newcomers:
                 return next(reversed(owner.streams)), Closing.STREAM
-        for owner in owners:
-            if owner.idle:
-                return next(iter(owner.idle)), Closing.IDLE
-        return None
+        return (idle[0][1][0], Closing.IDLE) if idle else None
 
     def _largest(self, least: int) -> Iterator[_SlotOwner[C]]:
         """Yield the owners that hold at least so many, the largest first and the shared ones last. Bounded."""
@@ -251,10 +260,3 @@ def owner_of(address: str) -> str:
     if ip.version == 4:
         return str(ip)
     return str(ipaddress.ip_network((int(ip), _V6_PREFIX), strict=False))
-
-
-def _longest(since: dict[C, float], before: float) -> C | None:
-    """Return the connection for which this has lasted longest, if it has since `before`."""
-    for connection, moment in since.items():
-        return connection if moment <= before else None
-    return None

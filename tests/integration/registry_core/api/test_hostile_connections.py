@@ -132,7 +132,7 @@ async def test_clients_that_come_and_go_leave_nothing_behind() -> None:
             async with attacking(api.replica.listen.port) as attacker:
                 await attacker.connect(100, b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
         await eventually(lambda: len(api.replica._connections.open) <= 1, "all are gone")
-        slots = api.replica._connections._slots
+        slots = api.replica._connections.slots
         assert len(slots) == len(api.replica._connections.open)
         async with aiohttp.ClientSession() as session, session.get(api.url + "/live") as response:
             assert response.status == 200

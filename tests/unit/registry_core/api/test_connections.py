@@ -217,7 +217,7 @@ async def test_loopback_connections_are_told_apart_by_process_while_there_is_no_
         await attacker.ask(14)
         ports["pid 1"] = {each.getsockname()[1] for each in neighbour.sockets}
         ports["pid 66"] = {each.getsockname()[1] for each in attacker.sockets}
-        slots = served.connections._slots
+        slots = served.connections.slots
         await attacker.ask(1)  # takes the place of the neighbour's first: nobody knows yet
         await eventually(lambda: slots.held_by("pid 66") == 14, "it is known")
         assert (slots.held_by("pid 1"), slots.held_by("loopback")) == (1, 1)

@@ -21,7 +21,8 @@ class Listener:
     """The slots of one listener, and a clock. Connections are named after their owners: `192.0.2.1#3`."""
 
     def __init__(self, terms: SlotTerms = TERMS, shared: frozenset[str] = frozenset()) -> None:
-        self.slots: ConnectionSlots[str] = ConnectionSlots(terms, shared)
+        self.in_flight: dict[str, float] = {}
+        self.slots: ConnectionSlots[str] = ConnectionSlots(terms, self.in_flight.get, shared)
         self.now = 0.0
         self._count = 0
 
@@ -40,8 +41,7 @@ class Listener:
     def busy(self, owner: str, count: int) -> list[str]:
         """Let so many enter and begin a request, and some time pass."""
         names = [self.enter(owner)[0] for _ in range(count)]
-        for name in names:
-            self.slots.began(name, self.now)
+        self.in_flight.update(dict.fromkeys(names, self.now))
         self.now += 2
         return names
 
@@ -63,7 +63,7 @@ def test_the_longest_idle_one_of_the_owner_with_most_connections_goes() -> None:
     listener = Listener()
     listener.idle(ALICE, 4)
     mallory = listener.idle(MALLORY, 12)
-    listener.slots.began(mallory[0], listener.now)
+    listener.in_flight[mallory[0]] = listener.now
     listener.slots.rested(mallory[0], listener.now)
     _, verdict = listener.enter(BOB)
     assert verdict == SlotVerdict(True, mallory[1], Closing.IDLE)
@@ -75,10 +75,10 @@ def test_one_address_has_a_share_and_then_only_replaces_its_own() -> None:
     mallory = listener.idle(MALLORY, 12)
     assert listener.enter(MALLORY)[1] == SlotVerdict(True, mallory[0], Closing.IDLE)
     for name in mallory:
-        listener.slots.began(name, listener.now)
+        listener.in_flight[name] = listener.now
     listener.slots.leave(f"{MALLORY}#13")
     busy = listener.enter(MALLORY)[0]
-    listener.slots.began(busy, listener.now)
+    listener.in_flight[busy] = listener.now
     assert listener.enter(MALLORY)[1] == SlotVerdict(admitted=False, why=Closing.SHARE)
     assert listener.enter(ALICE)[1].admitted
 
@@ -111,7 +111,7 @@ def test_streams_are_the_last_to_go_and_the_newest_of_them_first() -> None:
     agents = listener.streams(ALICE, 4)
     busy = listener.busy(MALLORY, 3)
     assert listener.enter(BOB)[1] == SlotVerdict(True, busy[0], Closing.BUSY)
-    listener.slots.began(f"{BOB}#17", listener.now)
+    listener.in_flight[f"{BOB}#17"] = listener.now
     for name in busy[1:]:
         assert listener.enter(BOB)[1] == SlotVerdict(True, name, Closing.BUSY)
     assert listener.enter("192.0.2.3")[1].victim == mallory[-1]
@@ -155,7 +155,7 @@ def test_a_proxy_has_no_share_and_its_connections_go_last() -> None:
     assert listener.enter(BOB)[1].victim == alice[1]
     assert listener.enter("192.0.2.3")[1].admitted
     for name in proxied:
-        listener.slots.began(name, listener.now)
+        listener.in_flight[name] = listener.now
     assert listener.slots.held_by(PROXY) >= 14, "what it has in flight never goes"
 
 
@@ -166,7 +166,7 @@ def test_the_processes_behind_one_address_are_told_apart_once_they_are_known() -
     listener.slots.belong(dict.fromkeys(neighbours, "pid 1") | dict.fromkeys(reversed(mallory), "pid 66"))
     assert (listener.slots.held_by(LOOPBACK), listener.slots.held_by("pid 66"), len(listener.slots)) == (0, 13, 16)
     assert listener.enter(LOOPBACK)[1].victim == mallory[0], "not the longest idle of all, which is a neighbour's"
-    listener.slots.began(mallory[1], listener.now)
+    listener.in_flight[mallory[1]] = listener.now
     listener.slots.belong({mallory[1]: "pid 67", "one that has left": "pid 67"})
     assert listener.slots.held_by("pid 67") == 1
 
@@ -177,7 +177,7 @@ def test_who_has_left_is_forgotten() -> None:
     for name in names:
         listener.slots.leave(name)
         listener.slots.leave(name)
-    listener.slots.began(names[0], listener.now)
+    listener.in_flight[names[0]] = listener.now
     listener.slots.rested(names[0], listener.now)
     assert (len(listener.slots), listener.slots._owners, listener.slots._by_size) == (0, {}, {})
 
@@ -186,7 +186,7 @@ def test_many_owners_without_an_idle_connection_are_not_all_looked_at() -> None:
     listener = Listener(SlotTerms(connections=3000, of_one_owner=10, large=10))
     for number in range(3000):
         name, _ = listener.enter(f"owner {number}")
-        listener.slots.began(name, listener.now)
+        listener.in_flight[name] = listener.now
     listener.now += 5
     assert len(list(listener.slots._largest(1))) == 1000
     assert listener.enter(MALLORY)[1] == SlotVerdict(admitted=False, why=Closing.FULL)
