@@ -26,8 +26,8 @@ MAX_QUERY: Final = 4096
 _READ_LIMIT: Final = MAX_QUERY
 _UNSENT_LIMIT: Final = 0
 # Answers to one connection per turn of the loop, so that others get their turns; and of how many connections.
-BATCH: Final = 16
-BATCHES_PER_TURN: Final = 4
+BATCH: Final = 8
+BATCHES_PER_TURN: Final = 2
 # Questions of one connection that wait for resolvers while later ones are answered.
 WAITING: Final = 32
 

@@ -20,6 +20,7 @@ import msgspec
 from registry_core.blocking import Job, NoThread, Threads
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
+from registry_core.freed_memory import give_back
 from registry_core.loopback_peers import loopback_peers
 from registry_core.turns import Turns
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from registry_core.api.http_connection import HttpConnection
 
 # Requests of connections that send several at once, begun in one turn of the loop.
-PIPELINED_PER_TURN: Final = 16
+PIPELINED_PER_TURN: Final = 4
+# After so many connections, what they used is given back to the system when half of them have gone.
+MANY: Final = 200
+_CALM_S: Final = 1.0
 # While there is no room: how often to find out which processes hold the loopback connections, and how long to wait.
 SURVEY_EVERY_S: Final = 5.0
 _SURVEY_LOOK_S: Final = 0.1
@@ -75,6 +79,9 @@ class Connections:
         self._leftover: set[asyncio.Task[None]] = set()
         self._threads = Threads("loopback connections", 1)
         self._surveyed_at: float | None = None
+        # The most connections since memory was last given back.
+        self._peak = 0
+        self._memory = Threads("give memory back", 1)
 
     # -- what http_connection.py tells
 
@@ -92,6 +99,7 @@ class Connections:
         if not verdict.admitted:
             return False
         self.open.add(connection)
+        self._peak = max(self._peak, len(self.open))
         self._headers.start(connection)
         _drop_dead_peer(transport, self.limits.unread_s)
         return True
@@ -128,6 +136,9 @@ class Connections:
         if task is not None and not task.done():
             self._leftover.add(task)
             task.add_done_callback(self._leftover.discard)
+        if self._peak > MANY and 2 * len(self.open) < self._peak:
+            self._peak = 0
+            asyncio.get_running_loop().call_later(_CALM_S, self._give_memory_back)
 
     async def turn(self, connection: HttpConnection) -> None:
         """Wait until the next of several requests on one connection may begin."""
@@ -142,6 +153,10 @@ class Connections:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+    def _give_memory_back(self) -> None:
+        with contextlib.suppress(NoThread):
+            self._memory.begin(give_back)
 
     # -- deadlines
 

@@ -112,7 +112,7 @@ class ConnectionSlots(Generic[C]):
     def __init__(
         self, terms: SlotTerms, busy_since: Callable[[C], float | None], shared: frozenset[str] = frozenset()
     ) -> None:
-        """`busy_since` tells since when a connection has a request in flight; `shared` are addresses of many clients."""
+        """`busy_since` tells since when a connection has had a request in flight; `shared` has addresses of many."""
         self._terms = terms
         self._busy_since = busy_since
         self._shared = frozenset(map(owner_of, shared))

@@ -35,14 +35,17 @@ async def test_one_process_that_idles_on_every_slot_locks_nobody_out() -> None:
 
 
 async def test_a_watch_stays_while_an_attacker_takes_and_idles_on_every_slot() -> None:
-    async with serving(connection_limits=FEW) as api, attacking(api.replica.listen.port) as attacker:
-        async with api.session.get(api.url + "/watch") as watch:
-            assert await watch.content.readline()
-            await attacker.ask(2 * SLOTS, b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-            await api.register()
-            async with asyncio.timeout(10):
-                while b"ip_intel" not in await watch.content.readline():
-                    pass
+    async with (
+        serving(connection_limits=FEW) as api,
+        attacking(api.replica.listen.port) as attacker,
+        api.session.get(api.url + "/watch") as watch,
+    ):
+        assert await watch.content.readline()
+        await attacker.ask(2 * SLOTS, b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        await api.register()
+        async with asyncio.timeout(10):
+            while b"ip_intel" not in await watch.content.readline():
+                pass
 
 
 async def test_bodies_that_never_end_on_every_slot_lock_nobody_out() -> None:

@@ -273,7 +273,26 @@ async def test_a_connection_waits_until_the_loop_has_accepted_it() -> None:
     assert not wait_to_be_accepted(None)
 
 
+async def test_after_many_connections_their_memory_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(module, "MANY", 10)
+    monkeypatch.setattr(module, "_CALM_S", 0.01)
+    monkeypatch.setattr(module, "give_back", lambda: given.append(1))
+    async with listening(ConnectionLimits()) as served:
+        for _ in range(2):
+            async with attacking(served.port) as client:
+                await client.ask(20)
+            await eventually(lambda: not served.open, "all have gone")
+            await eventually(lambda: bool(given), "it is given back")
+            assert given.pop() == 1
+            assert not given
+        async with attacking(served.port) as client:
+            await client.ask(5)
+        await eventually(lambda: not served.open, "all have gone")
+        assert served.connections._peak == 5
+
+
 def test_a_connection_of_ours_is_one_of_aiohttps() -> None:
     """What is used of it that aiohttp does not document."""
-    assert {"_messages", "_task_handler"} <= set(web.RequestHandler.__slots__)
+    assert {"_messages", "_task_handler", "_request_in_progress", "_max_msg_queue_size", "_msg_queue_resume_size"} <= set(web.RequestHandler.__slots__)
     assert issubclass(HttpConnection, web.RequestHandler)
