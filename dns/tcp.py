@@ -16,7 +16,7 @@ import msgspec
 
 from dns.responder import Responder
 from registry_core.domain.connection_slots import Closing, ConnectionSlots, SlotTerms, owner_of
-from registry_core.listener import ACCEPTS_PER_TURN, lengthen_queues
+from registry_core.listener import ACCEPTS_PER_TURN, Listening, accepting_several
 from registry_core.resolution import addresses_to_listen_on
 from registry_core.turns import Turns
 
@@ -55,7 +55,7 @@ class TcpServer:
     def __init__(self, responder: Responder, limits: TcpLimits) -> None:
         self._responder = responder
         self._limits = limits
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: dict[asyncio.StreamWriter, float] = {}
         self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots, self._busy.get)
@@ -78,10 +78,8 @@ class TcpServer:
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the address cannot be listened on."""
         addresses = await addresses_to_listen_on(host)
-        self._server = await asyncio.start_server(
-            self._connected, addresses, port, limit=_READ_LIMIT, backlog=ACCEPTS_PER_TURN
-        )
-        lengthen_queues(self._server)
+        serve = partial(asyncio.start_server, self._connected, limit=_READ_LIMIT, backlog=ACCEPTS_PER_TURN)
+        self._server = await accepting_several(await serve(addresses, port), serve)
 
     async def close(self) -> None:
         """Stop listening and close every connection. Safe to call twice."""

@@ -39,7 +39,7 @@ from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
-from registry_core.listener import listening
+from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
@@ -160,7 +160,7 @@ class Replica:
             zone=settings.zone,
         )
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
@@ -225,7 +225,7 @@ class Replica:
             return self.settings.listen
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
-    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+    async def _listen(self, runner: web.AppRunner) -> Listening:
         server = runner.server
         assert server is not None  # set by setup()
         protocols = serving(self._connections, server, http_logger())

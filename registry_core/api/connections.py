@@ -21,6 +21,7 @@ from registry_core.blocking import Job, NoThread, Threads
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
 from registry_core.freed_memory import give_back
+from registry_core.listener import Listening
 from registry_core.loopback_peers import loopback_peers
 from registry_core.turns import Turns
 
@@ -200,7 +201,7 @@ class Connections:
             self.slots.belong(known)
 
 
-def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
+def wait_to_be_accepted(server: Listening | asyncio.Server | None) -> bool:
     """Return whether a listener has connections that wait to be accepted."""
     poll = select.poll()
     for listening in server.sockets if server is not None else ():

@@ -21,7 +21,6 @@ from registry_core.api.problems import INTERNAL, HeaderTooLarge, error_response,
 from registry_core.api.problems import encoded as encoded_problem
 from registry_core.domain.connection_slots import Closing
 
-
 # So many requests wait on one connection before it is not read from any more; aiohttp's 32 of a thousand connections
 # take longer to parse than others should wait.
 _READ_AHEAD: Final = 2

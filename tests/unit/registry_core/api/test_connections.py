@@ -294,5 +294,6 @@ async def test_after_many_connections_their_memory_is_given_back_once(monkeypatc
 
 def test_a_connection_of_ours_is_one_of_aiohttps() -> None:
     """What is used of it that aiohttp does not document."""
-    assert {"_messages", "_task_handler", "_request_in_progress", "_max_msg_queue_size", "_msg_queue_resume_size"} <= set(web.RequestHandler.__slots__)
+    used = {"_messages", "_task_handler", "_request_in_progress", "_max_msg_queue_size", "_msg_queue_resume_size"}
+    assert used <= set(web.RequestHandler.__slots__)
     assert issubclass(HttpConnection, web.RequestHandler)
