@@ -26,7 +26,7 @@ from registry_core.loopback_peers import loopback_peers
 from registry_core.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from registry_core.api.http_connection import HttpConnection
 
@@ -53,8 +53,6 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
     keepalive_s: float = 75.0
     # How long to read what still comes after a request was refused, so that a reset does not discard the refusal.
     linger_s: float = 1.0
-    # Addresses that stand for many clients, such as a reverse proxy's: they have no share.
-    shared_addresses: frozenset[str] = frozenset()
 
     @property
     def slots(self) -> SlotTerms:
@@ -65,14 +63,16 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
 class Connections:
     """All connections of one listener."""
 
-    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self, limits: ConnectionLimits | None = None, *, is_shared: Callable[[str], bool] = lambda _address: False
+    ) -> None:
+        """`is_shared` tells whether an address stands for many clients, as a trusted proxy's does: it has no share."""
+        self._is_shared = is_shared
         self.limits = limits if limits is not None else ConnectionLimits()
         self.open: set[HttpConnection] = set()
         # How many were closed, or not accepted, for which reason.
         self.closed: Counter[Closing] = Counter()
-        self.slots: ConnectionSlots[HttpConnection] = ConnectionSlots(
-            self.limits.slots, _busy_since, self.limits.shared_addresses
-        )
+        self.slots: ConnectionSlots[HttpConnection] = ConnectionSlots(self.limits.slots, _busy_since)
         self._headers = Deadlines(self.limits.header_s, self._late)
         self._unread = Deadlines(self.limits.unread_s, self._not_read)
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
@@ -89,10 +89,11 @@ class Connections:
     def enters(self, connection: HttpConnection, transport: asyncio.Transport) -> bool:
         """Return whether a new connection is served. When there is no room, another is closed for it, if one may be."""
         peer = transport.get_extra_info("peername")
-        owner = owner_of(peer[0]) if peer else LOOPBACK
-        if owner == LOOPBACK and self.slots.is_full and owner_of("127.0.0.1") not in self._shared:
+        address = peer[0] if peer else ""
+        owner, is_shared = owner_of(address), self._is_shared(address)
+        if owner == LOOPBACK and self.slots.is_full and not is_shared:
             self._survey(transport)
-        verdict = self.slots.enter(connection, owner, monotonic())
+        verdict = self.slots.enter(connection, owner, monotonic(), is_shared=is_shared)
         if verdict.why is not None:
             self.closed[verdict.why] += 1
         if verdict.victim is not None:
@@ -170,10 +171,6 @@ class Connections:
         _end(connection)
 
     # -- whose the loopback connections are
-
-    @property
-    def _shared(self) -> frozenset[str]:
-        return frozenset(map(owner_of, self.limits.shared_addresses))
 
     def _survey(self, transport: asyncio.Transport) -> None:
         """Find out in a thread, now and then, which processes hold the loopback connections."""

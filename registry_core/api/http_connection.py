@@ -24,6 +24,8 @@ from registry_core.domain.connection_slots import Closing
 # So many requests wait on one connection before it is not read from any more; aiohttp's 32 of a thousand connections
 # take longer to parse than others should wait.
 _READ_AHEAD: Final = 2
+# Of a body that nobody reads yet, so much and as much again is held; aiohttp's default is a mebibyte.
+_READ_BUFFER: Final = 32 * 1024
 
 
 class HttpConnection(web.RequestHandler):
@@ -48,6 +50,7 @@ class HttpConnection(web.RequestHandler):
             logger=logger,  # type: ignore[arg-type]
             keepalive_timeout=connections.limits.keepalive_s,
             lingering_time=connections.limits.linger_s,
+            read_bufsize=_READ_BUFFER,
             auto_decompress=False,  # compressed bodies are refused, so never inflate them
             max_line_size=MAX_TARGET_BYTES,
             max_field_size=MAX_FIELD_BYTES,
@@ -135,8 +138,14 @@ class HttpConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         task = self._task_handler
+        if exc is None and self._request_in_progress:
+            exc = ConnectionResetError("the peer has left")
         super().connection_lost(exc)
+        self._body = None  # it refers to this connection
         self._connections.left(self, task)
+        if exc is not None and task is not None:
+            # It is kept by the body, which its traceback leads to: thousands of these would wait for the collector.
+            task.add_done_callback(lambda _: exc.with_traceback(None))
 
     def _received_a_part(self, size: int) -> None:
         """Count bytes that are no whole request yet."""

@@ -109,13 +109,10 @@ class _SlotOwner(Generic[C]):
 class ConnectionSlots(Generic[C]):
     """The connections of one listener. Times are of a monotonic clock, in seconds."""
 
-    def __init__(
-        self, terms: SlotTerms, busy_since: Callable[[C], float | None], shared: frozenset[str] = frozenset()
-    ) -> None:
-        """`busy_since` tells since when a connection has had a request in flight; `shared` has addresses of many."""
+    def __init__(self, terms: SlotTerms, busy_since: Callable[[C], float | None]) -> None:
+        """`busy_since` tells since when a connection has had a request in flight."""
         self._terms = terms
         self._busy_since = busy_since
-        self._shared = frozenset(map(owner_of, shared))
         self._owners: dict[str, _SlotOwner[C]] = {}
         self._owner_of: dict[C, _SlotOwner[C]] = {}
         # The owners by how many connections they hold.
@@ -129,11 +126,10 @@ class ConnectionSlots(Generic[C]):
         """Whether the next newcomer needs another's place."""
         return len(self._owner_of) >= self._terms.connections
 
-    def enter(self, newcomer: C, owner: str, now: float) -> SlotVerdict[C]:
+    def enter(self, newcomer: C, owner: str, now: float, *, is_shared: bool = False) -> SlotVerdict[C]:
         """Return whether `newcomer` is admitted, idle at first, and which connection is closed for it."""
         known = self._owners.get(owner)
         held = len(known) if known is not None else 0
-        is_shared = owner in self._shared
         found: tuple[C, Closing] | None = None
         if known is not None and known.is_capped and held >= self._terms.of_one_owner:
             own = known.longest_idle(self._busy_since)
@@ -146,7 +142,7 @@ class ConnectionSlots(Generic[C]):
                 return SlotVerdict(admitted=False, why=Closing.FULL)
         if found is not None:
             self.leave(found[0])
-        self._add(newcomer, self._owner(owner)).idle[newcomer] = now
+        self._add(newcomer, self._owner(owner, is_shared=is_shared)).idle[newcomer] = now
         return SlotVerdict(True, *found) if found is not None else SlotVerdict(admitted=True)
 
     def rested(self, connection: C, now: float) -> None:
@@ -227,9 +223,9 @@ class ConnectionSlots(Generic[C]):
 
     # -- the books
 
-    def _owner(self, name: str) -> _SlotOwner[C]:
+    def _owner(self, name: str, *, is_shared: bool = False) -> _SlotOwner[C]:
         owner = self._owners.get(name)
-        return owner if owner is not None else _SlotOwner(name, is_shared=name in self._shared)
+        return owner if owner is not None else _SlotOwner(name, is_shared=is_shared)
 
     def _add(self, connection: C, owner: _SlotOwner[C]) -> _SlotOwner[C]:
         self._resize(owner, +1)

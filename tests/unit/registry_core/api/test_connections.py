@@ -26,8 +26,8 @@ FLOOD = b"x" * 32 * 1024 * 1024
 class Served:
     """A server on a loopback port that answers `/flood` with more than anyone reads, and `/held` when it is let go."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.connections = Connections(limits)
+    def __init__(self, limits: ConnectionLimits, proxies: frozenset[str]) -> None:
+        self.connections = Connections(limits, is_shared=proxies.__contains__)
         self.held = asyncio.Event()
         self.asked: list[str] = []
         self.port = 0
@@ -46,8 +46,8 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def listening(limits: ConnectionLimits) -> AsyncIterator[Served]:
-    served = Served(limits)
+async def listening(limits: ConnectionLimits, proxies: frozenset[str] = frozenset()) -> AsyncIterator[Served]:
+    served = Served(limits, proxies)
     server = web.Server(served.answer)
     protocols = serving(served.connections, server, LOGGER)
     listener = await asyncio.get_running_loop().create_server(protocols, "127.0.0.1", 0)
@@ -245,8 +245,8 @@ async def test_where_nobody_can_tell_whose_connections_they_are_they_are_one_own
 
 async def test_a_connection_of_a_shared_address_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "loopback_peers", lambda _port: pytest.fail("not for a proxy on this machine"))
-    limits = ConnectionLimits(connections=2, shared_addresses=frozenset({"127.0.0.1"}))
-    async with listening(limits) as served, attacking(served.port) as client:
+    limits = ConnectionLimits(connections=2)
+    async with listening(limits, frozenset({"127.0.0.1"})) as served, attacking(served.port) as client:
         await client.ask(3)
         assert served.open == 2
 

@@ -22,7 +22,8 @@ class Listener:
 
     def __init__(self, terms: SlotTerms = TERMS, shared: frozenset[str] = frozenset()) -> None:
         self.in_flight: dict[str, float] = {}
-        self.slots: ConnectionSlots[str] = ConnectionSlots(terms, self.in_flight.get, shared)
+        self.slots: ConnectionSlots[str] = ConnectionSlots(terms, self.in_flight.get)
+        self.shared = shared
         self.now = 0.0
         self._count = 0
 
@@ -30,7 +31,7 @@ class Listener:
         self._count += 1
         self.now += 0.001
         name = f"{owner}#{self._count}"
-        return name, self.slots.enter(name, owner, self.now)
+        return name, self.slots.enter(name, owner, self.now, is_shared=owner in self.shared)
 
     def idle(self, owner: str, count: int) -> list[str]:
         """Let so many enter, and some time pass."""
