@@ -22,11 +22,12 @@ from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.gauges import add_gauges
+from registry_core.api.gauges import add_gauges, add_tls_gauges
 from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
+from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_notes import RequestNotes
@@ -47,9 +48,11 @@ from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.security.replica_tls import ReplicaTls
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
+from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
@@ -107,6 +110,7 @@ class Replica:
         self._first = FirstDelivery(self.view)
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
+        self.tls = ReplicaTls(settings.tls, self._clock)
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         refusals, audit = RefusalLog(self._clock), NoAudit()
@@ -128,14 +132,17 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers)
+        self._peers = Peers(settings.peers, settings.client_tls)
+        self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
             self.view,
             self._access,
             self._sampler,
             self._background,
+            peers=self._peer_watch,
             watchers=lambda: len(self.hub),
+            tls=self.tls.health,
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
@@ -174,9 +181,10 @@ class Replica:
             sampler=self._sampler,
             background=self._background,
         )
+        add_tls_gauges(self.metrics, self.tls)
 
     async def start(self) -> None:
-        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store.
+        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
 
         Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
@@ -184,12 +192,21 @@ class Replica:
         self._first.begin()
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
+            await self.tls.load()
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
+            self._tasks += self.tls.start(self._background)
+            if self._peers.tls is not None:
+                self._tasks.append(self._background.keep("peers' certificates", self._peers.tls.run))
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            if self.settings.redis is not None and self.settings.redis.access.tls:
+                keeping = partial(keep_certificates, self.settings.redis)
+                self._tasks.append(self._background.keep("certificates of the store", keeping))
+            if self.settings.peers:
+                self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
@@ -201,9 +218,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        # First, so that load balancers and readers go elsewhere while requests in flight are finished.
+        self.hub.close(self.settings.peers)
         if self._server is not None:
             self._server.close()
-        self.hub.close()
         await end(self._tasks)
         self._tasks.clear()
         if self._runner is not None:
@@ -225,10 +243,15 @@ class Replica:
             return self.settings.listen
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
+    @property
+    def url(self) -> str:
+        """The URL of this replica, with its listening address."""
+        return f"{self.tls.scheme}://{self.listen}"
+
     async def _listen(self, runner: web.AppRunner) -> Listening:
         server = runner.server
         assert server is not None  # set by setup()
-        protocols = serving(self._connections, server, http_logger())
+        protocols = self.tls.guarding(serving(self._connections, server, http_logger()))
         return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops

@@ -20,10 +20,12 @@ from registry_core.api.health_schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.system import SystemSampler
 
@@ -42,7 +44,9 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        peers: PeerWatch,
         watchers: Callable[[], int],
+        tls: Callable[[], CertificateHealth | None] = lambda: None,
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -51,7 +55,9 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._peers = peers
         self._watchers = watchers
+        self._tls = tls
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -77,9 +83,20 @@ class ReplicaHealth:
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
+        tls = self._tls()
+        certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
+        peers = self._peers.report()
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
+            status=worst(
+                certificate,
+                judged(cpu, CPU),
+                judged(memory, MEMORY),
+                stored,
+                GUARD_HEALTH[guard.phase],
+                accepts,
+                health_of_peers(peers),
+            ).value,
             reasons=health_reasons(
                 cpu=cpu,
                 memory=memory,
@@ -87,6 +104,8 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                tls_problem=tls.problem if tls is not None else "",
+                peers=peers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -111,6 +130,8 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                tls=tls if tls is not None else UNSET,
+                peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),
         )

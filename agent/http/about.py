@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from agent.http.health import AgentHealth, judged
@@ -27,6 +27,7 @@ from dns.upstreams import ResolverState
 from registry_core.api.connections import Connections
 from registry_core.domain.connection_slots import Closing
 from registry_core.ports.clock import Clock
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 
 
@@ -63,6 +64,7 @@ class About:
         self._udp: UdpServer | None = None
         self._tcp: TcpServer | None = None
         self._http: Connections | None = None
+        self.certificate: Callable[[], CertificateHealth | None] = lambda: None
 
     def answers_on(self, udp: UdpServer, tcp: TcpServer, http: Connections) -> None:
         """Include these servers from now on."""
@@ -88,6 +90,7 @@ class About:
             sync=sync,
             registries=self._upstreams.report(),
             registry_names=self._lookup.report(),
+            tls=self.certificate(),
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
@@ -110,7 +113,10 @@ class About:
 
     def _judged(self, view: ViewReport, sync: SyncReport) -> AgentHealth:
         services = self._session.report() if self._session is not None else []
-        return judged(view, sync, services, loaded=self._view.loaded)
+        tls = self.certificate()
+        return judged(
+            view, sync, services, loaded=self._view.loaded, tls_problem=tls.problem if tls is not None else ""
+        )
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""
