@@ -30,7 +30,7 @@ from agent.hosts.own_names import OwnNames
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.hosts import AcceptedHosts
-from agent.http.local_api import LocalApi
+from agent.http.local_api import LocalApi, http_logger
 from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
 from agent.http.own_machine import LocalCallers
@@ -66,6 +66,7 @@ from dns.listener import serve_dns
 from dns.responder import DnsSettings, Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.http_connection import serving
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
@@ -88,7 +89,7 @@ END_S: Final = 0.5
 # Time limits for draining at shutdown: with a reachable registry, and with one known to be down.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
-HTTP_LIMITS: Final = ConnectionLimits(first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
+HTTP_LIMITS: Final = ConnectionLimits(header_s=10.0, unread_s=10.0, keepalive_s=30.0)
 
 _log = structlog.get_logger(component="agent")
 
@@ -164,7 +165,6 @@ class Sidecar:
         self._api = LocalApi(
             self.lookups,
             self.view,
-            self._connections,
             self._operator_drain,
             CheckReports(lambda: self.session),
             callers=LocalCallers(lambda: self.settings.local_port.tokens),
@@ -266,7 +266,7 @@ class Sidecar:
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
         self._names.listens_on(where.host, udp.port)
-        self.about.answers_on(udp)
+        self.about.answers_on(udp, tcp, self._connections)
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
@@ -275,9 +275,10 @@ class Sidecar:
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
         self._stack.push_async_callback(runner.cleanup)
-        serve = runner.server
-        assert serve is not None  # set by setup()
-        server = await listening(self._connections.guarding(serve), where, "HTTP", setting=HTTP_LISTEN.name)
+        answering = runner.server
+        assert answering is not None  # set by setup()
+        protocols = serving(self._connections, answering, http_logger())
+        server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 

@@ -23,6 +23,7 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.gauges import add_gauges, add_tls_gauges
+from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
@@ -39,7 +40,7 @@ from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
-from registry_core.listener import listening
+from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
@@ -66,8 +67,6 @@ from registry_core.watch.limits import SYNC_EVERY_S
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests in flight may take to finish at shutdown; part of the 2 s in which a replica stops.
 SHUTDOWN_S: Final = 1.0
-# How long to read the rest of a refused body, so that a reset does not discard the refusal.
-LINGER_S: Final = 1.0
 # Timers may fire a little early; no loop may spin for that.
 _LEAST_WAIT_S: Final = 0.01
 
@@ -184,13 +183,12 @@ class Replica:
             steps=steps(self._gate, audit, self._callers.authenticator),
             notes=notes,
             first=self._first,
-            connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
         )
         self._callers.add_metrics(self.metrics, notes.refused)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
@@ -200,7 +198,7 @@ class Replica:
             self.store,
             self._access,
             watchers=lambda: len(self.hub),
-            connections=lambda: len(self._connections.open),
+            connections=self._connections,
             sampler=self._sampler,
             background=self._background,
         )
@@ -213,15 +211,7 @@ class Replica:
         """
         self.health.begin()
         self._first.begin()
-        self._runner = web.AppRunner(
-            self.app,
-            access_log=None,
-            logger=http_logger(),
-            auto_decompress=False,  # compressed bodies are refused, so never inflate them
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            shutdown_timeout=SHUTDOWN_S,
-            lingering_time=LINGER_S,
-        )
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await self.tls.load()
             await self._authority.start()
@@ -284,12 +274,11 @@ class Replica:
         """The URL of this replica, with its listening address."""
         return f"{self.tls.scheme}://{self.listen}"
 
-    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        serve = runner.server
-        assert serve is not None  # set by setup()
-        return await listening(
-            self.tls.guarding(self._connections.guarding(serve)), self.settings.listen, setting=LISTEN.name
-        )
+    async def _listen(self, runner: web.AppRunner) -> Listening:
+        server = runner.server
+        assert server is not None  # set by setup()
+        protocols = self.tls.guarding(serving(self._connections, server, http_logger()))
+        return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from agent.certificates.part import CertificatesPart
@@ -22,8 +22,11 @@ from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
+from dns.tcp import TcpServer
 from dns.udp import UdpServer
 from dns.upstreams import ResolverState
+from registry_core.api.connections import Connections
+from registry_core.domain.connection_slots import Closing
 from registry_core.ports.clock import Clock
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
@@ -60,12 +63,14 @@ class About:
         self._keeper: SnapshotKeeper | None = None
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
+        self._tcp: TcpServer | None = None
+        self._http: Connections | None = None
         self.certificate: Callable[[], CertificateHealth | None] = lambda: None
         self.certificates: CertificatesPart | None = None
 
-    def answers_on(self, udp: UdpServer) -> None:
-        """Include the UDP server from now on."""
-        self._udp = udp
+    def answers_on(self, udp: UdpServer, tcp: TcpServer, http: Connections) -> None:
+        """Include these servers from now on."""
+        self._udp, self._tcp, self._http = udp, tcp, http
 
     def join(
         self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
@@ -281,6 +286,21 @@ class About:
         yield counter("agent_dns_failures", "DNS queries that hit an internal error.", dns.failures)
         dropped = self._udp.dropped if self._udp is not None else 0
         yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
+        if self._tcp is not None and self._http is not None:
+            yield gauge("agent_dns_tcp_connections", "Open connections for DNS.", self._tcp.connections)
+            yield CounterSample(
+                "agent_dns_tcp_connections_closed",
+                "Connections for DNS that were closed or not accepted for want of room, by reason.",
+                ("reason",),
+                _by_reason(self._tcp.closed),
+            )
+            yield gauge("agent_http_connections", "Open connections of the localhost port.", len(self._http.open))
+            yield CounterSample(
+                "agent_http_connections_closed",
+                "Connections that were closed or not accepted for a limit, by reason.",
+                ("reason",),
+                _by_reason(self._http.closed),
+            )
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of ready DNS answers.", dns.cache_bytes)
 
@@ -359,3 +379,7 @@ class About:
             resyncs=sync.resyncs if sync is not None else 0,
             mismatches=self._view.trust.mismatches,
         )
+
+
+def _by_reason(closed: Mapping[Closing, int]) -> dict[tuple[str, ...], float]:
+    return {(why.value,): float(count) for why, count in closed.items()}

@@ -34,7 +34,7 @@ from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.settings.local_port import HTTP_HOSTS
 from agent.view.view import AgentView
-from registry_core.api.connections import Connections
+from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
@@ -65,7 +65,6 @@ class LocalApi:
         self,
         lookups: Lookups,
         view: AgentView,
-        connections: Connections,
         drain: OperatorDrain,
         reports: CheckReports,
         *,
@@ -80,7 +79,6 @@ class LocalApi:
     ) -> None:
         self._lookups = lookups
         self._view = view
-        self._connections = connections
         self._callers = callers
         self._hosts = hosts
         self._clock = clock
@@ -110,16 +108,9 @@ class LocalApi:
 
     def server(self) -> web.Server:
         """Return the server, ready to listen."""
-        return web.Server(
-            self._serve,
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            auto_decompress=False,
-        )
+        return web.Server(self._serve)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._connections.request_came(request.transport, request.task)
         if may_have(request) and self._hosts.remembers(request.headers.get(HOST)):
             ready = self._ready.take(request.raw_path, self._clock.monotonic())
             if ready is not None:
@@ -129,6 +120,11 @@ class LocalApi:
                 head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
+        response = await self._answered(request)
+        close_if_unasked(request, response)
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except VerticeError as error:

@@ -18,8 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from registry_core.api.calls import EndpointHandler, looking_up, writing
-from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
+from registry_core.api.expectations import close_if_unasked, no_answer_yet
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
@@ -46,12 +46,11 @@ def build_app(
     steps: Sequence[RequestStep],
     notes: RequestNotes,
     first: FirstDelivery,
-    connections: Connections,
     metrics: ReplicaMetrics,
     zone: str = "",
 ) -> web.Application:
     """Return the application, ready to serve. Every request passes `steps`; every answer names `zone`, if set."""
-    app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_surrounding(metrics)], client_max_size=MAX_BODY_BYTES)
 
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
         response.headers[ZONE_HEADER] = zone
@@ -60,9 +59,9 @@ def build_app(
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
         handler = _handler(endpoint, _method(endpoint, operations, handlers), steps, notes, first)
-        app.router.add_route(endpoint.method, endpoint.path, handler)
+        app.router.add_route(endpoint.method, endpoint.path, handler, expect_handler=no_answer_yet)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
-            app.router.add_route("HEAD", endpoint.path, handler)
+            app.router.add_route("HEAD", endpoint.path, handler, expect_handler=no_answer_yet)
     return app
 
 
@@ -122,13 +121,13 @@ def _handler(
     return noted
 
 
-def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _surrounding(metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connections.request_came(request.transport, request.task)
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler)
+        close_if_unasked(request, response)
         if isinstance(response, web.Response):  # not a stream
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response

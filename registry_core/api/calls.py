@@ -14,6 +14,7 @@ from aiohttp import web
 
 from registry_core.api.auth import CALLER, Caller
 from registry_core.api.endpoints import JSON, Endpoint
+from registry_core.api.expectations import ask_for_body
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
@@ -139,6 +140,7 @@ async def body_of(request: web.Request) -> bytes:
             if len(body) > MAX_BODY_BYTES:  # a chunked body does not declare its size
                 raise PayloadTooLarge
         else:
+            ask_for_body(request)
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await request.read()
     except web.HTTPRequestEntityTooLarge:
