@@ -12,9 +12,10 @@ import msgspec
 
 from agent.http.routes import ROUTES
 from registry_core import errors
-from registry_core.api import problems
+from registry_core.api import plain_forms, problems
 from registry_core.api.endpoints import ENDPOINTS, Endpoint, Parameter
 from registry_core.api.problems import STATUS
+from registry_core.security import signature_errors
 from tools.sources import escaped
 
 _HEAD: Final = """# HTTP API
@@ -27,10 +28,19 @@ parameter, an unknown field in a body and a parameter given twice are refused wi
 same description as OpenAPI 3.1 at `GET /openapi.json`.
 
 """
-_WRITES: Final = """Endpoints marked *write* need a credential when the registry has a secret. `X-Registry-Token`
-carries the shared secret and may write everything. `X-Registry-API-Key` carries `sha256(service name + secret)` in
-hexadecimal and may write that one service. A write may be sent again: a repeated one changes nothing and gets the same
-answer. A registry with a `REGISTRY_ZONE` names it in each answer (`X-Registry-Zone`).
+_WRITES: Final = """Endpoints marked *write* need a credential when the registry has a secret; the others need one when
+`REGISTRY_READ` is `key`, except `/live`, `/ready`, `/whoami` and this description. [Rights](rights.md) has the right
+that each endpoint needs, and who has it. The credentials, of which the first that a request has decides:
+
+1. a [signature](../guide/keys.md#how-a-request-is-signed), as agents and commands send it;
+2. a client certificate (mutual TLS);
+3. `X-Registry-Token`, the secret itself, which may write everything, or an issued key (`ID.SECRET`);
+4. `X-Registry-API-Key`, `sha256(service name + secret)` in hexadecimal, which may write that one service;
+5. `Authorization: Bearer`, the read key.
+
+The last three can be used by whoever sees them: `REGISTRY_PLAIN_AUTH` says what becomes of them over plain HTTP.
+A write may be sent again: a repeated one changes nothing and gets the same answer. A registry with a `REGISTRY_ZONE`
+names it in each answer (`X-Registry-Zone`).
 
 """
 _ERRORS: Final = """## Errors
@@ -161,7 +171,7 @@ def _parameter(place: str, parameter: Parameter) -> str:
 
 
 def _error_rows() -> Iterator[str]:
-    kinds = [kind for module in (errors, problems) for kind in _error_classes(module)]
+    kinds = [kind for module in (errors, problems, signature_errors, plain_forms) for kind in _error_classes(module)]
     rows = {(int(status), kind.__name__): _meaning(kind) for kind in kinds if (status := _status(kind)) is not None}
     rows[500, "InternalError"] = "Raised when the program itself failed; its log says more."
     for (status, name), meaning in sorted(rows.items()):

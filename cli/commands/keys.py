@@ -20,7 +20,7 @@ from agent.files import replace_file
 from cli.compose.file_replacement import OriginalFile, held, replace
 from cli.exit_codes import FAILED, NOT_FOUND, USAGE
 from cli.options import JSON, add_output
-from cli.parser import CommandParser, WrongUsage, file_path, plain_text
+from cli.parser import CommandParser, WrongUsage, file_path, plain_text, value
 from registry_core.causes import cause_of
 from registry_core.errors import CallerError, NotFound
 from registry_core.security.access_settings import KEYS_FILE
@@ -31,6 +31,7 @@ from registry_core.security.issued_keys import (
     MAX_FILE_BYTES,
     ROLES,
     IssuedKey,
+    UnusableSecrets,
     key_file,
     read_key_file,
 )
@@ -83,7 +84,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def add_days(parser: CommandParser, name: str, meaning: str, default: int | None) -> None:
     """Add an option that takes a number of days."""
-    parser.add_argument(name, metavar="DAYS", type=_days, default=default, help=meaning)
+    parser.add_argument(name, metavar="DAYS", type=value(integer(0, MAX_DAYS), "30"), default=default, help=meaning)
 
 
 def holder_of(arguments: argparse.Namespace) -> tuple[Role, str]:
@@ -107,7 +108,7 @@ def opened(arguments: argparse.Namespace, environment: Mapping[str, str], *, may
         print(f"vertice: {path}: others can read it; `chmod 600 {path}` ends that", file=sys.stderr)
     try:
         return OpenedKeyFile(original, read_key_file(original.data))
-    except ValueError as error:
+    except UnusableSecrets as error:
         raise UnusableKeyFile(f"{path}: {error}") from None
 
 
@@ -171,10 +172,3 @@ def row_of(key: IssuedKey, at: datetime) -> dict[str, Any]:
         "issued": key.issued.isoformat(),
         "expires": None if key.expires is None else key.expires.isoformat(),
     }
-
-
-def _days(given: str) -> int:
-    try:
-        return integer(0, MAX_DAYS)(given)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{given!r} cannot be used: {error}") from None

@@ -10,7 +10,7 @@ import msgspec
 
 from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
-from registry_core.security.issued_keys import MAX_FILE_BYTES, IssuedKey, read_key_file
+from registry_core.security.issued_keys import MAX_FILE_BYTES, IssuedKey, UnusableSecrets, read_key_file
 from registry_core.security.keyring import Credentials
 from registry_core.setting_sources import secret_in
 from registry_core.setting_values import Values
@@ -85,7 +85,7 @@ def access_settings(values: Values) -> AccessSettings:
     path = values[KEYS_FILE].strip()
     try:
         issued = keys_in(path) if path else ()
-    except ValueError as error:
+    except UnusableSecrets as error:
         raise SettingsError(f"{values.label(KEYS_FILE.name)}: {path}: {error}") from None
     reads_are_open = values[READ] == "open"
     if not reads_are_open and not (values[SECRET] or path):
@@ -109,7 +109,7 @@ def access_settings(values: Values) -> AccessSettings:
 
 
 def credentials_now(access: AccessSettings, before: Credentials) -> Credentials:
-    """Return what the files hold now, and for the rest what was valid before. Raises ValueError. Blocks."""
+    """Return what the files hold now, and for the rest what was valid before. Raises UnusableSecrets. Blocks."""
     return Credentials(
         shared=_secrets_in(access.secret_file, access.least_secret) if access.secret_file else before.shared,
         read_keys=_secrets_in(access.read_key_file, MIN_READ_KEY_LENGTH) if access.read_key_file else before.read_keys,
@@ -118,12 +118,12 @@ def credentials_now(access: AccessSettings, before: Credentials) -> Credentials:
 
 
 def keys_in(path: str) -> tuple[IssuedKey, ...]:
-    """Return the keys in the file at `path`. Raises ValueError, with the reason. Blocks."""
+    """Return the keys in the file at `path`. Raises UnusableSecrets, with the reason. Blocks."""
     try:
         with Path(path).open("rb") as file:
             body = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ValueError(f"it cannot be read: {cause_of(error)}") from None
+        raise UnusableSecrets(f"it cannot be read: {cause_of(error)}") from None
     return read_key_file(body)
 
 
@@ -131,11 +131,11 @@ def _secrets_in(path: str, least: int) -> tuple[str, ...]:
     try:
         found = one_or_two_secrets(secret_in(path, "the file"))
     except SettingsError as error:
-        raise ValueError(str(error)) from None
+        raise UnusableSecrets(str(error)) from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UnusableSecrets(f"{path}: {error}") from None
     if any(len(one) < least for one in found):
-        raise ValueError(f"{path}: a secret in it has fewer than {least} characters")
+        raise UnusableSecrets(f"{path}: a secret in it has fewer than {least} characters")
     return found
 
 

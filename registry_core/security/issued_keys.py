@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 
 from registry_core.domain.names import is_service_name
-from registry_core.errors import NotFound, ValidationError
+from registry_core.errors import NotFound, ValidationError, VerticeError
 from registry_core.security.identities import Identity, Role
 from registry_core.security.signing_keys import SigningKey
 
@@ -28,6 +28,10 @@ ISSUED_PREFIX: Final = "k-"
 ROLES: Final = (Role.SERVICE, Role.READER, Role.OPERATOR, Role.REPLICA, Role.FOLLOWER)
 _ID: Final = re.compile(r"k-[0-9a-f]{12}", re.ASCII)
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{32,128}", re.ASCII)
+
+
+class UnusableSecrets(VerticeError):
+    """Raised when a file of secrets cannot be used; its text is the reason, and shows none of them."""
 
 
 class IssuedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -66,21 +70,21 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_key_file(body: bytes) -> tuple[IssuedKey, ...]:
-    """Return the keys in a file's content. Raises ValueError, with a reason that shows no secret."""
+    """Return the keys in a file's content. Raises UnusableSecrets, with a reason that shows no secret."""
     if len(body) > MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
+        raise UnusableSecrets(f"it has more than {MAX_FILE_BYTES} bytes")
     try:
         keys = msgspec.json.decode(body, type=KeyFile).keys
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ValueError("it is not a file of keys, as `vertice keys issue` writes it") from None
+        raise UnusableSecrets("it is not a file of keys, as `vertice keys issue` writes it") from None
     if len(keys) > MAX_KEYS:
-        raise ValueError(f"it has more than {MAX_KEYS} keys")
+        raise UnusableSecrets(f"it has more than {MAX_KEYS} keys")
     if len({key.id for key in keys}) < len(keys):
-        raise ValueError("an id of a key is in it twice")
+        raise UnusableSecrets("an id of a key is in it twice")
     for number, key in enumerate(keys):
         problem = _problem_of(key)
         if problem is not None:
-            raise ValueError(f"key {number + 1} of it: {problem}")
+            raise UnusableSecrets(f"key {number + 1} of it: {problem}")
     return keys
 
 

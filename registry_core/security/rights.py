@@ -28,6 +28,21 @@ class Right(StrEnum):
     WITNESS = "witness"  # exchange signed heads of audit logs
 
 
+# What each right lets one do, for the table in docs/reference.
+MEANINGS: Final[Mapping[Right, str]] = {
+    Right.BE_PROBED: "ask whether the process lives and is ready, and for its description",
+    Right.LOOK_UP: "look services up: lists, one service, the catalogue, the watch, drains",
+    Right.OBSERVE: "see health in detail, metrics and guards",
+    Right.ACKNOWLEDGE: "say how far an own watch has come",
+    Right.WRITE: "register, renew, set the status of, and remove an instance",
+    Right.RESTORE: "put saved registrations back, of any service",
+    Right.RELEASE_GUARD: "release the guard against mass expiry",
+    Right.CERTIFY: "get a certificate for a service",
+    Right.DENY: "put certificates on the deny list",
+    Right.AUDIT: "read the audit log",
+    Right.WITNESS: "exchange signed heads of audit logs",
+}
+
 _ALL: Final = frozenset(Role)
 _KNOWN: Final = _ALL - {Role.ANYONE}
 MAY: Final[Mapping[Right, frozenset[Role]]] = {

@@ -15,6 +15,7 @@ import structlog
 from registry_core.blocking import Threads
 from registry_core.causes import cause_of
 from registry_core.security.access_settings import AccessSettings, credentials_now
+from registry_core.security.issued_keys import UnusableSecrets
 from registry_core.security.keyring import Credentials, Keyring
 
 CHECK_EVERY_S: Final = 5.0
@@ -50,7 +51,7 @@ class SecretFiles:
         )
         try:
             states, credentials = await self._threads.run(work, timeout_s=READ_S)
-        except ValueError as error:
+        except UnusableSecrets as error:
             self._failed(str(error))
             return
         except OSError as error:  # also a timeout, and no free thread

@@ -25,6 +25,7 @@ OF_OUR_READERS: Final = {
     "cli/parser.py",
     "dns/forward_rules.py",
     "dns/reverse.py",
+    "registry_core/security/access_settings.py",
     "registry_core/setting_values.py",
     "registry_core/store/redis/url.py",
 }

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from registry_core.api.endpoints import ENDPOINTS
+from registry_core.security.rights import Right
 from tests.integration.replicas import READY, Api, serving
 from tests.json_schema import problems
 
@@ -160,7 +161,7 @@ async def test_each_described_body_is_the_one_that_is_read(api: Api, endpoint: A
     operation = description["paths"][endpoint.path][endpoint.method.lower()]
     assert operation["operationId"] == endpoint.name
     assert ("requestBody" in operation) == (endpoint.body is not None)
-    assert ("security" in operation) == endpoint.writes
+    assert ("security" in operation) == (endpoint.right is not Right.BE_PROBED)
     # An acknowledgement changes nothing that is stored, and its watcher's id is its credential.
     assert endpoint.writes == (endpoint.method != "GET" and endpoint.name != "acknowledge")
     assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]

@@ -13,6 +13,7 @@ from registry_core.security.issued_keys import (
     LISTED,
     MAX_FILE_BYTES,
     IssuedKey,
+    UnusableSecrets,
     ended,
     issued,
     key_file,
@@ -93,7 +94,7 @@ def test_keys_that_ended_long_ago_are_dropped() -> None:
 )
 def test_a_key_that_makes_no_sense_is_refused(changes: dict[str, object], words: str) -> None:
     (good,) = issue()
-    with pytest.raises(ValueError, match=words) as refused:
+    with pytest.raises(UnusableSecrets, match=words) as refused:
         read_key_file(key_file([msgspec.structs.replace(good, **changes)]))
     assert str(changes.get("secret")) not in str(refused.value)
 
@@ -101,9 +102,9 @@ def test_a_key_that_makes_no_sense_is_refused(changes: dict[str, object], words:
 def test_what_is_no_file_of_keys_is_refused() -> None:
     (good,) = issue()
     for body in (b"", b"{}x", b'{"version":2,"keys":[]}', b'{"keys":[{}]}', b'{"keys":[],"more":1}', b"[" * 100_000):
-        with pytest.raises(ValueError, match="not a file of keys"):
+        with pytest.raises(UnusableSecrets, match="not a file of keys"):
             read_key_file(body)
-    with pytest.raises(ValueError, match="more than"):
+    with pytest.raises(UnusableSecrets, match="more than"):
         read_key_file(b" " * (MAX_FILE_BYTES + 1))
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(UnusableSecrets, match="twice"):
         read_key_file(key_file([good, good]))
