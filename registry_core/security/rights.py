@@ -39,6 +39,8 @@ MEANINGS: Final[Mapping[Right, str]] = {
     Right.RELEASE_GUARD: "release the guard against mass expiry",
     Right.CERTIFY: "get a certificate for a service",
     Right.DENY: "put certificates on the deny list",
+    Right.TEND: "take an agent's own services out of use, and see how that stands",
+    Right.REPORT: "say how an agent's own service is",
     Right.AUDIT: "read the audit log",
     Right.WITNESS: "exchange signed heads of audit logs",
 }
