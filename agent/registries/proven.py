@@ -22,19 +22,16 @@ _log = structlog.get_logger(component="agent.state")
 class ProvenKeeper:
     """Writes the addresses that `signer` knows with `write`, which blocks, whenever there are more of them."""
 
-    def __init__(
-        self, signer: RequestSigner, write: Callable[[frozenset[str]], None], *, look_s: float = LOOK_S
-    ) -> None:
+    def __init__(self, signer: RequestSigner, write: Callable[[frozenset[str]], None]) -> None:
         self._signer = signer
         self._write = write
-        self._look_s = look_s
         self._threads = Threads("keep proven registries", 1)
 
     async def run(self) -> None:
         """Keep them, until cancelled."""
         kept = self._signer.proven
         while True:
-            await asyncio.sleep(self._look_s)
+            await asyncio.sleep(LOOK_S)
             proven = self._signer.proven
             if proven == kept:
                 continue

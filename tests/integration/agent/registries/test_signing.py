@@ -7,6 +7,7 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -249,3 +250,18 @@ async def test_an_endless_refusal_ends_the_attempts() -> None:
         answer = await requests.open("GET", url, "/live", within=WITHIN)
         assert await answer.read(1000) == body
     assert len(got) == MAX_ATTEMPTS
+
+
+async def test_a_registry_that_took_signatures_for_an_hour_is_known_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_core.security.sending.PROVEN_S", 0.0)
+    monkeypatch.setattr("agent.registries.proven.LOOK_S", 0.05)
+    settings = msgspec.structs.replace(
+        with_keys(SenderKeys(shared_key(SECRET))), state_dir=str(tmp_path / "state"), registry_urls=()
+    )
+    async with serving(CLOSED) as api, stand_in() as service:
+        async with standing(api.url, spec(service, check=CheckKind.NONE), settings=settings):
+            await eventually((tmp_path / "state" / "registries.json").exists, "it is kept")
+        async with standing(api.url, settings=settings) as agent:
+            assert agent.sidecar._signer.proven == {api.url}
