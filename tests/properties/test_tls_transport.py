@@ -60,6 +60,7 @@ class Application(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         assert self.transport is not None
+        assert self.transport.is_reading(), "nothing comes to those who do not read"
         if self._pauses and self._pauses.pop():
             self.transport.pause_reading()
 
