@@ -163,7 +163,8 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_URL",
     _one_registry_or_more,
     ("http://127.0.0.1:8888",),
-    "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME",
+    "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME, over TLS "
+    "srv+https:NAME",
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
 HEARTBEAT_INTERVAL: Final = Setting(
