@@ -9,6 +9,7 @@ import msgspec
 from registry_core.errors import SettingsError
 from registry_core.security.authority.lifetimes import DAY_S, DEFAULT_LIFETIME_S, MAX_LIFETIME_S, MIN_LIFETIME_S
 from registry_core.security.pem_paths import path
+from registry_core.security.spiffe import DEFAULT_TRUST_DOMAIN
 from registry_core.security.tls_settings import TRUST_DOMAIN
 from registry_core.setting_values import Values
 from registry_core.settings import Setting, positive_seconds
@@ -51,7 +52,7 @@ class AuthoritySettings(msgspec.Struct, frozen=True):
 
     cert: str = ""
     key: str = ""
-    trust_domain: str = ""
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
     lifetime_s: float = DEFAULT_LIFETIME_S
 
 

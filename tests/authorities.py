@@ -59,7 +59,8 @@ def authority_in(folder: Path, domain: Domain = DOMAIN) -> AuthorityFolder:
 
 def settings_for(authority: AuthorityFolder, lifetime_s: float = 3600.0) -> AuthoritySettings:
     """Return the settings of a replica that signs with an authority."""
-    return AuthoritySettings(str(authority.replicas.cert), str(authority.replicas.key), lifetime_s=lifetime_s)
+    cert, key = map(str, authority.replicas)
+    return AuthoritySettings(cert, key, DOMAIN.trust_domain, lifetime_s)
 
 
 def verified(chain: bytes, bundle: bytes, folder: Path, *more: str) -> None:

@@ -32,7 +32,7 @@ from registry_core.security.authority.lifetimes import MAX_LIFETIME_S, RENEW_SHA
 from registry_core.security.authority.reader import AuthorityReader
 from registry_core.security.denied import MAX_REASON_LENGTH, DenyList, read_serial, serial_subject, spiffe_subject
 from registry_core.security.rights import Right
-from registry_core.security.spiffe import DEFAULT_TRUST_DOMAIN, service_id
+from registry_core.security.spiffe import service_id
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 # Signing takes a tenth of a millisecond, and reading a request a millisecond at most; what comes beyond that many at
@@ -213,7 +213,7 @@ class Certificates:
         if body.service_name is not None:
             issuer = self._authority.issuer
             domain = issuer.domain.trust_domain if issuer is not None else self._settings.trust_domain
-            return spiffe_subject(service_id(domain or DEFAULT_TRUST_DOMAIN, check_service_name(body.service_name)))
+            return spiffe_subject(service_id(domain, check_service_name(body.service_name)))
         return _serial_subject(body.serial or "")
 
     def _shown(self, certificate: AuthorityCertificate) -> AuthorityCertificateView:
