@@ -19,9 +19,9 @@ _ROLES: Final = """
 `open`: everybody may while `REGISTRY_READ` is `open`, which is the default. `itself`: a service may for itself alone.
 
 Roles: `local` is a program of an agent's own machine, at that agent. `anyone` has no credential. `reader` has a read
-key. `service` is one service, mostly its agent. `follower` is a registry that follows this one, `replica` another replica of this deployment. `operator` is whoever holds the secret of
-the fleet, which are all agents of a fleet that shares one. [Keys](../guide/keys.md) shows how to give each service
-one of its own.
+key. `service` is one service, mostly its agent. `follower` is a registry that follows this one, `replica` another
+replica of this deployment. `operator` is whoever holds the secret of the fleet, which are all agents of a fleet that
+shares one. [Keys](../guide/keys.md) shows how to give each service one of its own.
 
 """
 _ROUTES: Final = """## Routes of the registry
