@@ -41,7 +41,7 @@ READ_KEY: Final[Setting[tuple[str, ...]]] = Setting(
     (),
     "the key for reading alone, as `Authorization: Bearer`, for Prometheus and scripts; two, comma-separated, while it "
     "is being changed",
-    "the output of openssl rand -hex 24",
+    "a-long-random-word-of-its-own",
     secret=True,
 )
 PLAIN_AUTH: Final = Setting(
@@ -95,7 +95,7 @@ def access_settings(values: Values) -> AccessSettings:
     if any(len(key) < MIN_READ_KEY_LENGTH for key in values[READ_KEY]):
         raise SettingsError(
             f"{values.label(READ_KEY.name)}: a read key has {MIN_READ_KEY_LENGTH} or more characters (example: "
-            f"{READ_KEY.example})"
+            "the output of `openssl rand -hex 24`)"
         )
     return AccessSettings(
         reads_are_open=reads_are_open,
