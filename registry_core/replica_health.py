@@ -22,6 +22,7 @@ from registry_core.api.health_schemas import (
 )
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
+from registry_core.ports.audit import AuditTrail
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
 from registry_core.supervision import Background
@@ -42,6 +43,7 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        audit: AuditTrail,
         watchers: Callable[[], int],
         store_kind: str,
         clock: Clock,
@@ -51,6 +53,7 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._audit = audit
         self._watchers = watchers
         self._store_kind = store_kind
         self._clock = clock
@@ -71,15 +74,17 @@ class ReplicaHealth:
         cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
-        access = self._access.report()
+        access, audit = self._access.report(), self._audit.report()
+        audited = Health.HEALTHY if audit.status in ("off", "ok") else Health.DEGRADED
         accepts = Health.HEALTHY if access.status == "ok" else Health.DEGRADED
         is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
         stored = worst(swept, of_shards(shards))
+        parts = (judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts, audited)
         return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
+            status=worst(*parts).value,
             reasons=health_reasons(
                 cpu=cpu,
                 memory=memory,
@@ -87,6 +92,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                audit=audit,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -111,6 +117,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                audit=audit,
                 background=self._background.report(),
             ),
         )

@@ -17,6 +17,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.security.audit.settings import AUDIT_SETTINGS, AuditSettings, audit_settings
 from registry_core.setting_sources import given_in, unknown_names
 from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import (
@@ -233,6 +234,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_TRIALS,
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
+    *AUDIT_SETTINGS,
     LOG_LEVEL,
     LOG_FORMAT,
 )
@@ -256,6 +258,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
+    audit: AuditSettings = AuditSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -315,6 +318,7 @@ def settings_from(values: Values) -> ReplicaSettings:
             trial_share=values[BREAKER_TRIALS] / 100,
             successes=values[BREAKER_SUCCESSES],
         ),
+        audit=audit_settings(values),
         unknown=values.unknown,
     )
 

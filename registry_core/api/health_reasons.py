@@ -8,6 +8,7 @@ from typing import Final
 from registry_core.api.health import CPU, MEMORY, Health, judged, of_shard
 from registry_core.api.health_schemas import AccessHealth, GuardView
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import ShardReport
 
 # More shards share one sentence.
@@ -22,6 +23,7 @@ def health_reasons(
     shards: Sequence[ShardReport],
     guard: GuardView,
     access: AccessHealth,
+    audit: AuditReport,
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -30,6 +32,7 @@ def health_reasons(
     return [
         *_of_access(access),
         *_of_shards(shards),
+        *_of_audit(audit),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
@@ -43,6 +46,13 @@ def _of_access(access: AccessHealth) -> Iterable[str]:
             f"every write is refused ({access.refused_recently} lately): {access.last_refusal}. REGISTRY_SECRET and "
             "the token of the agents differ; until they agree, nothing expires and an empty registry is not ready"
         )
+
+
+def _of_audit(audit: AuditReport) -> Iterable[str]:
+    if audit.status == "failing":
+        yield f"the audit log cannot be written: {audit.problem} ({audit.waiting} entries wait, {audit.lost} are lost)"
+    elif audit.status == "disputed":
+        yield f"an audit log is not what it was: {audit.problem}"
 
 
 def _of_shards(shards: Sequence[ShardReport]) -> Iterable[str]:

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import PoolReport, ShardReport
 from registry_core.supervision import BackgroundReport
 
@@ -107,6 +108,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     system: SystemHealth
     watch: WatchHealth
     access: AccessHealth
+    audit: AuditReport
     background: list[BackgroundReport]
 
 
