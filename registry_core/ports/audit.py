@@ -20,7 +20,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     proof: str = ""
     key_id: str = ""
     client: str = ""  # the address
-    reason: str = ""  # why it was refused
+    reason: str = ""  # why it was refused; of what was done, its details
     trace_id: str = ""
 
 

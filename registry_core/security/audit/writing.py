@@ -96,6 +96,8 @@ def appended(
     frontier = end.frontier.copy()
     segment, length = end.segment, end.segment_bytes
     is_new = segment is None or segment.day != day or length >= segment_bytes
+    if segment is not None and is_new:
+        _write(folder / segment.name, length, b"", syncs=False)  # cuts off what a failed batch left there
     if segment is None or is_new:
         segment, length = AuditSegment(frontier.size, day), 0
     data = b"".join(line + b"\n" for line in lines)
