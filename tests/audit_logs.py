@@ -43,7 +43,7 @@ class WrittenLog:
 def written(folder: Path, lines: Sequence[bytes] = LINES, origin: str = ORIGIN) -> WrittenLog:
     """Return a closed log of these lines, over three days."""
     log = WrittenLog(folder, origin)
-    third = max(1, len(lines) // 3)
+    third = -(-len(lines) // 3)
     for day, at in enumerate(range(0, len(lines), third), 1):
         log.write(lines[at : at + third], f"202601{day:02d}")
     return log.close()

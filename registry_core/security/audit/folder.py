@@ -79,7 +79,7 @@ def lines_from(folder: Path, start: int) -> Iterator[NumberedLine]:
     Where lines are missing between two segments, their numbers are.
     """
     segments = segments_in(folder)
-    for segment, following in zip(segments, [*segments[1:], None], strict=True):
+    for segment, following in zip(segments, [*segments, None][1:], strict=True):
         if following is not None and following.first <= start:
             continue
         path = folder / segment.name

@@ -60,9 +60,9 @@ def test_an_empty_log_has_no_faults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "faults"),
     [
-        (flip, ["line 13 is not the one"]),
-        (swap, ["line 14 is not the one", "line 15 is not the one"]),
-        (drop, [*(f"line {n} is not the one" for n in range(16, 25)), "lines 25 to 25 are missing"]),
+        (flip, ["line 14 is not the one"]),
+        (swap, ["line 15 is not the one", "line 16 is not the one"]),
+        (drop, [*(f"line {n} is not the one" for n in range(17, 27)), "lines 27 to 27 are missing"]),
     ],
 )
 def test_an_altered_line_is_named(
@@ -87,7 +87,7 @@ def test_without_stored_hashes_the_root_tells(
 
 def test_a_log_that_was_cut_short_says_which_lines_are_missing(tmp_path: Path) -> None:
     log = written(tmp_path)
-    edit(tmp_path, lambda lines: lines[:-3], 3)
+    edit(tmp_path, lambda lines: lines[:-3], 2)
     end = len(LINES) - 3
     assert checked(tmp_path, log.end.head).faults[-1] == f"lines {end} to 39 are missing"
 
@@ -102,8 +102,8 @@ def test_a_half_line_at_the_end_is_none(tmp_path: Path) -> None:
 def test_a_segment_that_is_gone_from_the_middle_is_named(tmp_path: Path) -> None:
     log = written(tmp_path)
     segment_files(tmp_path)[1].unlink()
-    assert checked(tmp_path, log.end.head).faults == ("lines 13 to 25 are missing",)
-    assert checked(tmp_path, log.end.head, by_root_alone=True).faults[0] == "lines 13 to 25 are missing"
+    assert checked(tmp_path, log.end.head).faults == ("lines 14 to 27 are missing",)
+    assert checked(tmp_path, log.end.head, by_root_alone=True).faults[0] == "lines 14 to 27 are missing"
 
 
 def test_a_first_segment_that_is_gone_must_have_been_removed_in_time(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_pages_begin_with_the_first_line_that_is_there_and_have_a_bound(tmp_path
     written(tmp_path)
     segment_files(tmp_path)[0].unlink()
     page = page_of(tmp_path, 0, 5, 40)
-    assert (page.first, page.lines) == (13, LINES[13:18])
+    assert (page.first, page.lines) == (14, LINES[14:19])
     assert page_of(tmp_path, 38, 5, 39).lines == LINES[38:39], "not what has no head yet"
     assert page_of(tmp_path, 40, 5, 40).lines == ()
 
