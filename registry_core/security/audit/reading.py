@@ -27,7 +27,7 @@ def page_of(folder: Path, start: int, most: int, size: int) -> AuditPage:
 
     Raises OSError.
     """
-    first, lines, length = start, list[bytes](), 0
+    first, lines, length = min(start, size), list[bytes](), 0
     for number, line in lines_from(folder, start):
         if number >= size or len(lines) >= min(most, MAX_LINES) or length >= MAX_PAGE_BYTES:
             break

@@ -36,6 +36,11 @@ class MovedClock(SystemClock):
         return super().wall() + self.offset_s
 
 
+@pytest.fixture(autouse=True)
+def _it_is_soon_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.02)
+
+
 def entry(operation: str = "register", status: int = 201, **more: str) -> AuditEntry:
     result = "done" if status < 400 else "Forbidden"
     return AuditEntry(time=1000.0, operation=operation, status=status, result=result, **more)

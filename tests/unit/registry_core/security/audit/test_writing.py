@@ -57,6 +57,7 @@ def test_pages_begin_with_the_first_line_that_is_there_and_have_a_bound(tmp_path
     assert (page.first, page.lines) == (14, LINES[14:19])
     assert page_of(tmp_path, 38, 5, 39).lines == LINES[38:39], "not what has no head yet"
     assert page_of(tmp_path, 40, 5, 40).lines == ()
+    assert page_of(tmp_path, 99, 5, 40).first == 40
 
 
 def test_a_half_written_line_is_cut_off_and_that_is_said(tmp_path: Path) -> None:
