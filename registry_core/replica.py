@@ -27,6 +27,7 @@ from registry_core.api.gauges import add_gauges
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
+from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_notes import RequestNotes
@@ -134,6 +135,7 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers)
+        self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -141,6 +143,7 @@ class Replica:
             self._sampler,
             self._background,
             audit=audit,
+            peers=self._peer_watch,
             watchers=lambda: len(self.hub),
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
@@ -213,6 +216,8 @@ class Replica:
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            if self.settings.peers:
+                self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
@@ -224,9 +229,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        # First, so that load balancers and readers go elsewhere while requests in flight are finished.
+        self.hub.close(self.settings.peers)
         if self._server is not None:
             self._server.close()
-        self.hub.close()
         await end(self._tasks)
         self._tasks.clear()
         if self._runner is not None:

@@ -20,6 +20,7 @@ from registry_core.api.health_schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.audit import AuditTrail
@@ -44,6 +45,7 @@ class ReplicaHealth:
         background: Background,
         *,
         audit: AuditTrail,
+        peers: PeerWatch,
         watchers: Callable[[], int],
         store_kind: str,
         clock: Clock,
@@ -54,6 +56,7 @@ class ReplicaHealth:
         self._sampler = sampler
         self._background = background
         self._audit = audit
+        self._peers = peers
         self._watchers = watchers
         self._store_kind = store_kind
         self._clock = clock
@@ -82,9 +85,17 @@ class ReplicaHealth:
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
         stored = worst(swept, of_shards(shards))
-        parts = (judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts, audited)
+        peers = self._peers.report()
         return HealthView(
-            status=worst(*parts).value,
+            status=worst(
+                judged(cpu, CPU),
+                judged(memory, MEMORY),
+                stored,
+                GUARD_HEALTH[guard.phase],
+                accepts,
+                audited,
+                health_of_peers(peers),
+            ).value,
             reasons=health_reasons(
                 cpu=cpu,
                 memory=memory,
@@ -93,6 +104,7 @@ class ReplicaHealth:
                 guard=guard,
                 access=access,
                 audit=audit,
+                peers=peers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -118,6 +130,7 @@ class ReplicaHealth:
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
                 audit=audit,
+                peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from registry_core.api.health import CPU, MEMORY, Health, judged, of_shard
-from registry_core.api.health_schemas import AccessHealth, GuardView
+from registry_core.api.health_schemas import AccessHealth, GuardView, PeersHealth
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import ShardReport
@@ -24,6 +24,7 @@ def health_reasons(
     guard: GuardView,
     access: AccessHealth,
     audit: AuditReport,
+    peers: PeersHealth,
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -35,6 +36,7 @@ def health_reasons(
         *_of_audit(audit),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
+        *_of_peers(peers),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
         *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
     ]
@@ -53,6 +55,11 @@ def _of_audit(audit: AuditReport) -> Iterable[str]:
         yield f"the audit log cannot be written: {audit.problem} ({audit.waiting} entries wait, {audit.lost} are lost)"
     elif audit.status == "disputed":
         yield f"an audit log is not what it was: {audit.problem}"
+
+
+def _of_peers(peers: PeersHealth) -> Iterable[str]:
+    if peers.silent:
+        yield f"{peers.silent} of {peers.known} replicas (REGISTRY_PEERS) do not answer: {', '.join(peers.silent_urls)}"
 
 
 def _of_shards(shards: Sequence[ShardReport]) -> Iterable[str]:

@@ -69,6 +69,14 @@ class AccessHealth(msgspec.Struct, kw_only=True):
     last_refusal: str  # in the words of the answer; "" when there was none
 
 
+class PeersHealth(msgspec.Struct, kw_only=True):
+    """The replicas of REGISTRY_PEERS; `silent` ones have not answered for some seconds."""
+
+    known: int
+    silent: int
+    silent_urls: list[str]  # the first ones
+
+
 class ShardGuardView(msgspec.Struct, kw_only=True):
     """The mass-expiry guard of one shard, as of the last sweep."""
 
@@ -109,6 +117,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     watch: WatchHealth
     access: AccessHealth
     audit: AuditReport
+    peers: PeersHealth | UnsetType = UNSET  # only with REGISTRY_PEERS
     background: list[BackgroundReport]
 
 
@@ -134,5 +143,5 @@ class WhoamiView(msgspec.Struct, kw_only=True):
 class LiveView(msgspec.Struct, kw_only=True):
     """`GET /live` and `GET /ready`."""
 
-    status: str  # "live" | "ready" | "starting"
+    status: str  # "live" | "ready" | "starting" | "stopping"
     state: str

@@ -72,6 +72,11 @@ class Peers:
                 silent += 1  # it is away, or does not know of the drain: then neither do its watchers
         return summed_up(own, by_replica, silent)
 
+    async def silent(self) -> tuple[str, ...]:
+        """Return the addresses at which no replica answers. This one answers for itself, where it is among them."""
+        said = await asyncio.gather(*(self._ask("GET", f"{url}/live") for url in self._urls))
+        return tuple(url for url, (status, _) in zip(self._urls, said, strict=True) if status != 200)
+
     async def acknowledge(self, body: AcknowledgeBody) -> bool:
         """Forward an acknowledgement to the replica that has that watcher; return whether one did."""
         data = msgspec.json.encode(body)

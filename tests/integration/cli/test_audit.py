@@ -27,8 +27,8 @@ SECRET = "a-long-random-word"
 WARNING = "vertice: no --key of vertice-audit/eu-1a was given"
 
 
-def audit(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return command("audit", *words, **environment)
+def audit(*words: str | Path, secret: str = "") -> subprocess.CompletedProcess[str]:
+    return command("audit", *words, REGISTRY_SECRET=secret) if secret else command("audit", *words)
 
 
 def verify(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -240,7 +240,7 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
         assert connection.getresponse().status == 201
         connection.close()
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: "register" in audit("show", "--registry", url, REGISTRY_SECRET=SECRET).stdout, "its line")
+        wait_until(lambda: "register" in audit("show", "--registry", url, secret=SECRET).stdout, "its line")
         yield RunningRegistry(url, folder)
 
 
@@ -248,7 +248,7 @@ def test_a_running_registry_is_asked_with_its_secret(registry: RunningRegistry, 
     url, folder = registry
 
     def asked(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        return audit(*words, "--registry", url, REGISTRY_SECRET=SECRET)
+        return audit(*words, "--registry", url, secret=SECRET)
 
     key = folder / "key.pub"
     done = asked("verify", "--key", key)
@@ -269,7 +269,7 @@ def test_a_running_registry_is_asked_with_its_secret(registry: RunningRegistry, 
 def test_a_registry_that_shows_altered_lines_is_found_out(registry: RunningRegistry) -> None:
     url, folder = registry
     flip(segment_files(folder)[0])
-    done = audit("verify", "--registry", url, "--key", folder / "key.pub", REGISTRY_SECRET=SECRET)
+    done = audit("verify", "--registry", url, "--key", folder / "key.pub", secret=SECRET)
     assert done.returncode == 1
     assert "are not those that the head was signed over" in done.stdout
 

@@ -77,7 +77,7 @@ def test_go_verifies_a_head_with_the_signatures_of_its_witnesses(tmp_path: Path)
         witnesses.append(signer_in(tmp_path / name, f"vertice-audit/{name}"))
     head = log.end.head
     note = head.note.with_signatures([one.cosign(head.head.body, 1_700_000_000) for one in witnesses])
-    question = {
+    question: dict[str, Any] = {
         "Kind": "head",
         "Note": str(SignedHead(head.head, note)),
         "Key": str(log.signer.verifier),

@@ -16,6 +16,7 @@ from registry_core.errors import AuditUnavailable
 from registry_core.ports.audit import AuditEntry
 from registry_core.ports.clock import SystemClock
 from registry_core.security.audit import log as module
+from registry_core.security.audit.batches import write_batch
 from registry_core.security.audit.log import AuditLog
 from registry_core.security.audit.settings import DAY_S, AuditSettings
 from registry_core.supervision import Background
@@ -162,7 +163,7 @@ async def test_a_disk_that_does_not_answer_is_a_problem_and_nothing_overtakes_it
     monkeypatch.setattr(module, "STALL_S", 0.05)
     import threading  # noqa: PLC0415 - of this test alone
 
-    answers, write_batch = threading.Event(), module.write_batch
+    answers = threading.Event()
 
     def slowly(*given: Any) -> Any:
         answers.wait(20)

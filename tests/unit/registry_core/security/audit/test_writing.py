@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from registry_core.security.audit import writing
 from registry_core.security.audit.folder import BrokenLog, head_in, lines_from, segments_in
 from registry_core.security.audit.heads import signed_head
 from registry_core.security.audit.reading import page_of
@@ -17,7 +16,7 @@ from tests.audit_logs import LINES, WrittenLog, segment_files, written
 
 
 def content(folder: Path, start: int = 0) -> list[tuple[int, bytes]]:
-    return [tuple(one) for one in lines_from(folder, start)]
+    return [(number, line) for number, line in lines_from(folder, start)]
 
 
 def numbered(lines: tuple[bytes, ...], start: int = 0) -> list[tuple[int, bytes]]:
@@ -135,7 +134,7 @@ def test_a_batch_that_failed_halfway_is_written_again(
         # Like a disk that is nearly full: a part of it.
         return write(descriptor, data[: len(data) // 2 or 1], at)
 
-    monkeypatch.setattr(writing.os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "pwrite", pwrite)
     with pytest.raises(OSError, match="No space"):
         log.write(LINES[9:20])
     with pytest.raises(OSError, match="No space"):
