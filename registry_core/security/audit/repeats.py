@@ -22,7 +22,7 @@ MAX_LINES: Final = 200
 MAX_KINDS: Final = 128
 _MANY: Final = "many"
 
-_Kind: TypeAlias = tuple[str, ...]
+_Equal: TypeAlias = tuple[str, ...]
 
 
 class Repeats:
@@ -31,14 +31,14 @@ class Repeats:
     def __init__(self) -> None:
         self._began: float | None = None
         self._lines = 0
-        self._seen: Counter[_Kind] = Counter()
-        self._counted: dict[_Kind, CountedEntry] = {}
+        self._seen: Counter[_Equal] = Counter()
+        self._counted: dict[_Equal, CountedEntry] = {}
 
     def gets_line(self, entry: AuditEntry, now: float) -> bool:
         """Return whether a refusal gets a line of its own; otherwise it is counted."""
         if self._began is None:
             self._began = now
-        kind: _Kind = (entry.operation, entry.result, entry.who, entry.client, entry.service, entry.instance)
+        kind: _Equal = (entry.operation, entry.result, entry.who, entry.client, entry.service, entry.instance)
         is_known = kind in self._seen or len(self._seen) < MAX_KINDS
         if is_known:
             self._seen[kind] += 1
