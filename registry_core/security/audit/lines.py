@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import Final
 
@@ -67,7 +68,14 @@ def about_log(operation: str, time: float, reason: str = "", *, result: str = DO
 
 def iso(time: float) -> str:
     """Return Unix seconds in ISO 8601, UTC, with milliseconds."""
-    return f"{datetime.fromtimestamp(time, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    milliseconds = int(time * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _second(time: int) -> str:
+    """Return a second in ISO 8601: most entries of a batch share it."""
+    return datetime.fromtimestamp(time, UTC).isoformat()[:-6]
 
 
 def day_of(time: float) -> str:

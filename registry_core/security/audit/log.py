@@ -40,7 +40,7 @@ from registry_core.supervision import Background
 from registry_core.telemetry.log_thinning import Thinning
 
 # How long entries are gathered before they are written together.
-BATCH_S: Final = 0.1
+BATCH_S: Final = 0.2
 MAX_BATCH: Final = 2_000
 MAX_WAITING: Final = 20_000
 RETRY_S: Final = 1.0

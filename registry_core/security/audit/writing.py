@@ -90,8 +90,9 @@ def appended(
 ) -> LogEnd:
     """Append `lines`, which have no line ends, and sign a head over them. Return the new end.
 
-    `day` is today (UTC, YYYYMMDD); a segment ends with its day, or when it has `segment_bytes`. With `syncs`, lines and
-    hashes are on disk before the head is signed. Raises OSError; the old end is then still valid.
+    `day` is today (UTC, YYYYMMDD); a segment ends with its day, or when it has `segment_bytes`. With `syncs`, the lines
+    are on disk before a head is signed over them; hashes that a power failure loses are made of them again. Raises
+    OSError; the old end is then still valid.
     """
     frontier = end.frontier.copy()
     segment, length = end.segment, end.segment_bytes
@@ -104,7 +105,8 @@ def appended(
     hashes = b"".join(one for line in lines for one in frontier.append(leaf_hash(line)))
     try:
         _write(folder / segment.name, length, data, syncs=syncs)
-        _write(folder / TREE_FILE, stored_count(end.frontier.size) * HASH_BYTES, hashes, syncs=syncs)
+        # Once a segment is enough: the lines of the latest one make up for lost hashes.
+        _write(folder / TREE_FILE, stored_count(end.frontier.size) * HASH_BYTES, hashes, syncs=syncs and is_new)
         if syncs and is_new:
             _sync_folder(folder)
         head = signed_head(signer, frontier.size, frontier.root)
