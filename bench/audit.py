@@ -43,8 +43,8 @@ async def _measured(running: Middle, port: int, pid: int, writes: int) -> list[R
     registries = {"with": (port, pid), "without": (running.port, running.registry.pid)}
     spent: dict[str, list[float]] = {"with": [], "without": []}
     rates = {"with": 0.0, "without": 0.0}
-    for which, _ in registries.items():
-        await flood(registries[which][0], [register(next(numbers)) for _ in range(WARM_UP)], IN_FLIGHT, CREATED)
+    for where, _ in registries.values():
+        await flood(where, [register(next(numbers)) for _ in range(WARM_UP)], IN_FLIGHT, CREATED)
     for turn in range(TURNS):
         for which in ("with", "without") if turn % 2 else ("without", "with"):
             where, process = registries[which]

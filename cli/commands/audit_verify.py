@@ -43,7 +43,7 @@ EPILOG: Final = f"""examples:
   vertice audit verify /var/lib/vertice/audit --head head-of-january
   vertice audit verify --proof line-17.tlog-proof --key eu-1a.pub
 
-A head is what `curl http://10.0.0.2:8888/audit/head` prints: keep one elsewhere from time to time.
+`vertice audit consistency --update` keeps a head, which belongs elsewhere than the log.
 
 {exit_codes(failed="failed: nothing answers at the address, or something is wrong with the log or the proof")}"""
 

@@ -124,6 +124,19 @@ def test_an_old_head_alone_finds_out_a_log_that_was_rewritten_or_rolled_back(tmp
     assert (done.returncode, len(json.loads(done.stdout)["faults"])) == (1, 1), "another key has signed it"
 
 
+def test_a_kept_head_is_brought_up_to_date_while_the_log_continues_it(tmp_path: Path) -> None:
+    log, kept = WrittenLog(tmp_path / "a").write(LINES[:20]), tmp_path / "kept"
+    words = ("consistency", kept, log.folder, "--key", log.folder / "key.pub", "--update")
+    for batch in (LINES[20:30], LINES[30:]):
+        assert audit(*words).returncode == 0
+        assert kept.read_text() == (log.folder / "head").read_text()
+        log.write(batch)
+    rolled_back = forge(log.close(), tmp_path / "b", LINES[:12])
+    before = kept.read_text()
+    done = audit("consistency", kept, rolled_back, "--key", log.folder / "key.pub", "--update")
+    assert (done.returncode, kept.read_text()) == (1, before)
+
+
 def test_the_countersigned_head_is_checked_and_its_witnesses_are_named(tmp_path: Path) -> None:
     log = written(tmp_path / "a")
     (tmp_path / "b").mkdir()
