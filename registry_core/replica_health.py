@@ -26,6 +26,7 @@ from registry_core.api.write_access import WriteAccess
 from registry_core.ports.audit import AuditTrail
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.system import SystemSampler
 
@@ -47,6 +48,7 @@ class ReplicaHealth:
         audit: AuditTrail,
         peers: PeerWatch,
         watchers: Callable[[], int],
+        tls: Callable[[], CertificateHealth | None] = lambda: None,
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -58,6 +60,7 @@ class ReplicaHealth:
         self._audit = audit
         self._peers = peers
         self._watchers = watchers
+        self._tls = tls
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -84,10 +87,13 @@ class ReplicaHealth:
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
+        tls = self._tls()
+        certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         peers = self._peers.report()
         return HealthView(
             status=worst(
+                certificate,
                 judged(cpu, CPU),
                 judged(memory, MEMORY),
                 stored,
@@ -104,6 +110,7 @@ class ReplicaHealth:
                 guard=guard,
                 access=access,
                 audit=audit,
+                tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
@@ -130,6 +137,7 @@ class ReplicaHealth:
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
                 audit=audit,
+                tls=tls if tls is not None else UNSET,
                 peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),

@@ -6,6 +6,7 @@ It has the line, the hashes from there to the root, and the signed head (C2SP tl
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -16,11 +17,11 @@ from agent.files import replace_file
 from cli.client import Unreachable
 from cli.commands.audit_source import AuditSource, NoAuditLog, add_source, source_of
 from cli.exit_codes import FAILED, NOT_FOUND, OK, exit_codes
-from cli.options import STDOUT
+from cli.options import JSON, STDOUT, add_output
 from cli.parser import file_path, value
 from cli.streams import write_file
 from registry_core.causes import cause_of
-from registry_core.security.audit.proofs import LineProof
+from registry_core.security.audit.proofs import LineProof, encoded
 
 EPILOG: Final = f"""examples:
   vertice audit prove 17 --to line-17.tlog-proof
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", metavar="FILE", type=file_path, help="the file to write (default, and `-`: standard output)"
     )
+    add_output(parser, note="on standard output")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
             print(f"vertice: there is no line {arguments.line} in {source.name}, or it is not kept", file=sys.stderr)
             return NOT_FOUND
         if arguments.to is None or str(arguments.to) == STDOUT:
-            write_file(str(proof))
+            write_file(_json(proof) if arguments.output == JSON else str(proof))
         else:
             replace_file(arguments.to.resolve(), [str(proof).encode()])
     except (Unreachable, NoAuditLog) as error:
@@ -69,6 +71,11 @@ def _proof(source: AuditSource, number: int) -> LineProof | None:
     if not heads or found is None or found.number != number:
         return None
     return LineProof(found.line, number, source.inclusion(number, heads[0].head.size), heads[0])
+
+
+def _json(proof: LineProof) -> str:
+    found = {"index": proof.index, "line": proof.line.decode("utf-8", "replace"), "hashes": encoded(proof.hashes)}
+    return f"{json.dumps({**found, 'head': str(proof.head)})}\n"
 
 
 def _number(given: str) -> int:

@@ -25,6 +25,7 @@ def health_reasons(
     access: AccessHealth,
     audit: AuditReport,
     peers: PeersHealth,
+    tls_problem: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -32,6 +33,7 @@ def health_reasons(
     """
     return [
         *_of_access(access),
+        *([f"TLS: {tls_problem}"] if tls_problem else []),
         *_of_shards(shards),
         *_of_audit(audit),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),

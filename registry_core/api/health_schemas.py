@@ -9,6 +9,7 @@ from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import PoolReport, ShardReport
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
 
 
@@ -117,6 +118,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     watch: WatchHealth
     access: AccessHealth
     audit: AuditReport
+    tls: CertificateHealth | UnsetType = UNSET  # only with TLS on the port
     peers: PeersHealth | UnsetType = UNSET  # only with REGISTRY_PEERS
     background: list[BackgroundReport]
 

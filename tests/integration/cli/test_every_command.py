@@ -24,7 +24,7 @@ services:
   shop: {image: shop, expose: [8080], environment: {CART_URL: "http://cart:8010"}}
   cart: {image: cart, expose: [8010]}
 """
-# The words behind each command, with {file} for a compose file and {snapshot} for a saved snapshot.
+# The words behind each command, with {file} for a compose file, {snapshot} for a saved snapshot and {head} for a head.
 CASES = {
     "dev": "{file} --check",
     "status": "",
@@ -39,6 +39,9 @@ CASES = {
     "guard release": "",
     "snapshot save": "{new}",
     "snapshot restore": "{snapshot} --dry-run",
+    "audit verify": "",
+    "audit prove": "0",
+    "audit consistency": "{head} --update",
     "compose audit": "{file}",
     "compose inject": "{file} --diff",
     "compose eject": "{file}",
@@ -47,8 +50,8 @@ CASES = {
     "migrate status": "{file}",
     "doctor": "",
 }
-# These end when they are stopped, and `watch` prints a stream, which has a test of its own.
-ENDLESS = {"registry", "agent", "watch"}
+# These end when they are stopped, or print a stream, which has a test of its own.
+ENDLESS = {"registry", "agent", "watch", "audit show"}
 LEAVES = {" ".join(leaf.words): leaf for leaf in leaves()}
 SERVERS = ("agent", "registry")
 
@@ -86,7 +89,7 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new")}
+    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "head")}
     Path(files["file"]).write_text(FLEET)
     registry, agent = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     settings = {
@@ -101,7 +104,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running(
         [*VERTICE, "registry", "--listen", registry],
         folder / "registry.log",
-        {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1"},
+        {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1", "REGISTRY_AUDIT": str(folder / "audit")},
     ):
         wait_until(lambda: accepts(int(registry.partition(":")[2])), "the registry listens", 60)
         with running([*VERTICE, "agent"], folder / "agent.log", settings):
