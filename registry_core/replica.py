@@ -216,7 +216,7 @@ class Replica:
                 exchange = exchange_of(self.audit, self._peers)
                 self._run("audit heads", exchange, lambda: EXCHANGE_EVERY_S)
             elif not self.settings.listen.is_loopback:
-                log.warning("audit_off", because="no REGISTRY_AUDIT: who writes and who is refused is not kept")
+                log.info("audit_off", because="no REGISTRY_AUDIT: who writes and who is refused is not kept")
             await self._runner.setup()
             self._server = await self._listen(self._runner)
             self._tasks += self.tls.start(self._background)

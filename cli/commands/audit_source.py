@@ -30,10 +30,9 @@ from registry_core.security.audit.folder import (
 )
 from registry_core.security.audit.heads import BadHead, SignedHead, parse_head
 from registry_core.security.audit.key import public_in
-from registry_core.security.audit.merkle import Frontier
+from registry_core.security.audit.merkle import Frontier, StoredHash
 from registry_core.security.audit.notes import MAX_NOTE_BYTES, BadNote, VerifierKey, parse_key
 from registry_core.security.audit.reading import consistency_in, frontier_at, inclusion_in
-from registry_core.security.audit.verification import StoredLeaf
 
 T = TypeVar("T")
 PAGE: Final = 1_000
@@ -77,8 +76,8 @@ class AuditSource(Protocol):
         """Return the proof that the log of the second size continues that of the first."""
         ...
 
-    def stored(self) -> StoredLeaf | None:
-        """Return what gives the stored hash of a line, where that can be had."""
+    def stored(self) -> StoredHash | None:
+        """Return what reads the stored hashes, where they can be had."""
         ...
 
 
@@ -153,12 +152,12 @@ class FolderAudit:
         with _reading(self._folder):
             return consistency_in(self._folder, first, second)
 
-    def stored(self) -> StoredLeaf | None:
-        """Return what gives the stored hash of a line."""
+    def stored(self) -> StoredHash | None:
+        """Return what reads the stored hashes."""
         if self._tree is None:
             with _reading(self._folder):
                 self._tree = TreeFile(self._folder).__enter__()  # open until the command ends
-        return self._tree.leaf
+        return self._tree.read
 
 
 class RegistryAudit:
@@ -213,7 +212,7 @@ class RegistryAudit:
         query = urlencode({"first": first, "second": second})
         return self._hashes(self._view(f"/audit/consistency?{query}", AuditConsistencyView).hashes)
 
-    def stored(self) -> StoredLeaf | None:
+    def stored(self) -> StoredHash | None:
         """Return None: a registry does not show them."""
         return None
 

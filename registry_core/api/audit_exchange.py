@@ -7,18 +7,24 @@ remembers of that replica, and proves from the size that the replica names if it
 from __future__ import annotations
 
 import base64
+import time
 from typing import Final
 
 import msgspec
+import structlog
 
 from registry_core.api.audit_schemas import AuditHeadBody, CountersignedView
 from registry_core.api.peers import Peers
 from registry_core.api.schemas import Problem
 from registry_core.bodies import decoded
+from registry_core.errors import Unavailable
 from registry_core.security.audit.heads import SignedHead
 from registry_core.security.audit.service import AuditService
+from registry_core.telemetry.log_thinning import Thinning
 
 _TRIES: Final = 2
+
+log = structlog.get_logger()
 
 
 class AuditExchange:
@@ -27,10 +33,19 @@ class AuditExchange:
     def __init__(self, service: AuditService, peers: Peers) -> None:
         self._service = service
         self._peers = peers
+        self._thinning = Thinning()
         self._sizes: dict[str, int] = {}  # by URL: the newest head that the replica there has signed
 
     async def exchange(self) -> None:
-        """Ask every replica that has not signed the newest head. Raises Unavailable while the log is not open."""
+        """Ask every replica that has not signed the newest head. It raises nothing while the log cannot be used."""
+        try:
+            await self._exchange()
+        except Unavailable as error:
+            failures = self._thinning.failed(error.message, time.monotonic())
+            if failures is not None:
+                log.warning("audit_heads_not_exchanged", because=error.message, failures=failures)
+
+    async def _exchange(self) -> None:
         head = self._service.head
         signatures: list[tuple[str, str]] = []
         for url in self._peers.urls:

@@ -15,10 +15,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from registry_core.security.audit.heads import BadHead, SignedHead, parse_head
-from registry_core.security.audit.merkle import HASH_BYTES, stored_position
+from registry_core.security.audit.merkle import HASH_BYTES
 from registry_core.security.audit.notes import MAX_NOTE_BYTES
 
 TREE_FILE: Final = "tree"
@@ -62,9 +62,13 @@ def segments_in(folder: Path) -> list[AuditSegment]:
     return sorted(AuditSegment(int(match[1]), match[2]) for match in matches if match is not None)
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the complete lines of a segment, without their ends. Raises OSError, and BrokenLog for one without end."""
+def lines_of(path: Path, skipped: int = 0) -> Iterator[bytes]:
+    """Yield the complete lines of a segment, without their ends and without the first ones.
+
+    Raises OSError, and BrokenLog for a line without end.
+    """
     with path.open("rb") as file:
+        _after(file, skipped)
         while raw := file.readline(MAX_LINE_BYTES + 1):
             if not raw.endswith(b"\n"):
                 if len(raw) > MAX_LINE_BYTES:
@@ -82,17 +86,23 @@ def lines_from(folder: Path, start: int) -> Iterator[NumberedLine]:
     for segment, following in zip(segments, [*segments, None][1:], strict=True):
         if following is not None and following.first <= start:
             continue
-        path = folder / segment.name
-        if start > segment.first:
-            yield from _lines_after(path, segment.first, start)
-        else:
-            yield from (NumberedLine(segment.first + at, line) for at, line in enumerate(lines_of(path)))
+        skipped = max(0, start - segment.first)
+        lines = lines_of(folder / segment.name, skipped)
+        yield from (NumberedLine(segment.first + at, line) for at, line in enumerate(lines, skipped))
 
 
-def _lines_after(path: Path, first: int, start: int) -> Iterator[NumberedLine]:
-    for at, line in enumerate(lines_of(path), first):
-        if at >= start:
-            yield NumberedLine(at, line)
+def _after(file: BinaryIO, lines: int) -> None:
+    """Move a file from its start behind so many lines, or to its end."""
+    while lines > 0 and (chunk := file.read(_CHUNK)):
+        count = chunk.count(b"\n")
+        if count < lines:
+            lines -= count
+            continue
+        at = 0
+        for _ in range(lines):
+            at = chunk.index(b"\n", at) + 1
+        file.seek(at - len(chunk), os.SEEK_CUR)
+        return
 
 
 def ends_of(path: Path) -> tuple[int, int]:
@@ -134,10 +144,6 @@ class TreeFile:
         if len(raw) != HASH_BYTES:
             raise BrokenLog(f"{TREE_FILE}: hash {position} is missing: the file was cut short")
         return raw
-
-    def leaf(self, number: int) -> bytes:
-        """Return the hash of a line. Raises BrokenLog when it is not there."""
-        return self.read(stored_position(0, number))
 
 
 def head_in(folder: Path, name: str = HEAD_FILE) -> SignedHead | None:

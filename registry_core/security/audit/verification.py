@@ -14,16 +14,21 @@ import msgspec
 from registry_core.security.audit.folder import NumberedLine
 from registry_core.security.audit.heads import Head, SignedHead
 from registry_core.security.audit.lines import REMOVED, AuditLine
-from registry_core.security.audit.merkle import BadProof, Frontier, check_consistency, leaf_hash
+from registry_core.security.audit.merkle import (
+    BadProof,
+    Frontier,
+    StoredHash,
+    check_consistency,
+    leaf_hash,
+    stored_count,
+    stored_position,
+)
 from registry_core.security.audit.notes import VerifierKey
 
 # More findings of one log say nothing more.
 MAX_FINDINGS: Final = 20
 _DECODER: Final = msgspec.json.Decoder(AuditLine)
 _MARK: Final = f'"{REMOVED}"'.encode()
-
-# Returns the stored hash of a line.
-StoredLeaf = Callable[[int], bytes]
 
 
 class CheckedLog(msgspec.Struct, frozen=True):
@@ -35,7 +40,7 @@ class CheckedLog(msgspec.Struct, frozen=True):
 
 
 def check_lines(
-    lines: Iterable[NumberedLine], first: int, frontier: Frontier, head: Head, stored: StoredLeaf | None = None
+    lines: Iterable[NumberedLine], first: int, frontier: Frontier, head: Head, stored: StoredHash | None = None
 ) -> CheckedLog:
     """Compare lines with a head. `first` is the first one that is kept, `frontier` that of those before it.
 
@@ -48,10 +53,14 @@ def check_lines(
     for number, line in lines:
         if number != tree.size and not _skipped(tree, number, stored, faults):
             break
-        leaf = leaf_hash(line)
-        if stored is not None and leaf != _stored(stored, number) and len(faults) < MAX_FINDINGS:
-            faults.append(f"line {number} is not the one that was logged: it was altered or moved")
-        tree.append(leaf)
+        position = stored_count(tree.size)
+        hashes = tree.append(leaf_hash(line))
+        if stored is not None and number < head.size and len(faults) < MAX_FINDINGS:
+            known = [_stored(stored, position + at) for at in range(len(hashes))]
+            if hashes[0] != known[0]:
+                faults.append(f"line {number} is not the one that was logged: it was altered or moved")
+            elif hashes != known and not faults:  # they follow from the lines
+                faults.append(f"the stored hashes of the lines up to {number} are not those of the lines")
         if tree.size == head.size:
             covered = tree.root
         if _MARK in line:
@@ -89,21 +98,21 @@ def check_continues(old: SignedHead, new: SignedHead, proof: Callable[[int, int]
         yield f"this is not the log of the earlier head: {error}"
 
 
-def _stored(stored: StoredLeaf, number: int) -> bytes | None:
+def _stored(stored: StoredHash, position: int) -> bytes | None:
     try:
-        return stored(number)
+        return stored(position)
     except OSError:
         return None
 
 
-def _skipped(tree: Frontier, number: int, stored: StoredLeaf | None, faults: list[str]) -> bool:
+def _skipped(tree: Frontier, number: int, stored: StoredHash | None, faults: list[str]) -> bool:
     """Go on behind missing lines, by their stored hashes; return whether that is possible."""
     if number < tree.size:
         faults.append(f"line {number} is there twice")
         return False
     faults.append(f"lines {tree.size} to {number - 1} are missing")
     while stored is not None and tree.size < number:
-        leaf = _stored(stored, tree.size)
+        leaf = _stored(stored, stored_position(0, tree.size))
         if leaf is None:
             return False
         tree.append(leaf)

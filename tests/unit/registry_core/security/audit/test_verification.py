@@ -22,7 +22,7 @@ def checked(folder: Path, head: SignedHead, *, by_root_alone: bool = False) -> C
     segments = segments_in(folder)
     first = segments[0].first if segments else 0
     with TreeFile(folder) as tree:
-        stored = None if by_root_alone else tree.leaf
+        stored = None if by_root_alone else tree.read
         return check_lines(
             lines_from(folder, first), first, Frontier(first, frontier_at(folder, first)), head.head, stored
         )
@@ -83,6 +83,23 @@ def test_without_stored_hashes_the_root_tells(
     log = written(tmp_path)
     edit(tmp_path, change, segment)
     assert checked(tmp_path, log.end.head, by_root_alone=True).faults
+
+
+@pytest.mark.parametrize("position", [2, 6, 30, 66])
+def test_a_stored_hash_that_was_altered_is_noticed_though_no_line_was(tmp_path: Path, position: int) -> None:
+    log = written(tmp_path)
+    content = bytearray((tmp_path / "tree").read_bytes())
+    content[position * 32] ^= 1
+    (tmp_path / "tree").write_bytes(content)
+    (fault,) = checked(tmp_path, log.end.head).faults
+    assert fault.startswith(("the stored hashes of the lines up to", "line "))
+
+
+def test_lines_whose_hashes_are_about_to_be_written_are_no_fault(tmp_path: Path) -> None:
+    log = WrittenLog(tmp_path).write(LINES[:9])
+    with segment_files(tmp_path)[-1].open("ab") as file:
+        file.write(LINES[9] + b"\n")
+    assert checked(tmp_path, log.close().end.head) == CheckedLog(0, 10, ())
 
 
 def test_a_log_that_was_cut_short_says_which_lines_are_missing(tmp_path: Path) -> None:
