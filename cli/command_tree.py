@@ -115,6 +115,16 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
         ),
     ),
     CommandGroup(
+        "audit",
+        "read and verify the audit log of a registry",
+        (
+            Command("show", "cli.commands.audit_show", "show who wrote what, and who was refused"),
+            Command("verify", "cli.commands.audit_verify", "verify that nothing was altered, removed or moved"),
+            Command("prove", "cli.commands.audit_prove", "write a proof that a line is in the log"),
+            Command("consistency", "cli.commands.audit_consistency", "check that a log continues an earlier head"),
+        ),
+    ),
+    CommandGroup(
         "compose",
         "audit a compose file, and prepare it for Vértice",
         (

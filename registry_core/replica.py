@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
+from registry_core.api.audit_metrics import add_audit_metrics
 from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
@@ -45,6 +46,7 @@ from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_access import ReplicaAccess
+from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
@@ -130,7 +132,9 @@ class Replica:
         self._sampler = SystemSampler()
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
-        refusals, audit = RefusalLog(self._clock), NoAudit()
+        refusals = RefusalLog(self._clock)
+        self.audit = audit_of(settings.audit, self._clock, self._background)
+        audit = self.audit or NoAudit()
         operations = Operations(
             self.store,
             self.view,
@@ -157,6 +161,7 @@ class Replica:
             self._access,
             self._sampler,
             self._background,
+            audit=audit,
             peers=self._peer_watch,
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
@@ -169,6 +174,7 @@ class Replica:
             self.view,
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
+            audit=self.audit,
             first=self._first,
             peers=self._peers,
             certificates=self.certificates,
@@ -192,6 +198,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
+        add_audit_metrics(self.metrics, audit.report)
         add_gauges(
             self.metrics,
             self.view,
@@ -216,6 +223,12 @@ class Replica:
             await self.tls.load()
             await self._authority.start()
             await self._peers.start()
+            if self.audit is not None:
+                await self.audit.start()
+                exchange = exchange_of(self.audit, self._peers)
+                self._run("audit heads", exchange, lambda: EXCHANGE_EVERY_S)
+            elif not self.settings.listen.is_loopback:
+                log.info("audit_off", because="no REGISTRY_AUDIT: who writes and who is refused is not kept")
             await self._runner.setup()
             self._server = await self._listen(self._runner)
             self._tasks += self.tls.start(self._background)
@@ -258,6 +271,8 @@ class Replica:
                 async with asyncio.timeout(SHUTDOWN_S):
                     await self._server.wait_closed()
             self._server = None
+        if self.audit is not None:
+            await self.audit.close()
         await self._peers.close()
         await self.store.close()
         await self._background.close()

@@ -23,6 +23,7 @@ from registry_core.api.health_schemas import (
 from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
+from registry_core.ports.audit import AuditTrail
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
 from registry_core.security.certificate_health import CertificateHealth
@@ -44,6 +45,7 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        audit: AuditTrail,
         peers: PeerWatch,
         watchers: Callable[[], int],
         tls: Callable[[], CertificateHealth | None] = lambda: None,
@@ -56,6 +58,7 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._audit = audit
         self._peers = peers
         self._watchers = watchers
         self._tls = tls
@@ -79,7 +82,8 @@ class ReplicaHealth:
         cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
-        access = self._access.report()
+        access, audit = self._access.report(), self._audit.report()
+        audited = Health.HEALTHY if audit.status in ("off", "ok") else Health.DEGRADED
         accepts = Health.HEALTHY if access.status == "ok" and not access.secrets.problem else Health.DEGRADED
         is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
         swept = Health.DEGRADED if is_late else Health.HEALTHY
@@ -98,6 +102,7 @@ class ReplicaHealth:
                 stored,
                 GUARD_HEALTH[guard.phase],
                 accepts,
+                audited,
                 health_of_peers(peers),
                 Health.DEGRADED if authority else Health.HEALTHY,
             ).value,
@@ -108,6 +113,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                audit=audit,
                 tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
                 authority=authority,
@@ -135,6 +141,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                audit=audit,
                 tls=tls if tls is not None else UNSET,
                 peers=peers if peers.known else UNSET,
                 background=self._background.report(),

@@ -19,6 +19,7 @@ from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
 from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
+from registry_core.security.audit.settings import AUDIT_SETTINGS, AuditSettings, audit_settings
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
 from registry_core.security.tls_settings import TLS_SETTINGS, TlsSettings, tls_settings
 from registry_core.setting_sources import given_in, unknown_names
@@ -238,6 +239,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_TRIALS,
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
+    *AUDIT_SETTINGS,
     *TLS_SETTINGS,
     *CLIENT_TLS_SETTINGS,
     *REDIS_TLS_SETTINGS,
@@ -270,6 +272,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     breaker: BreakerTerms = BreakerTerms()
     access: AccessSettings = AccessSettings()
     authority: AuthoritySettings = AuthoritySettings()
+    audit: AuditSettings = AuditSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -334,6 +337,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         ),
         access=access,
         authority=authority_settings(values),
+        audit=audit_settings(values),
         unknown=values.unknown,
     )
 

@@ -32,6 +32,9 @@ B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
 _BODY: Final = web.RequestKey("body", object)
+_RESULT: Final = web.RequestKey("result", object)
+# Of a request about many: a note of it names the first ones.
+MAX_SUBJECTS: Final = 8
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +93,9 @@ def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[
             passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,
             origin=origin_of(request),
         )
-        return answer(await operation(call), status)
+        result = await operation(call)
+        request[_RESULT] = result
+        return answer(result, status)
 
     return handle
 
@@ -101,11 +106,24 @@ def origin_of(request: web.Request) -> Origin:
 
 
 def subject_of(request: web.Request) -> tuple[str, str]:
-    """Return the service and the instance that a write is about, as far as they are known; "" where not."""
-    body = request.get(_BODY)
+    """Return the service and the instance that a write is about, as far as they are known; "" where not.
+
+    Of a request about many instances, the second says how many, and names the first ones.
+    """
+    body, result = request.get(_BODY), request.get(_RESULT)
+    many = getattr(body, "instances", None)
+    if many:
+        named = ", ".join(f"{one.service_name}/{one.instance_id or ''}" for one in many[:MAX_SUBJECTS])
+        return "", f"{len(many)}: {named}"
     service = request.match_info.get("service") or getattr(body, "service_name", None) or ""
-    instance = request.match_info.get("instance") or getattr(body, "instance_id", None) or ""
-    return service, instance
+    instance = request.match_info.get("instance") or getattr(body, "instance_id", None)
+    return service, instance or getattr(result, "instance_id", None) or ""
+
+
+def detail_of(request: web.Request) -> str:
+    """Return what else a note of a write should say: the status that was set, and what the query asked for."""
+    status = getattr(request.get(_BODY), "status", None)
+    return " ".join(filter(None, (status.value if isinstance(status, Status) else "", request.query_string)))
 
 
 def answer(value: object, status: int = 200) -> web.Response:

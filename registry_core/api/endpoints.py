@@ -5,13 +5,14 @@ The application builds its routes from it, and `/openapi.json` its description. 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from registry_core.api.certificate_schemas import AuthorityView, CertificateBody, CertificateView, DeniedView, DenyBody
+from registry_core.api.audit_endpoints import AUDIT_ENDPOINTS
+from registry_core.api.certificate_endpoints import CERTIFICATE_ENDPOINTS
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
+from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
     CHECK_HEADER,
@@ -35,43 +36,7 @@ from registry_core.security.rights import Right
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.lines import WatchLine
 
-JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
-TEXT: Final = "text/plain"
-PEM: Final = "application/pem-certificate-chain"  # RFC 8555 section 9.1
-
-
-class Parameter(msgspec.Struct, frozen=True):
-    """A query parameter, or a header."""
-
-    name: str
-    kind: Any
-    meaning: str
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. `name` is the handler's name and the operation's id; `right` what a caller needs."""
-
-    method: str
-    path: str
-    name: str
-    right: Right
-    summary: str
-    answers: dict[int, Any]
-    errors: tuple[int, ...] = ()
-    query: tuple[Parameter, ...] = ()
-    headers: tuple[Parameter, ...] = ()
-    body: Any = None
-    media_type: str = JSON
-    writes: bool = False
-    from_store: bool = False  # needs the store's first delivery
-    is_list: bool = False  # of everything that the store has
-    from_living: bool = False  # only the owner of a living instance sends it
-
-    @property
-    def path_parameters(self) -> tuple[str, ...]:
-        return tuple(re.findall(r"\{(\w+)\}", self.path))
-
+__all__ = ["ENDPOINTS", "ERROR", "JSON", "NDJSON", "TEXT", "Endpoint", "Parameter"]
 
 _EPOCH: Final = Parameter(
     "epoch", int, "the epoch of the owner that asks; an epoch older than the registered one is refused"
@@ -278,57 +243,8 @@ ENDPOINTS: Final = (
         errors=(400, 404, 503),
         from_store=True,
     ),
-    Endpoint(
-        method="GET",
-        path="/certificates",
-        name="authority",
-        right=Right.BE_PROBED,
-        summary="The certificate authority: what it signs for, who signs, and the roots to trust; 404 without one",
-        answers={200: AuthorityView},
-        errors=(404,),
-    ),
-    Endpoint(
-        method="POST",
-        path="/certificates",
-        name="issue_certificate",
-        right=Right.CERTIFY,
-        summary="Issue a certificate for the key of a CSR; all else in it follows from the service",
-        body=CertificateBody,
-        answers={201: CertificateView},
-        errors=(400, 401, 403, 404, 408, 413, 415, 503),
-        writes=True,
-    ),
-    Endpoint(
-        method="GET",
-        path="/certificates/bundle",
-        name="certificate_bundle",
-        right=Right.BE_PROBED,
-        summary="The roots to trust, in PEM; 404 without an authority",
-        answers={200: str, 304: None},
-        errors=(404,),
-        media_type=PEM,
-    ),
-    Endpoint(
-        method="GET",
-        path="/certificates/denied",
-        name="denied_list",
-        right=Right.LOOK_UP,
-        summary="The deny list: services and certificates that are refused",
-        query=(Parameter("serial", str, "only the entry about this certificate, by its serial number"),),
-        answers={200: DeniedView},
-        errors=(400,),
-    ),
-    Endpoint(
-        method="POST",
-        path="/certificates/denied",
-        name="deny",
-        right=Right.DENY,
-        summary="Deny a service or one certificate at all replicas, or withdraw that",
-        body=DenyBody,
-        answers={200: DeniedView},
-        errors=(400, 401, 403, 404, 408, 413, 415, 503),
-        writes=True,
-    ),
+    *AUDIT_ENDPOINTS,
+    *CERTIFICATE_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/health",

@@ -57,6 +57,11 @@ class Peers:
     def __len__(self) -> int:
         return len(self._urls)
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URLs of the replicas."""
+        return self._urls
+
     async def start(self) -> None:
         """Start; no replica is asked yet. Raises SettingsError when the files of TLS cannot be used."""
         if any(url.startswith("https:") for url in self._urls):
@@ -99,6 +104,10 @@ class Peers:
         data = msgspec.json.encode(body)
         said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in self._urls))
         return any(status == 200 for status, _ in said)
+
+    async def ask(self, method: str, url: str, path: str, data: bytes) -> tuple[int, bytes]:
+        """Return status and body of the replica at `url`; the status is 0 when there was no answer."""
+        return await self._ask(method, f"{url}{path}", data)
 
     async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
         """Return status and body; the status is 0 when there was no answer in time, or a too long one."""

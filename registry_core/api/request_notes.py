@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from registry_core.api.auth import CALLER
-from registry_core.api.calls import subject_of
+from registry_core.api.calls import detail_of, subject_of
 from registry_core.api.endpoints import Endpoint
 from registry_core.api.problems import status_of
 from registry_core.api.refusal_log import RefusalLog
@@ -43,7 +43,7 @@ class RequestNotes:
             return
         if endpoint.from_living:
             self._access.accepted()
-        self._audit.note(self._entry(request, endpoint, status, "done", ""))
+        self._audit.note(self._entry(request, endpoint, status, "done", detail_of(request)))
 
     def failed(self, request: web.Request, endpoint: Endpoint, error: VerticeError) -> None:
         """Note a request that was refused, or could not be carried out."""

@@ -9,16 +9,18 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
+from registry_core.api.audit import AuditHandlers
 from registry_core.api.calls import PARTIAL, answer, body_of
+from registry_core.api.certificate_endpoints import PEM
 from registry_core.api.certificates import Certificates
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
-from registry_core.api.endpoints import JSON, PEM
+from registry_core.api.endpoints import JSON
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
@@ -35,13 +37,16 @@ from registry_core.errors import NotFound
 from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
+if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
+    from registry_core.security.audit.service import AuditService
+
 # How many instances to encode before other tasks get a turn.
 _CATALOG_SLICE: Final = 256
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Handlers:
+class Handlers(AuditHandlers):
     """One method for each such endpoint."""
 
     def __init__(
@@ -51,6 +56,7 @@ class Handlers:
         hub: WatchHub,
         drains: Drains,
         *,
+        audit: AuditService | None,
         first: FirstDelivery,
         peers: Peers,
         certificates: Certificates,
@@ -58,6 +64,7 @@ class Handlers:
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
     ) -> None:
+        super().__init__(audit)
         self._operations = operations
         self._view = view
         self._hub = hub

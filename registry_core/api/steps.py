@@ -28,6 +28,6 @@ def steps(gate: WriteGate, audit: AuditTrail, authenticator: Authenticator) -> t
 
     async def have_room(_: web.Request, endpoint: Endpoint) -> None:
         if endpoint.writes:
-            audit.require_room()
+            audit.require_room(endpoint.name)
 
     return (stand, have_room, authenticator.check)

@@ -28,7 +28,7 @@ services:
   shop: {image: shop, expose: [8080], environment: {CART_URL: "http://cart:8010"}}
   cart: {image: cart, expose: [8010]}
 """
-# The words behind each command, with {file} for a compose file and {snapshot} for a saved snapshot.
+# The words behind each command, with {file} for a compose file, {snapshot} for a saved snapshot and {head} for a head.
 CASES = {
     "dev": "{file} --check",
     "status": "",
@@ -55,6 +55,9 @@ CASES = {
     "ca deny": "web",
     "ca allow": "web",
     "ca denied": "",
+    "audit verify": "",
+    "audit prove": "0",
+    "audit consistency": "{head} --update",
     "compose audit": "{file}",
     "compose inject": "{file} --diff",
     "compose eject": "{file}",
@@ -68,8 +71,8 @@ KEYS = (
     IssuedKey("k-00000000000a", Role.SERVICE, "a" * 43, ISSUED, service="web"),
     IssuedKey("k-00000000000b", Role.READER, "b" * 43, ISSUED),
 )
-# These end when they are stopped, and `watch` prints a stream, which has a test of its own.
-ENDLESS = {"registry", "agent", "watch"}
+# These end when they are stopped, or print a stream, which has a test of its own.
+ENDLESS = {"registry", "agent", "watch", "audit show"}
 LEAVES = {" ".join(leaf.words): leaf for leaf in leaves()}
 SERVERS = ("agent", "registry")
 
@@ -107,7 +110,7 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys", "passphrase", "ca")}
+    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys", "passphrase", "ca", "head")}
     Path(files["file"]).write_text(FLEET)
     Path(files["keys"]).write_bytes(key_file(KEYS))
     Path(files["passphrase"]).write_bytes(PASSPHRASE)
@@ -131,6 +134,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             "REGISTRY_CA_CERT": str(cert),
             "REGISTRY_CA_KEY": str(key),
             "REGISTRY_TRUST_DOMAIN": DOMAIN.trust_domain,
+            "REGISTRY_AUDIT": str(folder / "audit"),
         },
     ):
         wait_until(lambda: accepts(int(registry.partition(":")[2])), "the registry listens", 60)
