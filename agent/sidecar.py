@@ -54,10 +54,11 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
+from dns.dns_settings import DnsSettings
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder, ForwardLimits
 from dns.listener import serve_dns
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.descriptors import descriptor_limit

@@ -1,7 +1,7 @@
 """Attacks on the DNS face of a real agent, and what a good neighbour sees of each.
 
-The neighbour asks for a service of the fleet, and for new foreign names, each question from a socket of its own, as stub
-resolvers do. A row shows its answers while the attack goes on, and how long it waits for the first one after the end.
+The neighbour asks for a service of the fleet, and for new foreign names, each question from a socket of its own, as
+stub resolvers do. A row shows its answers while the attack goes on, and how long the first one after the end takes.
 Run as `python -m bench.dns_attacks [attack ...]`; it exits with 1 when a neighbour's p99 was over the goal.
 """
 
@@ -155,6 +155,10 @@ def explained(target: DnsTarget) -> None:
     time.sleep(3600)
 
 
+def random_names(target: DnsTarget) -> None:
+    flood(target, (query(f"x{random.getrandbits(60):x}.{ZONE}") for _ in itertools.count()), 20_000)
+
+
 def slow_foreign(target: DnsTarget) -> None:
     flood(target, (query(f"x{n}.slow.example") for n in itertools.count()), 100)
 
@@ -169,6 +173,7 @@ ATTACKS: Final[dict[str, Callable[[DnsTarget], None]]] = {
     "all services, new cookies": listing,
     "large answers over TCP": over_tcp,
     "GET /explain of unknown names": explained,
+    "random names of the zone": random_names,
     "100 slow foreign names/s": slow_foreign,
     "100 slow foreign domains/s": slow_suffixes,
 }

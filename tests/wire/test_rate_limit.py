@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 
 import pytest
 
@@ -128,7 +129,12 @@ def test_this_machine_is_never_limited(server: Responder) -> None:
 class Elsewhere(Forwarder):
     """Answers every name later."""
 
-    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:  # noqa: ARG002 - theirs
+    def answer(
+        self,
+        query: Query,  # noqa: ARG002 - the signature of what it stands for
+        message: bytes,  # noqa: ARG002 - likewise
+        asker: Hashable = None,  # noqa: ARG002 - likewise
+    ) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         return asyncio.get_running_loop().create_future()
 
 

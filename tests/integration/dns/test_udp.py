@@ -7,7 +7,7 @@ import ctypes
 import errno
 import gc
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 
 import pytest
 import pytest_asyncio
@@ -37,7 +37,8 @@ class Asked:
     def __init__(self) -> None:
         self.questions: list[tuple[Query, asyncio.Future[ForeignAnswer]]] = []
 
-    def answer(self, query: Query, message: bytes) -> asyncio.Future[ForeignAnswer]:
+    def answer(self, query: Query, message: bytes, asker: Hashable = None) -> asyncio.Future[ForeignAnswer]:
+        assert asker is not None
         assert message[:2] == query.id.to_bytes(2)
         self.questions.append((query, asyncio.get_running_loop().create_future()))
         return self.questions[-1][1]

@@ -1,0 +1,190 @@
+"""Does the work that answers need, within a budget: cheap questions first, dear ones in fair turn.
+
+Work that is dear is done at once while little of it is asked for. Above its share of the loop's time it waits in a fair
+queue, a bounded time, and other questions are answered meanwhile. Nothing dear is begun before it is admitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+import structlog
+
+from dns.fair_queue import FairQueue
+from registry_core.ports.clock import Clock
+
+T = TypeVar("T")
+Result: TypeAlias = T | asyncio.Future[T] | None
+"""What work returns: at once, later, or not at all."""
+
+# What is cheaper, in microseconds, is answered at once: to have it wait would cost about as much.
+CHEAP_US: Final = 300
+_US: Final = 1e6
+
+_log = structlog.get_logger(component="dns")
+
+
+class WorkLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of dear work. `_us` means microseconds of work, `_s` seconds of waiting."""
+
+    # Of the loop's time. The rest is for ready answers, health checks and the registry.
+    share: float = 0.5
+    # Done at once after a pause.
+    burst_us: int = 100_000
+    # In a row, before others get their turn.
+    turn_us: int = 2_000
+    waiting: int = 512
+    # At its share, half of this many microseconds passes before the last of it is done.
+    waiting_us: int = 500_000
+    # A stub resolver asks again, or elsewhere, after a few seconds.
+    patience_s: float = 2.0
+
+
+class _Job(Generic[T]):
+    """Work that waits. `otherwise` makes what is said when it is not done; `only_begins` is as in `later`."""
+
+    __slots__ = ("cost_us", "done", "only_begins", "otherwise", "until", "work")
+
+    def __init__(
+        self,
+        work: Callable[[], Result[T]],
+        otherwise: Callable[[], T | None],
+        cost_us: int,
+        until: float,
+        done: asyncio.Future[T],
+        *,
+        only_begins: bool,
+    ) -> None:
+        self.work = work
+        self.otherwise = otherwise
+        self.cost_us = cost_us
+        self.until = until
+        self.done = done
+        self.only_begins = only_begins
+
+    def settle(self, make: Callable[[], Result[T]]) -> None:
+        """Set the result to what `make` returns, now or later; None, or a failure, cancels it."""
+        if self.done.done():
+            return
+        try:
+            result = make()
+        except Exception:  # noqa: BLE001 - the top of one piece of work: the others go on
+            _log.exception("dear_work_failed")
+            result = None
+        if isinstance(result, asyncio.Future):
+            result.add_done_callback(self._follow)
+        elif result is None:
+            self.done.cancel()
+        else:
+            self.done.set_result(result)
+
+    def _follow(self, result: asyncio.Future[T]) -> None:
+        if self.done.done():
+            return
+        if result.cancelled():
+            self.done.cancel()
+        else:
+            self.done.set_result(result.result())
+
+
+class DearWork:
+    """The budget of one event loop, and the work that waits for it."""
+
+    def __init__(self, clock: Clock, limits: WorkLimits | None = None) -> None:
+        self._clock = clock
+        self._limits = limits if limits is not None else WorkLimits()
+        self._queue: FairQueue[_Job[Any]] = FairQueue(self._limits.waiting, self._limits.waiting_us)
+        self._left_us = float(self._limits.burst_us)
+        self._counted_at = clock.monotonic()
+        self._turn: asyncio.Handle | None = None
+        self._shares = False
+        self.shed = 0  # for lack of room
+        self.late = 0  # it had waited longer than its asker does
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that wait."""
+        return len(self._queue)
+
+    def share_loop(self) -> None:
+        """Keep to the budget from now on: this loop has other things to do."""
+        self._shares = True
+
+    def admits(self) -> bool:
+        """Return whether work may be done at once; then tell `done` of it."""
+        return not self._shares or (not len(self._queue) and self._budget_us() > 0)
+
+    def has_room(self, asker: Hashable, cost_us: int) -> bool:
+        """Return whether there is room for `later`; otherwise count it as shed."""
+        has_room = self._queue.has_room(asker, cost_us)
+        if not has_room:
+            self.shed += 1
+        return has_room
+
+    def done(self, since: float, cost_us: int) -> float:
+        """Charge work that began then, and return what it took in microseconds; its estimate where the clock stands."""
+        took_us = (self._clock.monotonic() - since) * _US or float(cost_us)
+        self._left_us = max(self._budget_us() - took_us, -float(self._limits.burst_us))
+        return took_us
+
+    def later(
+        self,
+        asker: Hashable,
+        cost_us: int,
+        work: Callable[[], Result[T]],
+        otherwise: Callable[[], T | None] = lambda: None,
+        *,
+        only_begins: bool = False,
+    ) -> asyncio.Future[T]:
+        """Return a future of what `work` returns, when it is its turn.
+
+        Its cost is what it took; of work that it `only_begins`, also what that will take, by the estimate. Without
+        room, or after too long a wait, it is what `otherwise` returns; cancelled when that is None.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        until = self._clock.monotonic() + self._limits.patience_s
+        job = _Job(work, otherwise, cost_us, until, done, only_begins=only_begins)
+        for displaced in self._queue.put(asker, cost_us, job):
+            self.shed += 1
+            # Not now: whoever asks has yet to be told of the future.
+            loop.call_soon(displaced.settle, displaced.otherwise)
+        self._schedule(loop)
+        return done
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._turn is not None or not len(self._queue):
+            return
+        owed_us = -self._budget_us()
+        if owed_us < 0:
+            self._turn = loop.call_soon(self._do, loop)
+        else:
+            self._turn = loop.call_later((owed_us + self._limits.turn_us) / _US / self._limits.share, self._do, loop)
+
+    def _do(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Do some of the work that waits, and leave the rest to a later turn."""
+        self._turn = None
+        done_us = 0.0
+        while done_us < self._limits.turn_us and (job := self._queue.take()) is not None:
+            if job.done.done():
+                continue
+            began = self._clock.monotonic()
+            if began > job.until:
+                self.late += 1
+                job.settle(job.otherwise)
+                continue
+            job.settle(job.work)
+            done_us += self.done(began, job.cost_us)
+            if job.only_begins:
+                self._left_us -= job.cost_us
+        self._schedule(loop)
+
+    def _budget_us(self) -> float:
+        now = self._clock.monotonic()
+        earned = (now - self._counted_at) * _US * self._limits.share
+        self._counted_at = now
+        self._left_us = min(self._left_us + earned, float(self._limits.burst_us))
+        return self._left_us
