@@ -159,6 +159,7 @@ class Sidecar:
             zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
+            work=self.responder.work,
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples, self._clock).exposition,

@@ -41,7 +41,7 @@ class Arrivals:
         return stamp is not None and self._patience_s < self._wall() - stamp < _MOST_S
 
     def _stamp(self) -> float | None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # a closed socket has no number
             seconds, nanoseconds = _STAMP.unpack(fcntl.ioctl(self._socket, _SIOCGSTAMPNS, bytes(_STAMP.size)))
             stamp: float = seconds + nanoseconds / 1e9
             return stamp

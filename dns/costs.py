@@ -26,7 +26,7 @@ _SHORTEST: Final = 16
 # Any answer that is not ready, before more is known of it.
 ANSWER_US: Final = 100
 # A question to a resolver: tasks and sockets; over TCP again.
-ASK_US: Final = 600
+ASK_US: Final = 300
 # An octet of a resolver's reply that is read.
 OCTET_US: Final = 0.1
 

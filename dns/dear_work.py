@@ -1,7 +1,8 @@
-"""Does the work that answers need, within a budget: cheap questions first, dear ones in fair turn.
+"""Does the work that answers need, within a budget: ready answers first, then light work, dear work in fair turn.
 
-Work that is dear is done at once while little of it is asked for. Above its share of the loop's time it waits in a fair
-queue, a bounded time, and other questions are answered meanwhile. Nothing dear is begun before it is admitted.
+Work is done at once while little of it is asked for. Above its share of the loop's time it waits in a fair queue, a
+bounded time, and ready answers are given meanwhile. Light and dear work have a share each, so that neither waits for
+the other. Nothing is begun before it is admitted.
 """
 
 from __future__ import annotations
@@ -20,27 +21,32 @@ T = TypeVar("T")
 Result: TypeAlias = T | asyncio.Future[T] | None
 """What work returns: at once, later, or not at all."""
 
-# What is cheaper, in microseconds, is answered at once: to have it wait would cost about as much.
+# Answers that cost more, in microseconds, are worth keeping apart from the clients' options.
 CHEAP_US: Final = 300
+# Work that costs more is dear.
+LIGHT_US: Final = 1000
 _US: Final = 1e6
 
 _log = structlog.get_logger(component="dns")
 
 
 class WorkLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of dear work. `_us` means microseconds of work, `_s` seconds of waiting."""
+    """The bounds of one kind of work. `_us` means microseconds of work, `_s` seconds of waiting."""
 
     # Of the loop's time. The rest is for ready answers, health checks and the registry.
-    share: float = 0.5
+    share: float
     # Done at once after a pause.
-    burst_us: int = 100_000
+    burst_us: int = 50_000
     # In a row, before others get their turn.
-    turn_us: int = 2_000
+    turn_us: int = 1_000
     waiting: int = 512
-    # At its share, half of this many microseconds passes before the last of it is done.
-    waiting_us: int = 500_000
+    waiting_us: int = 250_000
     # A stub resolver asks again, or elsewhere, after a few seconds.
     patience_s: float = 2.0
+
+
+LIGHT: Final = WorkLimits(share=0.4)
+DEAR: Final = WorkLimits(share=0.25)
 
 
 class _Job(Generic[T]):
@@ -90,45 +96,134 @@ class _Job(Generic[T]):
             self.done.set_result(result.result())
 
 
-class DearWork:
-    """The budget of one event loop, and the work that waits for it."""
+class _Lane:
+    """The budget of one kind of work, and the work that waits for it."""
 
-    def __init__(self, clock: Clock, limits: WorkLimits | None = None) -> None:
+    def __init__(self, clock: Clock, limits: WorkLimits) -> None:
         self._clock = clock
-        self._limits = limits if limits is not None else WorkLimits()
-        self._queue: FairQueue[_Job[Any]] = FairQueue(self._limits.waiting, self._limits.waiting_us)
-        self._left_us = float(self._limits.burst_us)
+        self._limits = limits
+        self.queue: FairQueue[_Job[Any]] = FairQueue(limits.waiting, limits.waiting_us)
+        self._left_us = float(limits.burst_us)
         self._counted_at = clock.monotonic()
         self._turn: asyncio.Handle | None = None
+        self.shed = 0
+        self.late = 0
+
+    def admits(self) -> bool:
+        return not len(self.queue) and self._budget_us() > 0
+
+    def charge(self, took_us: float) -> None:
+        self._left_us = max(self._budget_us() - took_us, -float(self._limits.burst_us))
+
+    def put(
+        self,
+        asker: Hashable,
+        cost_us: int,
+        work: Callable[[], Result[T]],
+        otherwise: Callable[[], T | None],
+        *,
+        only_begins: bool,
+    ) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        until = self._clock.monotonic() + self._limits.patience_s
+        job = _Job(work, otherwise, cost_us, until, done, only_begins=only_begins)
+        for displaced in self.queue.put(asker, cost_us, job):
+            self.shed += 1
+            # Not now: whoever asks has yet to be told of the future.
+            loop.call_soon(displaced.settle, displaced.otherwise)
+        self._schedule(loop)
+        return done
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._turn is not None or not len(self.queue):
+            return
+        owed_us = -self._budget_us()
+        if owed_us < 0:
+            self._turn = loop.call_soon(self._do, loop)
+        else:
+            self._turn = loop.call_later((owed_us + self._limits.turn_us) / _US / self._limits.share, self._do, loop)
+
+    def _do(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Do some of the work that waits, and leave the rest to a later turn."""
+        self._turn = None
+        done_us = 0.0
+        while done_us < self._limits.turn_us and (job := self.queue.take()) is not None:
+            if job.done.done():
+                continue
+            began = self._clock.monotonic()
+            if began > job.until:
+                self.late += 1
+                job.settle(job.otherwise)
+                continue
+            job.settle(job.work)
+            took_us = self.took_us(began, job.cost_us) + (job.cost_us if job.only_begins else 0)
+            self.charge(took_us)
+            done_us += took_us
+        self._schedule(loop)
+
+    def took_us(self, since: float, cost_us: int) -> float:
+        """Return what work took that began then; its estimate where the clock stands."""
+        return (self._clock.monotonic() - since) * _US or float(cost_us)
+
+    def _budget_us(self) -> float:
+        now = self._clock.monotonic()
+        earned = (now - self._counted_at) * _US * self._limits.share
+        self._counted_at = now
+        self._left_us = min(self._left_us + earned, float(self._limits.burst_us))
+        return self._left_us
+
+
+class DearWork:
+    """The budgets of one event loop, for light and for dear work."""
+
+    def __init__(self, clock: Clock, light: WorkLimits = LIGHT, dear: WorkLimits = DEAR) -> None:
+        self._clock = clock
+        self._light, self._dear = _Lane(clock, light), _Lane(clock, dear)
         self._shares = False
-        self.shed = 0  # for lack of room
-        self.late = 0  # it had waited longer than its asker does
 
     @property
     def waiting(self) -> int:
         """Pieces of work that wait."""
-        return len(self._queue)
+        return len(self._light.queue) + len(self._dear.queue)
+
+    @property
+    def shed(self) -> int:
+        """Pieces of work that were not done for lack of room."""
+        return self._light.shed + self._dear.shed
+
+    @property
+    def late(self) -> int:
+        """Pieces of work that were not done because they had waited for longer than their askers do."""
+        return self._light.late + self._dear.late
 
     def share_loop(self) -> None:
-        """Keep to the budget from now on: this loop has other things to do."""
+        """Keep to the budgets from now on: this loop has other things to do."""
         self._shares = True
 
-    def admits(self) -> bool:
+    def admits(self, cost_us: int) -> bool:
         """Return whether work may be done at once; then tell `done` of it."""
-        return not self._shares or (not len(self._queue) and self._budget_us() > 0)
+        return not self._shares or self._lane(cost_us).admits()
+
+    def done(self, since: float, cost_us: int) -> None:
+        """Charge work that began then."""
+        lane = self._lane(cost_us)
+        lane.charge(lane.took_us(since, cost_us))
+
+    def done_within(self, since: float, cost_us: int) -> None:
+        """Charge dear work that began then, and that is a part of light work, which is charged without it."""
+        took_us = self._dear.took_us(since, cost_us)
+        if self._lane(cost_us) is self._dear:
+            self._dear.charge(took_us)
+            self._light.charge(-took_us)
 
     def has_room(self, asker: Hashable, cost_us: int) -> bool:
         """Return whether there is room for `later`; otherwise count it as shed."""
-        has_room = self._queue.has_room(asker, cost_us)
+        lane = self._lane(cost_us)
+        has_room = lane.queue.has_room(asker, cost_us)
         if not has_room:
-            self.shed += 1
+            lane.shed += 1
         return has_room
-
-    def done(self, since: float, cost_us: int) -> float:
-        """Charge work that began then, and return what it took in microseconds; its estimate where the clock stands."""
-        took_us = (self._clock.monotonic() - since) * _US or float(cost_us)
-        self._left_us = max(self._budget_us() - took_us, -float(self._limits.burst_us))
-        return took_us
 
     def later(
         self,
@@ -144,47 +239,18 @@ class DearWork:
         Its cost is what it took; of work that it `only_begins`, also what that will take, by the estimate. Without
         room, or after too long a wait, it is what `otherwise` returns; cancelled when that is None.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        until = self._clock.monotonic() + self._limits.patience_s
-        job = _Job(work, otherwise, cost_us, until, done, only_begins=only_begins)
-        for displaced in self._queue.put(asker, cost_us, job):
-            self.shed += 1
-            # Not now: whoever asks has yet to be told of the future.
-            loop.call_soon(displaced.settle, displaced.otherwise)
-        self._schedule(loop)
-        return done
+        return self._lane(cost_us).put(asker, cost_us, work, otherwise, only_begins=only_begins)
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._turn is not None or not len(self._queue):
-            return
-        owed_us = -self._budget_us()
-        if owed_us < 0:
-            self._turn = loop.call_soon(self._do, loop)
-        else:
-            self._turn = loop.call_later((owed_us + self._limits.turn_us) / _US / self._limits.share, self._do, loop)
+    async def in_turn(
+        self, asker: Hashable, cost_us: int, work: Callable[[], T], *, only_begins: bool = False
+    ) -> T | None:
+        """Return what `work` returns, when it is its turn; None when it found none in time."""
+        done = self.later(asker, cost_us, work, only_begins=only_begins)
+        try:
+            await asyncio.wait([done])
+        finally:
+            done.cancel()  # has no effect once done
+        return None if done.cancelled() else done.result()
 
-    def _do(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Do some of the work that waits, and leave the rest to a later turn."""
-        self._turn = None
-        done_us = 0.0
-        while done_us < self._limits.turn_us and (job := self._queue.take()) is not None:
-            if job.done.done():
-                continue
-            began = self._clock.monotonic()
-            if began > job.until:
-                self.late += 1
-                job.settle(job.otherwise)
-                continue
-            job.settle(job.work)
-            done_us += self.done(began, job.cost_us)
-            if job.only_begins:
-                self._left_us -= job.cost_us
-        self._schedule(loop)
-
-    def _budget_us(self) -> float:
-        now = self._clock.monotonic()
-        earned = (now - self._counted_at) * _US * self._limits.share
-        self._counted_at = now
-        self._left_us = min(self._left_us + earned, float(self._limits.burst_us))
-        return self._left_us
+    def _lane(self, cost_us: int) -> _Lane:
+        return self._light if cost_us <= LIGHT_US else self._dear

@@ -6,6 +6,7 @@ import msgspec
 
 from dns.access import LOOPBACK
 from dns.answer_cache import CacheLimits
+from dns.answers import ZoneSettings
 from dns.reverse import ReverseNames
 from registry_core.domain.selection import WhenNonePass
 
@@ -26,3 +27,14 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: int = 1000
     reverse: ReverseNames = ReverseNames()
     cache: CacheLimits = CacheLimits()
+
+    def of_zone(self, *, asks_resolvers: bool) -> ZoneSettings:
+        """Return the settings of the zone; `asks_resolvers` is whether foreign names are looked up."""
+        return ZoneSettings(
+            zone=self.zone,
+            ttl_s=self.ttl_s,
+            negative_ttl_s=self.negative_ttl_s,
+            local_zone=self.local_zone,
+            when_none_pass=self.when_none_pass,
+            reverse_networks=self.reverse.at_once(asks_resolvers=asks_resolvers),
+        )

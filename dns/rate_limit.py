@@ -68,7 +68,7 @@ class RateLimit:
         slot = hash(network_of(host)) % len(self._slipped)
         if self._answers.has(slot, now_s) and self._octets.has(slot, now_s):
             return RateLimitAction.SEND
-        return self._over(slot, now_s)
+        return self._over(slot, slot, now_s)
 
     def verdict(self, host: str, answer: bytes, now_s: float) -> RateLimitAction:
         """Count `answer` to `host` and return what to do with it; `now_s` is of a monotonic clock."""
@@ -76,7 +76,7 @@ class RateLimit:
         slot = hash(network) % len(self._slipped)
         kind = hash((network, kind_of(answer))) % len(self._slipped)
         if not self._kinds.has(kind, now_s):
-            return self._over(slot, now_s)
+            return self._over(kind, slot, now_s)
         self._kinds.take(kind, now_s)
         self._answers.take(slot, now_s)
         self._octets.take(slot, now_s, len(answer))
@@ -86,9 +86,10 @@ class RateLimit:
         """Count octets of an answer that `verdict` was not shown."""
         self._octets.take(hash(network_of(host)) % len(self._slipped), now_s, octets)
 
-    def _over(self, slot: int, now_s: float) -> RateLimitAction:
-        self._slipped[slot] ^= 1
-        if not self._slipped[slot] or not self._advice.has(slot, now_s):
+    def _over(self, limited: int, slot: int, now_s: float) -> RateLimitAction:
+        """Return SLIP for every second answer over the limit of `limited`, within the advice for the network `slot`."""
+        self._slipped[limited] ^= 1
+        if not self._slipped[limited] or not self._advice.has(slot, now_s):
             return RateLimitAction.DROP
         self._advice.take(slot, now_s)
         return RateLimitAction.SLIP

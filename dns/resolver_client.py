@@ -12,7 +12,7 @@ import secrets
 from collections import deque
 from collections.abc import Hashable, Iterable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import structlog
@@ -28,8 +28,6 @@ from dns.upstreams import ResolverState, UpstreamResolver, in_order
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
 from registry_core.supervision import Background, end
-
-T = TypeVar("T")
 
 # The rcodes that count as answers, including YXDOMAIN (RFC 6672). All others are failures of the resolver.
 _ANSWERS: Final = frozenset((Rcode.NOERROR, Rcode.NXDOMAIN, 6))
@@ -180,11 +178,15 @@ class ResolverClient:
         cost_us = int(len(message) * OCTET_US)
         if cost_us <= CHEAP_US:
             return judge(message, sent)
-        return (await _in_time(self._work.later(asker, cost_us, lambda: (judge(message, sent),))))[0]
+        judged = await self._work.in_turn(asker, cost_us, lambda: (judge(message, sent),))
+        if judged is None:
+            raise OSError(errno.ENOBUFS, "too much to do at a time")
+        return judged[0]
 
     async def _turn(self, asker: Hashable) -> None:
         """Return when it may ask over TCP. Raises OSError, as a shortage, when that takes too long."""
-        await _in_time(self._work.later(asker, ASK_US, lambda: True, only_begins=True))
+        if await self._work.in_turn(asker, ASK_US, lambda: True, only_begins=True) is None:
+            raise OSError(errno.ENOBUFS, "too much to do at a time")
 
     # -- probes
 
@@ -235,17 +237,6 @@ class ResolverClient:
         finally:
             del self._checks[name]
             upstream.try_ends(self._clock.monotonic())
-
-
-async def _in_time(work: asyncio.Future[T]) -> T:
-    """Return the result of `work`. Raises OSError, as a shortage, when it was not done."""
-    try:
-        await asyncio.wait([work])
-    finally:
-        work.cancel()  # has no effect once done
-    if work.cancelled():
-        raise OSError(errno.ENOBUFS, "too much to do at a time")
-    return work.result()
 
 
 def _next(plan: deque[UpstreamResolver], silent: deque[UpstreamResolver]) -> UpstreamResolver | None:

@@ -19,7 +19,7 @@ from dns import codec
 from dns.access import AllowedNetworks
 from dns.advice import Advice
 from dns.answer_cache import CachedAnswers, ReadyAnswers, folded, respelled
-from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
+from dns.answers import NOT_SUPPORTED, Zone
 from dns.askers import asker_of
 from dns.awaited import after
 from dns.codec import Answer, Query, Rcode, Refusal, Type
@@ -67,17 +67,7 @@ class Responder:
         self._forwarder = forwarder
         self._later: asyncio.Future[bytes] | None = None
         self._view = view
-        self._zone = Zone(
-            view,
-            ZoneSettings(
-                zone=settings.zone,
-                ttl_s=settings.ttl_s,
-                negative_ttl_s=settings.negative_ttl_s,
-                local_zone=settings.local_zone,
-                when_none_pass=settings.when_none_pass,
-                reverse_networks=settings.reverse.at_once(asks_resolvers=forwarder is not None),
-            ),
-        )
+        self._zone = Zone(view, settings.of_zone(asks_resolvers=forwarder is not None))
         if forwarder is not None and settings.reverse.fallback:
             self._forwarder = ReverseFallback(forwarder, self._zone.reverse)
         self._foreign = ForeignDrafts(self._zone, view, random)
@@ -189,17 +179,17 @@ class Responder:
 
     @property
     def cache_entries(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._drafts)
 
     @property
     def cache_bytes(self) -> int:
-        return self._ready.bytes
+        return self._ready.bytes + self._drafts.bytes
 
     # -- what is not ready
 
     def _made(self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None = None) -> bytes | None:
         """Return a new answer, as `_answer` does, once there is time for it."""
-        if self.work.admits():
+        if self.work.admits(ANSWER_US):
             self.misses += key is not None
             began = self._clock.monotonic()
             answer = self._answer(query, key, host, port=port, idle_s=idle_s)
@@ -274,16 +264,17 @@ class Responder:
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
         number = entry.number if entry is not None else None
-        cost_us, began = self._costs.of(query, hop.size), self._clock.monotonic()
-        dear = cost_us > CHEAP_US
-        if dear and key is not None and self._ready.found.is_spent(key):
-            self._drafts.forget(draft_key(query, hop))
-        made = self._drafts.take(draft_key(query, hop), number, began) if dear else None
+        common, began = draft_key(query, hop), self._clock.monotonic()
+        if key is not None and self._ready.found.is_spent(key):
+            self._drafts.forget(common)
+        made = self._drafts.take(common, number, began)
         if made is None:
-            if dear and may_wait and not self.work.admits():
+            cost_us = self._costs.of(query, hop.size)
+            dear = cost_us > CHEAP_US
+            if dear and may_wait and not self.work.admits(cost_us):
                 again = partial(self._answer, message, key, hop.host, port=hop.port, idle_s=hop.idle_s)
-                busy = partial(again, is_busy=True)
-                self._later = self.work.later(hop.asker, cost_us, partial(again, may_wait=False), busy)
+                at_once, busy = partial(again, may_wait=False), partial(again, is_busy=True)
+                self._later = self.work.later(hop.asker, cost_us, at_once, busy)
                 return None
             found = self._zone.answer(query, self._random, hop.size, number)
             if found.lacking:
@@ -295,7 +286,9 @@ class Responder:
                 return self._forwarded(self._forwarder, query, message, hop)
             made = made_draft(query, found, hop, dear=dear)
             if dear and made.found and not found.lacking:
-                self._drafts.put(draft_key(query, hop), made, cost_us, began)
+                self._drafts.put(common, made, cost_us, began)
+            if dear and may_wait:
+                self.work.done_within(began, cost_us)
             packed = hop.finish(made.draft)
         else:
             packed = hop.finish(made.answering(query))
@@ -325,8 +318,8 @@ class Responder:
         fetched = self._view.fetch(label)
         if fetched is None:
             return None
-        again = partial(self._answer, message, None, hop.host, port=hop.port, idle_s=hop.idle_s, may_wait=False)
-        return after(fetched, lambda _: again())
+        answer = partial(self._answer, message, None, hop.host, port=hop.port, idle_s=hop.idle_s, may_wait=False)
+        return after(fetched, lambda _: answer())
 
     def _when_answered(
         self, foreign: asyncio.Future[ForeignAnswer], query: Query, message: bytes, hop: Hop

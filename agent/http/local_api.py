@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias, cast
 
 import msgspec
@@ -23,13 +24,15 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from agent.http.check_api import CheckReports
-from agent.http.lookups import Lookups
+from agent.http.lookups import RETRY_AFTER_S, Lookups
 from agent.http.own_machine import require_own
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
 from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.view.view import AgentView
+from dns.askers import asker_of
+from dns.dear_work import DearWork
 from registry_core.api.connections import Connections
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
@@ -37,7 +40,7 @@ from registry_core.api.schemas import Problem, service_view
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import ValidationError, VerticeError, Warming
+from registry_core.errors import Overloaded, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
 
 JSON: Final = "application/json"
@@ -57,7 +60,8 @@ _log = structlog.get_logger(component="agent.http")
 class LocalApi:
     """The handlers.
 
-    `zone` is the DNS zone. `about` returns the agent's state, `health` its health, `exposition` its metrics.
+    `zone` is the DNS zone, `work` the budget for dear answers that DNS has, too. `about` returns the agent's state,
+    `health` its health, `exposition` its metrics.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class LocalApi:
         zone: str,
         random: Random,
         clock: Clock,
+        work: DearWork,
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
         exposition: Callable[[], Awaitable[tuple[bytes, str]]],
@@ -80,6 +85,7 @@ class LocalApi:
         self._connections = connections
         self._clock = clock
         self._zone = zone
+        self._work = work
         self._operator_drain = drain
         self._about = about
         self._health = health
@@ -209,7 +215,13 @@ class LocalApi:
         wanted = filter_of(read_query(request, FILTERS))
         name = self._named(name)
         await self._lookups.fetched(name)
-        return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        asker = asker_of(peer[0], peer[1], over_tcp=True) if peer else ""
+        explain = partial(self._lookups.explain, name, wanted)
+        explained = await self._work.in_turn(asker, self._lookups.explanation_us(name), explain)
+        if explained is None:
+            raise Overloaded("too many explanations are asked for at a time", retry_after_s=RETRY_AFTER_S)
+        return self._aged(_ENCODER.encode(explained))
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
         view = self._view

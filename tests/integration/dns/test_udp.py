@@ -490,6 +490,9 @@ async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_cou
     sent: list[int] = []
 
     class Socket:
+        def fileno(self) -> int:
+            return -1
+
         def recvfrom(self, _: int) -> tuple[bytes, tuple[str, int]]:
             arrived = arrivals.pop(0)
             if isinstance(arrived, OSError):
