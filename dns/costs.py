@@ -16,8 +16,8 @@ _ANY_ANSWER: Final = 30
 # Each instance of a service, whether it is named or not; each name in the list of all services.
 _INSTANCE: Final = 1.0
 _LISTED: Final = 0.3
-# Each record; SRV with the addresses of its target.
-_RECORD: Final[dict[int, float]] = {Type.SRV: 12.0, Type.PTR: 6.0}
+# Each record.
+_RECORD: Final[dict[int, float]] = {Type.SRV: 6.0, Type.PTR: 6.0}
 _OTHER_RECORD: Final = 1.5
 # Attributes of all instances are compared, to be named once.
 _TEXT: Final = 2.0

@@ -148,7 +148,7 @@ class _Lane:
         """Do some of the work that waits, and leave the rest to a later turn."""
         self._turn = None
         done_us = 0.0
-        while done_us < self._limits.turn_us and (job := self.queue.take()) is not None:
+        while self._budget_us() > 0 and done_us < self._limits.turn_us and (job := self.queue.take()) is not None:
             if job.done.done():
                 continue
             began = self._clock.monotonic()
@@ -181,6 +181,7 @@ class DearWork:
         self._clock = clock
         self._light, self._dear = _Lane(clock, light), _Lane(clock, dear)
         self._shares = False
+        self._charged_us = 0.0  # within the work that is going on
 
     @property
     def waiting(self) -> int:
@@ -201,6 +202,10 @@ class DearWork:
         """Keep to the budgets from now on: this loop has other things to do."""
         self._shares = True
 
+    def now(self) -> float:
+        """Return the time, for `done`."""
+        return self._clock.monotonic()
+
     def admits(self, cost_us: int) -> bool:
         """Return whether work may be done at once; then tell `done` of it."""
         return not self._shares or self._lane(cost_us).admits()
@@ -208,14 +213,14 @@ class DearWork:
     def done(self, since: float, cost_us: int) -> None:
         """Charge work that began then."""
         lane = self._lane(cost_us)
-        lane.charge(lane.took_us(since, cost_us))
+        lane.charge(max(0.0, lane.took_us(since, cost_us) - self._charged_us))
+        self._charged_us = 0.0
 
     def done_within(self, since: float, cost_us: int) -> None:
         """Charge dear work that began then, and that is a part of light work, which is charged without it."""
-        took_us = self._dear.took_us(since, cost_us)
         if self._lane(cost_us) is self._dear:
-            self._dear.charge(took_us)
-            self._light.charge(-took_us)
+            self._charged_us = self._dear.took_us(since, cost_us)
+            self._dear.charge(self._charged_us)
 
     def has_room(self, asker: Hashable, cost_us: int) -> bool:
         """Return whether there is room for `later`; otherwise count it as shed."""

@@ -16,7 +16,7 @@ from dns.answers import CacheableAnswer
 from dns.codec import CD, MIN_UDP_PAYLOAD, RD, Query, Rcode
 from dns.drafts import Draft, draft_of
 from dns.hop import OPT_OCTETS, Hop
-from dns.rotation import MAX_ORDERS, Orders
+from dns.rotation import MAX_ORDERS, Orders, Turns
 
 # Sizes that clients accept are rounded down to a multiple of this, so that they cannot ask for hundreds of answers.
 _SIZE_STEP: Final = 128
@@ -27,6 +27,9 @@ FRESH_S: Final = 1.0
 # Work on the orders of one answer each time, in microseconds: of the dearest, two orders are kept.
 _ORDERS_US: Final = 4_000
 _LEAST_ORDERS: Final = 2
+# Where in its turn the first order is, and how many turns of orders that are not made are passed over.
+_MIDDLE: Final = 0.5
+_TRIES: Final = 16
 # Besides its message: the objects.
 _OVERHEAD_BYTES: Final = 800
 _PER_DRAFT_BYTES: Final = 350
@@ -59,15 +62,26 @@ class MadeDraft(msgspec.Struct, frozen=True):
 class _Orders:
     """The drafts of one question, by the number of their order."""
 
-    __slots__ = ("drafts", "label", "last", "made_at", "most", "weight")
+    __slots__ = ("drafts", "label", "made_at", "most", "turns", "weight")
 
-    def __init__(self, label: str, most: int, made_at: float) -> None:
+    def __init__(self, label: str, orders: Orders, most: int, made_at: float) -> None:
         self.label = label
         self.most = most
         self.made_at = made_at
+        self.turns = Turns(orders, _MIDDLE)
         self.drafts: dict[int, MadeDraft] = {}
-        self.last = 0
         self.weight = _OVERHEAD_BYTES
+
+    def next(self) -> MadeDraft | int:
+        """Return the draft whose turn it is, or the number of its order when it has to be made."""
+        for _ in range(_TRIES):
+            number = self.turns.next()
+            made = self.drafts.get(number)
+            if made is not None:
+                return made
+            if len(self.drafts) < self.most:
+                return number
+        return next(iter(self.drafts.values()))  # its weight is next to nothing
 
 
 def made_draft(query: Query, found: CacheableAnswer, hop: Hop, *, dear: bool) -> MadeDraft:
@@ -104,24 +118,19 @@ class DraftCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def take(self, key: bytes, number: int | None, now: float) -> MadeDraft | None:
-        """Return the draft in the order of that number (None: in any order, in turn); None when it has to be made."""
+    def take(self, key: bytes, number: int | None, now: float) -> MadeDraft | int | None:
+        """Return the draft in the order of that number (None: of the one whose turn it is).
+
+        When it has to be made, returns the number of its order; None for any.
+        """
         entry = self._entries.get(key)
         if entry is None:
-            return None
+            return number
         if entry.most > 1 and now - entry.made_at >= FRESH_S:
             self._drop(key)
-            return None
-        if number is not None:
-            made = entry.drafts.get(number)
-        elif len(entry.drafts) < entry.most:
-            return None
-        else:
-            entry.last = (entry.last + 1) % len(entry.drafts)
-            made = tuple(entry.drafts.values())[entry.last]
-        if made is not None:
-            self._entries[key] = self._entries.pop(key)
-        return made
+            return number
+        self._entries[key] = self._entries.pop(key)
+        return entry.next() if number is None else entry.drafts.get(number, number)
 
     def put(self, key: bytes, made: MadeDraft, cost_us: int, now: float) -> None:
         """Keep a draft that took so many microseconds to make."""
@@ -129,7 +138,7 @@ class DraftCache:
         if entry is None:
             count = len(made.orders.shares)
             most = min(count, MAX_ORDERS, max(_LEAST_ORDERS, _ORDERS_US // max(1, cost_us)))
-            entry = self._entries[key] = _Orders(made.label, most, now)
+            entry = self._entries[key] = _Orders(made.label, made.orders, most, now)
             entry.weight += 2 * len(key)
             self._by_label.setdefault(made.label, set()).add(key)
             self.bytes += entry.weight

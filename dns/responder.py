@@ -26,7 +26,7 @@ from dns.codec import Answer, Query, Rcode, Refusal, Type
 from dns.costs import ANSWER_US, AnswerCosts
 from dns.dear_work import CHEAP_US, DearWork
 from dns.dns_settings import DnsSettings
-from dns.draft_cache import DraftCache, draft_key, made_draft
+from dns.draft_cache import DraftCache, MadeDraft, draft_key, made_draft
 from dns.drafts import draft_of, error_option, refusal_draft
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
@@ -191,7 +191,7 @@ class Responder:
         """Return a new answer, as `_answer` does, once there is time for it."""
         if self.work.admits(ANSWER_US):
             self.misses += key is not None
-            began = self._clock.monotonic()
+            began = self.work.now()
             answer = self._answer(query, key, host, port=port, idle_s=idle_s)
             self.work.done(began, ANSWER_US)
             return answer
@@ -264,11 +264,12 @@ class Responder:
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
         number = entry.number if entry is not None else None
-        common, began = draft_key(query, hop), self._clock.monotonic()
+        common, began = draft_key(query, hop), self.work.now()
         if key is not None and self._ready.found.is_spent(key):
             self._drafts.forget(common)
         made = self._drafts.take(common, number, began)
-        if made is None:
+        if not isinstance(made, MadeDraft):
+            number = made
             cost_us = self._costs.of(query, hop.size)
             dear = cost_us > CHEAP_US
             if dear and may_wait and not self.work.admits(cost_us):

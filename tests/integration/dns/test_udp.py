@@ -7,11 +7,13 @@ import ctypes
 import errno
 import gc
 import socket
+import time
 from collections.abc import AsyncIterator, Hashable, Iterator
 
 import pytest
 import pytest_asyncio
 
+from dns.arrivals import Arrivals
 from dns.batched_udp import _SMALL_BATCH, Batched
 from dns.codec import Answer, Query, Rcode
 from dns.forwarding import ForeignAnswer
@@ -476,6 +478,37 @@ async def test_after_many_new_questions_the_next_turn_is_a_shorter_one(server: R
                 await asyncio.sleep(0)
     assert seen >= {BATCH + n * _SMALL_BATCH for n in range(10)}
     udp.close()
+
+
+async def test_what_waited_for_longer_than_its_asker_does_is_not_answered(
+    udp: UdpServer, asker: socket.socket, server: Responder
+) -> None:
+    """The loop was busy, and the kernel kept what came meanwhile."""
+    exchange = udp._exchanges[0][1]
+    assert isinstance(exchange, Batched | OneByOne)
+    exchange._arrivals = Arrivals(udp._exchanges[0][0], wall=lambda: time.time() + 3.0)
+    for id_ in range(3 * BATCH):
+        asker.send(question(f"one.{ZONE}", id_=id_))
+    await eventually(lambda: exchange.too_late >= 2 * BATCH, "they are dropped")
+    assert server.hits + server.misses <= 3 * BATCH - exchange.too_late
+    exchange._arrivals = Arrivals(udp._exchanges[0][0])
+    dropped = exchange.too_late
+    with connected(udp.port) as other:
+        for id_ in range(3 * BATCH):
+            other.send(question(f"one.{ZONE}", id_=id_))
+        for _ in range(3 * BATCH):
+            await heard(other)
+    assert (udp.too_late, exchange.too_late) == (dropped, dropped), "a backlog that is young is answered"
+
+
+async def test_a_clock_that_was_set_makes_nothing_too_late() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as listening, socket.socket(type=socket.SOCK_DGRAM) as asker:
+        listening.bind(("127.0.0.1", 0))
+        ages = {wall: Arrivals(listening, wall=lambda wall=wall: time.time() + wall) for wall in (3.0, 3600.0, -3600.0)}  # type: ignore[misc]  # mypy cannot infer a default
+        assert not ages[3.0].too_late(), "nothing was received"
+        asker.sendto(b"?", listening.getsockname())
+        listening.recv(1)
+        assert {wall: one.too_late() for wall, one in ages.items()} == {3.0: True, 3600.0: False, -3600.0: False}
 
 
 async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_counted(server: Responder) -> None:
