@@ -250,6 +250,11 @@ class About:
         yield counter("agent_dns_failures", "DNS queries that hit an internal error.", dns.failures)
         dropped = self._udp.dropped if self._udp is not None else 0
         yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
+        late = self._udp.too_late if self._udp is not None else 0
+        yield counter("agent_dns_too_late", "DNS datagrams that had waited too long in the socket.", late)
+        shed: dict[tuple[str, ...], float] = {("no_room",): dns.work.shed, ("too_late",): dns.work.late}
+        yield CounterSample("agent_dns_not_done", "Work for answers that was not done, by reason.", ("reason",), shed)
+        yield gauge("agent_dns_work_waiting", "Pieces of work for answers that wait for their turn.", dns.work.waiting)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of ready DNS answers.", dns.cache_bytes)
 

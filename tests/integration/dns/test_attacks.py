@@ -1,4 +1,4 @@
-"""Attacks on the DNS face: a program asks for what is dear, or for what never comes, and its neighbours are answered."""
+"""Attacks on the DNS face: a program asks for what is dear, or what never comes, and its neighbours are answered."""
 
 from __future__ import annotations
 
