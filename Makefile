@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test sbom check chaos fuzz gateways bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check chaos fuzz gateways bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -57,6 +57,14 @@ compose-test: setup-dev system-packages ## build the images, bring the compose f
 	@$(BIN)/python -m tools.engine $(CONTAINERS)
 	$(BIN)/python -m pytest tests/compose
 
+vulnerabilities: .venv-audit/.installed ## check the packages of the lock files for known vulnerabilities (pip-audit)
+	$(BIN)/python -m tools.vulnerabilities
+
+.venv-audit/.installed: requirements-audit.lock .venv/.installed
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@
+
 sbom: setup-dev ## write what is in the images to sbom/*.cdx.json (CycloneDX)
 	@$(BIN)/python -m tools.engine $(CONTAINERS)
 	$(BIN)/python -m tools.sbom
@@ -93,11 +101,13 @@ lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
+	echo 'pip-audit>=2.9' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		- -o requirements-audit.lock
 
 map: setup-dev ## write docs/map.md and the generated pages of docs/reference anew from the code
 	$(BIN)/python -m tools.documents
 
 clean: ## remove what the other targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* \
+	rm -rf .venv .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* \
 		bench/results sbom *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

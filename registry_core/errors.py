@@ -5,7 +5,12 @@ The classes carry data and know nothing of HTTP or DNS; each interface maps them
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+# What a port with TLS calls a request without it, in its answer.
+PLAIN_HTTP: Final = "PlainHTTP"
 
 
 class VerticeError(Exception):
@@ -92,6 +97,14 @@ class Unauthorized(CallerError):
 
 class Forbidden(CallerError):
     """Raised when a valid credential does not cover what the request would write or do."""
+
+
+class TooManyRequests(CallerError):
+    """Raised when a caller sends more than a limit allows; `retry_after_s` is when it has room again."""
+
+    def __init__(self, message: str, *, retry_after_s: float, field: str | None = None, example: object = None) -> None:
+        super().__init__(message, field=field, example=example)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(VerticeError):

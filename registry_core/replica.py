@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -17,32 +16,23 @@ from typing import Final
 import msgspec
 import structlog
 from aiohttp import web
-from msgspec import UNSET
 
 from registry_core.api.app import build_app, http_logger
 from registry_core.api.auth import Authenticator
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.gauges import add_gauges
-from registry_core.api.guard_report import GUARD_HEALTH, guard_view
-from registry_core.api.health import CPU, MEMORY, Health, breaker_health, judged, of_shards, redis_health, worst
-from registry_core.api.health_reasons import health_reasons
-from registry_core.api.health_schemas import (
-    CacheHealth,
-    ComponentsHealth,
-    HealthView,
-    StoreHealth,
-    SystemHealth,
-    WatchHealth,
-)
+from registry_core.api.gauges import add_gauges, add_tls_gauges
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
+from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
+from registry_core.api.steps import steps
 from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
@@ -50,14 +40,18 @@ from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
 from registry_core.listener import listening
+from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_descriptors import replica_budget
+from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.security.replica_tls import ReplicaTls
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
+from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
@@ -71,8 +65,6 @@ SAMPLE_EVERY_S: Final = 5.0
 SHUTDOWN_S: Final = 1.0
 # How long to read the rest of a refused body, so that a reset does not discard the refusal.
 LINGER_S: Final = 1.0
-# A store that has not been swept for this long may still show instances that are gone.
-SWEEP_OVERDUE_S: Final = 10.0
 # Timers may fire a little early; no loop may spin for that.
 _LEAST_WAIT_S: Final = 0.01
 
@@ -119,9 +111,10 @@ class Replica:
         self._first = FirstDelivery(self.view)
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
+        self.tls = ReplicaTls(settings.tls, self._clock)
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
-        refusals = RefusalLog(self._clock)
+        refusals, audit = RefusalLog(self._clock), NoAudit()
         operations = Operations(
             self.store,
             self.view,
@@ -140,7 +133,20 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers)
+        self._peers = Peers(settings.peers, settings.client_tls)
+        self._peer_watch = PeerWatch(self._peers, self._clock)
+        self.health = ReplicaHealth(
+            self.store,
+            self.view,
+            self._access,
+            self._sampler,
+            self._background,
+            peers=self._peer_watch,
+            watchers=lambda: len(self.hub),
+            tls=self.tls.health,
+            store_kind="memory" if settings.redis is None else "redis",
+            clock=self._clock,
+        )
         handlers = Handlers(
             operations,
             self.view,
@@ -148,18 +154,16 @@ class Replica:
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             first=self._first,
             peers=self._peers,
-            health=self.health,
+            health=self.health.view,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
         self.app = build_app(
             operations,
             handlers,
-            Authenticator(settings.secrets),
-            self._access,
+            steps=steps(self._gate, audit, Authenticator(settings.secrets)),
+            notes=RequestNotes(self._access, refusals, audit, self._clock),
             first=self._first,
-            gate=self._gate,
-            refusals=refusals,
             connections=self._connections,
             metrics=self.metrics,
             zone=settings.zone,
@@ -167,7 +171,6 @@ class Replica:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._started_at = self._swept_at = self._clock.monotonic()
         self._spared = False
         self._guard_log = GuardLog()
         add_gauges(
@@ -180,13 +183,14 @@ class Replica:
             sampler=self._sampler,
             background=self._background,
         )
+        add_tls_gauges(self.metrics, self.tls)
 
     async def start(self) -> None:
-        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store.
+        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
 
         Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
-        self._started_at = self._swept_at = self._clock.monotonic()
+        self.health.begin()
         self._first.begin()
         self._runner = web.AppRunner(
             self.app,
@@ -198,12 +202,21 @@ class Replica:
             lingering_time=LINGER_S,
         )
         try:
+            await self.tls.load()
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
+            self._tasks += self.tls.start(self._background)
+            if self._peers.tls is not None:
+                self._tasks.append(self._background.keep("peers' certificates", self._peers.tls.run))
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            if self.settings.redis is not None and self.settings.redis.access.tls:
+                keeping = partial(keep_certificates, self.settings.redis)
+                self._tasks.append(self._background.keep("certificates of the store", keeping))
+            if self.settings.peers:
+                self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
         except BaseException:
@@ -215,9 +228,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        # First, so that load balancers and readers go elsewhere while requests in flight are finished.
+        self.hub.close(self.settings.peers)
         if self._server is not None:
             self._server.close()
-        self.hub.close()
         await end(self._tasks)
         self._tasks.clear()
         if self._runner is not None:
@@ -239,10 +253,17 @@ class Replica:
             return self.settings.listen
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
+    @property
+    def url(self) -> str:
+        """The URL of this replica, with its listening address."""
+        return f"{self.tls.scheme}://{self.listen}"
+
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         serve = runner.server
         assert serve is not None  # set by setup()
-        return await listening(self._connections.guarding(serve), self.settings.listen, setting=LISTEN.name)
+        return await listening(
+            self.tls.guarding(self._connections.guarding(serve)), self.settings.listen, setting=LISTEN.name
+        )
 
     # -- background loops
 
@@ -279,7 +300,7 @@ class Replica:
         report = await self.store.sweep()
         self._spared = report.spared
         if not report.unswept:
-            self._swept_at = self._clock.monotonic()
+            self.health.swept()
         if report.amnesty_s:
             log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
         if report.expired:
@@ -306,59 +327,6 @@ class Replica:
         # Tells readers of the end of warming at once.
         warm_in_s = self.view.warm_in_s()
         return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S
-
-    # -- health and metrics
-
-    def health(self) -> HealthView:
-        """Return the health of this replica."""
-        now = self._clock.monotonic()
-        sample = self._sampler.latest
-        cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
-        memory = sample.machine_memory_percent if sample is not None else None
-        sweep_age_s = now - self._swept_at
-        access = self._access.report()
-        accepts = Health.HEALTHY if access.status == "ok" else Health.DEGRADED
-        is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
-        swept = Health.DEGRADED if is_late else Health.HEALTHY
-        guard = guard_view(self.store.guards())
-        shards = self.store.shards()
-        stored = worst(swept, of_shards(shards))
-        return HealthView(
-            status=worst(judged(cpu, CPU), judged(memory, MEMORY), stored, GUARD_HEALTH[guard.phase], accepts).value,
-            reasons=health_reasons(
-                cpu=cpu,
-                memory=memory,
-                swept_late_s=sweep_age_s if is_late else None,
-                shards=shards,
-                guard=guard,
-                access=access,
-            ),
-            timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
-            uptime_seconds=round(now - self._started_at, 3),
-            state=self.view.state.value,
-            active_services=self.view.catalog.service_count,
-            instances=len(self.view.catalog),
-            components=ComponentsHealth(
-                store=StoreHealth(
-                    kind="memory" if self.settings.redis is None else "redis",
-                    status="ok" if stored is Health.HEALTHY else "failing",
-                    last_sweep_age_s=round(sweep_age_s, 3),
-                    shards=shards,
-                ),
-                redis=redis_health(shards) if shards else UNSET,
-                circuit_breaker=breaker_health(shards) if shards else UNSET,
-                guard=guard,
-                cache=CacheHealth(
-                    size=len(self.view.catalog),
-                    services=self.view.catalog.service_count,
-                    age_s=round(self.view.store_age_s(), 3),
-                ),
-                system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
-                watch=WatchHealth(watchers=len(self.hub)),
-                access=access,
-                background=self._background.report(),
-            ),
-        )
 
 
 def _store(

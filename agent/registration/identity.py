@@ -25,14 +25,14 @@ MAX_KEPT_EPOCH: Final = 10**13
 _OVER_UDP = "/udp"
 
 
-class Identity(msgspec.Struct, frozen=True):
+class AgentIdentity(msgspec.Struct, frozen=True):
     """What is kept: the latest claimed epoch, and the ids by service and port, which over UDP are others."""
 
     epoch: int = 0
     instance_ids: dict[str, str] = {}
 
 
-def checked_identity(kept: Identity) -> Identity:
+def checked_identity(kept: AgentIdentity) -> AgentIdentity:
     """Return `kept` unchanged. Raises ValidationError when a registry would refuse its epoch, or one of its ids."""
     if not 0 <= kept.epoch <= MAX_KEPT_EPOCH:
         raise ValidationError(
@@ -47,8 +47,8 @@ def checked_identity(kept: Identity) -> Identity:
 
 
 def identified(
-    services: Iterable[ServiceSpec], kept: Identity, *, draws: Iterable[str]
-) -> tuple[tuple[ServiceSpec, ...], Identity]:
+    services: Iterable[ServiceSpec], kept: AgentIdentity, *, draws: Iterable[str]
+) -> tuple[tuple[ServiceSpec, ...], AgentIdentity]:
     """Return `services` with their ids, and the identity to keep.
 
     `draws` yields random strings of ID_DIGITS characters without end.
@@ -72,7 +72,7 @@ def identified(
         known = kept.instance_ids.get(key) or (earlier not in over_tcp and kept.instance_ids.get(earlier))
         ids[key] = known or _new_id(claim, source)
         found.append(msgspec.structs.replace(spec, claim=msgspec.structs.replace(claim, instance_id=ids[key])))
-    return tuple(found), Identity(kept.epoch, ids)
+    return tuple(found), AgentIdentity(kept.epoch, ids)
 
 
 def _place(claim: Registration) -> str:

@@ -146,6 +146,13 @@ def _failed(health: UseHealth, now: float, draw: float, pace: Pace) -> UseHealth
     return UseHealth(failures, now, now + spread(rest_s, draw))
 
 
+def after_farewell(upstream: Upstream, *, now: float, draw: float, pace: Pace = DEFAULT_PACE) -> Upstream:
+    """Return `upstream` after it said that it stops: avoided for a while for every use, without having failed."""
+    until = now + spread(pace.rest_first_s, draw)
+    health_by_use = tuple(msgspec.structs.replace(health, rests_until=until) for health in upstream.health_by_use)
+    return msgspec.structs.replace(upstream, health_by_use=health_by_use)
+
+
 def after_answer(upstream: Upstream, use: Use) -> Upstream:
     """Return `upstream` after it served a request for `use`."""
     health = upstream.health(use)

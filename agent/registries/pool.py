@@ -22,6 +22,7 @@ from agent.registries.choice import (
     Why,
     after_answer,
     after_failure,
+    after_farewell,
     after_measurement,
     after_request,
     after_sign_of_life,
@@ -141,6 +142,14 @@ class Upstreams:
         if was_well and len(self._known) > 1:
             _log.warning("registry_left", registry=url, use=use, trouble=trouble, because=because)
         self._choose_all()
+
+    def stops(self, url: str) -> None:
+        """Record that `url` said that it stops. The next registry is chosen at once, if there is one."""
+        upstream = self._known.get(url)
+        if upstream is not None and len(self._known) > 1:
+            now, draw = self._clock.monotonic(), self._random.random()
+            self._known[url] = after_farewell(upstream, now=now, draw=draw, pace=self._pace)
+            self._choose_all()
 
     def answered(self, url: str, use: Use, latency_s: float, zone: str) -> None:
         """Record that `url` served a request in `latency_s`; `zone` is empty if it named none."""

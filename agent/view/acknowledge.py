@@ -20,7 +20,17 @@ from registry_core.domain.events import Registered, StatusChanged
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
-from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
+from registry_core.watch.changes import (
+    Happened,
+    Heard,
+    Moved,
+    PassedOver,
+    Replaced,
+    SentOn,
+    Synced,
+    UnknownEvent,
+    WatchChange,
+)
 from registry_core.watch.cursor import Cursor
 
 # Changes within this time share one acknowledgement; the random delay also spreads the agents' requests.
@@ -45,7 +55,7 @@ def is_waited_for(change: WatchChange) -> bool:
             return bool(rest.absent) or any(lived.instance.status is Status.DRAINING for lived in instances)
         case Moved():  # earlier drains wait again, under the new history's name
             return True
-        case Happened() | UnknownEvent() | PassedOver() | Heard() | Synced():
+        case Happened() | UnknownEvent() | PassedOver() | Heard() | Synced() | SentOn():
             return False
 
 

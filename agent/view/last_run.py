@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from agent.registration.identity import ID_DIGITS, Identity, identified
+from agent.registration.identity import ID_DIGITS, AgentIdentity, identified
 from agent.settings.settings import ServiceSpec
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import StateDir
@@ -33,7 +33,7 @@ class LastRun:
 
     def __init__(self, state: StateDir | None, services: tuple[ServiceSpec, ...]) -> None:
         self._state = state
-        self._identity: Identity | None = None  # None: nothing is kept
+        self._identity: AgentIdentity | None = None  # None: nothing is kept
         self._threads = Threads("state", MOST_AT_ONCE)
         self._writing = threading.Lock()
         self.services = services  # with their ids
@@ -76,7 +76,7 @@ class LastRun:
         if self._identity is not None and self._state is not None and epoch > self._identity.epoch:
             await self._keep_now(self._state, msgspec.structs.replace(self._identity, epoch=epoch))
 
-    async def _keep_now(self, state: StateDir, identity: Identity, most_s: float = STATE_S) -> None:
+    async def _keep_now(self, state: StateDir, identity: AgentIdentity, most_s: float = STATE_S) -> None:
         self._identity = identity
         with contextlib.suppress(TimeoutError, NoThread):  # the disk is dead; what matters is in memory
             await self._threads.run(partial(self._keep, state), timeout_s=most_s)
@@ -85,12 +85,12 @@ class LastRun:
         """Write the latest state. Blocks."""
         try:
             with self._writing:  # one thread at a time, each writing the newest state
-                state.write_identity(self._identity or Identity())
+                state.write_identity(self._identity or AgentIdentity())
         except OSError as error:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
 
-def _read(state: StateDir) -> tuple[Identity | None, ViewSnapshot | None]:
+def _read(state: StateDir) -> tuple[AgentIdentity | None, ViewSnapshot | None]:
     """Return the kept state; no identity if another agent owns the folder, since its ids are not ours. Blocks."""
     state.open()
     return (state.read_identity() if state.is_held else None), state.read_snapshot()

@@ -17,7 +17,7 @@ import structlog
 
 from agent.files import replace_file
 from agent.own_files import NotOurs, folder_problem, open_own, read_own
-from agent.registration.identity import Identity, checked_identity
+from agent.registration.identity import AgentIdentity, checked_identity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import BadViewSnapshot, ViewSnapshot
 from registry_core.causes import cause_of
@@ -112,18 +112,18 @@ class StateDir:
 
     # -- the identity
 
-    def read_identity(self) -> Identity:
+    def read_identity(self) -> AgentIdentity:
         """Return the kept identity, or an empty one; logs a file that cannot be read."""
         path = self.path / IDENTITY
         try:
-            return checked_identity(msgspec.json.decode(read_own(path, MAX_IDENTITY_BYTES), type=Identity))
+            return checked_identity(msgspec.json.decode(read_own(path, MAX_IDENTITY_BYTES), type=AgentIdentity))
         except FileNotFoundError:
-            return Identity()
+            return AgentIdentity()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValidationError) as error:
             _log.warning("identity_not_read", file=str(path), because=cause_of(error))
-            return Identity()
+            return AgentIdentity()
 
-    def write_identity(self, identity: Identity) -> None:
+    def write_identity(self, identity: AgentIdentity) -> None:
         """Replace the identity. Raises OSError."""
         replace_file(self.path / IDENTITY, [msgspec.json.encode(identity)])
 

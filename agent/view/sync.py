@@ -31,7 +31,7 @@ from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
-from registry_core.watch.changes import PassedOver, Replaced, UnknownEvent
+from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
 from registry_core.watch.reader import BrokenStream, WatchReader
@@ -60,6 +60,14 @@ class StreamEnded(Exception):
 
 class UpstreamChanged(Exception):
     """Raised when another registry is chosen: the stream is closed, but nothing has failed."""
+
+
+class RegistryStops(Exception):
+    """Raised when the registry says that it stops: the stream is to be resumed, and nothing has failed."""
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(within_s)
+        self.within_s = within_s
 
 
 class WatchSync:
@@ -124,6 +132,10 @@ class WatchSync:
                 failures, wait_s = 0, WATCH_RETRY_FIRST_S * self._random.random()
             except UpstreamChanged:
                 failures, wait_s = 0, 0.0
+            except RegistryStops as stops:
+                failures, wait_s = 0, stops.within_s * self._random.random()
+                _log.info("registry_stops", registry=url, resumes_in_s=round(wait_s, 3))
+                self._upstreams.stops(url)
             except Exception as error:  # noqa: BLE001 - the top of the loop: the agent answers on, whatever it was
                 # A stream that breaks again and again counts as failing, even if it sent something in between.
                 steady = self._clock.monotonic() - began >= STEADY_S
@@ -195,6 +207,9 @@ class WatchSync:
         async for data in response.content.iter_any():
             self._heard_at = self._clock.monotonic()
             for change in reader.feed(data):
+                if isinstance(change, SentOn):
+                    # An address in it is not followed: an agent asks the registries that it was configured with.
+                    raise RegistryStops(change.within_s)
                 advice = self._view.apply(change)
                 acknowledger.see(change)
                 if isinstance(change, UnknownEvent | PassedOver):

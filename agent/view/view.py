@@ -273,13 +273,13 @@ class AgentView:
         """Apply one change, notify the listeners, and return what to do."""
         now = self._clock.monotonic()
         self.trust.heard(now)
+        advice = Advice.NOTHING
         match change:
             case Replaced():
                 advice = self._replace(change)
             case Moved():
                 advice = self._move(change)
             case Happened(event=event, cursor=cursor, change=did, count=count):
-                advice = Advice.NOTHING
                 self.cursor = cursor
                 self.events += 1
                 changed = self._cache.apply(event, change=did, count=count)
@@ -288,14 +288,11 @@ class AgentView:
                     self.draining.note(event.key, None if instance is None else instance.status, now)
                     self._tell(frozenset(changed))
             case UnknownEvent():
-                advice = Advice.NOTHING
                 self._take_unknown(change)
             case PassedOver(problem=problem):
-                advice = Advice.NOTHING
                 self._cache.doubt()
                 self._passed_over(problem)
             case Heard(renewed=renewed):
-                advice = Advice.NOTHING
                 for key, at in renewed:
                     self._catalog.apply(Renewed(_NOWHERE, key, at))
                 self._leases.heard_of((at for _, at in renewed), now, SILENT_AFTER_S)

@@ -9,7 +9,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -17,19 +17,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from registry_core.api.auth import Authenticator
-from registry_core.api.calls import EndpointHandler, looking_up, subject_of, writing
+from registry_core.api.calls import EndpointHandler, looking_up, writing
 from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import read_query
-from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
-from registry_core.api.standstill import WriteGate
-from registry_core.api.write_access import WriteAccess
+from registry_core.api.steps import RequestStep
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -44,17 +42,15 @@ log = structlog.get_logger()
 def build_app(
     operations: Operations,
     handlers: Handlers,
-    authenticator: Authenticator,
-    access: WriteAccess,
     *,
+    steps: Sequence[RequestStep],
+    notes: RequestNotes,
     first: FirstDelivery,
-    gate: WriteGate,
-    refusals: RefusalLog,
     connections: Connections,
     metrics: ReplicaMetrics,
     zone: str = "",
 ) -> web.Application:
-    """Return the application, ready to serve. Every answer names `zone`, if set."""
+    """Return the application, ready to serve. Every request passes `steps`; every answer names `zone`, if set."""
     app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
 
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
@@ -63,8 +59,7 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        method = _method(endpoint, operations, handlers, authenticator, access)
-        handler = _handler(endpoint, method, first, gate, refusals)
+        handler = _handler(endpoint, _method(endpoint, operations, handlers), steps, notes, first)
         app.router.add_route(endpoint.method, endpoint.path, handler)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler)
@@ -87,35 +82,29 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
-def _method(
-    endpoint: Endpoint,
-    operations: Operations,
-    handlers: Handlers,
-    authenticator: Authenticator,
-    access: WriteAccess,
-) -> EndpointHandler:
+def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers) -> EndpointHandler:
     """Return the handler of an endpoint: its own method, or else the operation of that name."""
     own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
     if own is not None:
         return own
     operation = getattr(operations, endpoint.name)
     if endpoint.writes:
-        return writing(endpoint, operation, authenticator, access)
+        return writing(endpoint, operation)
     return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 
 def _handler(
     endpoint: Endpoint,
     method: EndpointHandler,
+    steps: Sequence[RequestStep],
+    notes: RequestNotes,
     first: FirstDelivery,
-    gate: WriteGate,
-    refusals: RefusalLog,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     known = [parameter.name for parameter in endpoint.query]
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        if endpoint.writes:
-            gate.enter()
+        for step in steps:
+            await step(request, endpoint)
         query = read_query(request, known)
         if endpoint.from_store:
             await first.require()
@@ -123,13 +112,14 @@ def _handler(
 
     async def noted(request: web.Request) -> web.StreamResponse:
         try:
-            return await handle(request)
+            response = await handle(request)
         except VerticeError as error:
-            service, instance = subject_of(request)
-            refusals.note(endpoint.name, error, service=service, instance=instance, client=request.remote or "")
+            notes.failed(request, endpoint, error)
             raise
+        notes.done(request, endpoint, response.status)
+        return response
 
-    return noted if endpoint.writes else handle
+    return noted
 
 
 def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:

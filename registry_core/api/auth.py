@@ -1,8 +1,8 @@
-"""Decides who may write. It compares credentials in constant time, and never reads a body.
+"""Decides who sends a request, and whether that caller may do what the request asks. It never reads a body.
 
-Two forms: `X-Registry-Token`, the shared secret, which may write every service, and
-`X-Registry-API-Key`, the hexadecimal SHA-256 of the service's name followed by the secret, which may
-write that one service. With two secrets (during a rotation) either is valid.
+Two forms: `X-Registry-Token`, the shared secret, whose holder is an operator, and `X-Registry-API-Key`, the hexadecimal
+SHA-256 of the service's name followed by the secret, whose holder is that one service. With two secrets (during a
+rotation) either is valid. Credentials are compared in constant time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from aiohttp import web
+
+from registry_core.api.endpoints import Endpoint
 from registry_core.errors import Forbidden, Unauthorized
+from registry_core.security.identities import ANYONE, EVERYBODY, Identity, Proof, Role
+from registry_core.security.rights import OPEN_READS, Right, permits
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
 API_KEY_HEADER: Final = "X-Registry-API-Key"
@@ -26,32 +31,34 @@ def api_key(service_name: str, secret: str) -> str:
 
 
 class Caller:
-    """The sender of a request: it may write everything, or holds the key of one service."""
+    """The sender of a request, and the one that asks the table of rights on its behalf.
 
-    def __init__(self, secrets: tuple[str, ...] = (), key: str | None = None) -> None:
+    The key of a service does not say of which one: that is known once a request names its service.
+    """
+
+    def __init__(self, identity: Identity = EVERYBODY, secrets: tuple[str, ...] = (), key: str | None = None) -> None:
+        self.identity = identity
         self._secrets = secrets
         self._key = key
 
     @property
     def may_displace(self) -> bool:
         """Whether the caller may take over the address of another service's critical, but live, instance."""
-        return self._key is None
+        return self.identity.role is not Role.SERVICE
 
-    def require(self, service_name: str) -> None:
-        """Raises Forbidden when the caller's key is not the key of `service_name`."""
-        if self._key is None:
-            return
-        if not _any_equal([api_key(service_name, secret) for secret in self._secrets], self._key):
-            raise Forbidden(
-                f"this API key does not cover {service_name!r}; a key is valid only for its own service",
-                field=API_KEY_HEADER,
-                example="sha256(service_name + secret), in hex",
-            )
-
-    def require_everything(self) -> None:
-        """Raises Forbidden when the caller holds the key of one service only."""
-        if self._key is not None:
-            raise Forbidden("this concerns every service: it needs the shared token", field=TOKEN_HEADER)
+    def require(self, right: Right, service_name: str | None = None) -> None:
+        """Raise Forbidden unless the caller has `right`, concerning `service_name` where that is given."""
+        if self._key is not None and service_name is not None and self.identity.service != service_name:
+            if not _any_equal([api_key(service_name, secret) for secret in self._secrets], self._key):
+                raise Forbidden(
+                    f"this API key does not cover {service_name!r}; a key is valid only for its own service",
+                    field=API_KEY_HEADER,
+                    example="sha256(service_name + secret), in hex",
+                )
+            self.identity = Identity(Role.SERVICE, Proof.API_KEY, service=service_name)
+        if not permits(self.identity, right, service_name):
+            about = "every service" if service_name is None else repr(service_name)
+            raise Forbidden(f"{self.identity.name} has no right to {right.value}, which concerns {about}")
 
 
 class Authenticator:
@@ -60,6 +67,15 @@ class Authenticator:
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
 
+    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
+        """Note in `request` who sends it. Raises Unauthorized, and Forbidden when nobody in that role may do it."""
+        if endpoint.right is Right.BE_PROBED or endpoint.right in OPEN_READS:
+            request[CALLER] = Caller(ANYONE)
+            return
+        caller = self.identify(request.headers)
+        request[CALLER] = caller
+        caller.require(endpoint.right)
+
     def identify(self, headers: Mapping[str, str]) -> Caller:
         """Return the caller with these headers. Raises Unauthorized when they have no valid credential."""
         if not self._secrets:
@@ -67,13 +83,13 @@ class Authenticator:
         token, key = headers.get(TOKEN_HEADER), headers.get(API_KEY_HEADER)
         if token is not None:
             if _any_equal(self._secrets, token):
-                return Caller()
+                return Caller(Identity(Role.OPERATOR, Proof.TOKEN))
             raise Unauthorized(
                 "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry", field=TOKEN_HEADER
             )
         if key is not None:
             if _API_KEY.fullmatch(key):
-                return Caller(self._secrets, key.lower())
+                return Caller(Identity(Role.SERVICE, Proof.API_KEY), self._secrets, key.lower())
             raise Unauthorized("an API key is 64 hexadecimal digits", field=API_KEY_HEADER)
         raise Unauthorized(
             f"writing needs {TOKEN_HEADER} or {API_KEY_HEADER}; agents and commands send the first when "
@@ -81,6 +97,9 @@ class Authenticator:
             field=TOKEN_HEADER,
             example="sha256(service_name + secret), in hex, as the API key",
         )
+
+
+CALLER: Final = web.RequestKey("caller", Caller)
 
 
 def _any_equal(candidates: tuple[str, ...] | list[str], given: str) -> bool:

@@ -12,16 +12,14 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
-from registry_core.api.auth import Authenticator, Caller
+from registry_core.api.auth import CALLER, Caller
 from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
-from registry_core.api.write_access import WriteAccess
 from registry_core.domain.records import Status
 from registry_core.domain.registrants import Origin
-from registry_core.errors import CallerError, Forbidden, Unauthorized
 
 BODY_TIMEOUT_S: Final = 10.0
 # As an agent's answers say it: this is what is known, and there may be more.
@@ -73,46 +71,19 @@ def looking_up(
     return handle
 
 
-def writing(
-    endpoint: Endpoint,
-    operation: Callable[[WriteCall[Any]], Awaitable[object]],
-    authenticator: Authenticator,
-    access: WriteAccess,
-) -> EndpointHandler:
-    """Return the handler of an endpoint that is one writing operation. `access` learns of living clients' writes."""
-    handle = _writing(endpoint, operation, authenticator)
-
-    async def noted(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        try:
-            response = await handle(request, query)
-        except (Unauthorized, Forbidden) as error:
-            access.refused(error)
-            raise
-        except CallerError:
-            access.accepted()  # its credential was valid
-            raise
-        access.accepted()
-        return response
-
-    return noted if endpoint.from_living else handle
-
-
-def _writing(
-    endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], authenticator: Authenticator
-) -> EndpointHandler:
+def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]]) -> EndpointHandler:
+    """Return the handler of an endpoint that is one writing operation, for a caller that is known by then."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        # A caller without a credential is refused before its body is read.
-        caller = authenticator.identify(request.headers)
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         request[_BODY] = body
         sequence = sequence_of(request) if is_ordered else None
         call = WriteCall(
             path=request.match_info,
             query=query,
-            caller=caller,
+            caller=request[CALLER],
             body=body,
             sequence=sequence,
             passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,

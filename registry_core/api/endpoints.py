@@ -30,6 +30,7 @@ from registry_core.api.schemas import (
 )
 from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
+from registry_core.security.rights import Right
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.lines import WatchLine
 
@@ -47,11 +48,12 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. `name` is the handler's name and the operation's id."""
+    """One method of one path. `name` is the handler's name and the operation's id; `right` what a caller needs."""
 
     method: str
     path: str
     name: str
+    right: Right
     summary: str
     answers: dict[int, Any]
     errors: tuple[int, ...] = ()
@@ -91,6 +93,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/register",
         name="register",
+        right=Right.WRITE,
         summary="Register or replace an instance, by host and port or by endpoint; a 409 names the holder of the id or "
         "address, and says in Retry-After when to come again",
         headers=(_SEQUENCE, _CHECK),
@@ -105,6 +108,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/heartbeat",
         name="heartbeat",
+        right=Right.WRITE,
         summary="Renew the lease of one instance, of what the caller registered, or of many; on 404, register again",
         body=HeartbeatBody,
         answers={200: HeartbeatView},
@@ -117,6 +121,7 @@ ENDPOINTS: Final = (
         method="DELETE",
         path="/deregister/{service}",
         name="deregister",
+        right=Right.WRITE,
         summary="Remove the only instance of a service, what the caller registered, or with all=true every instance",
         query=(Parameter("all", bool, "remove every instance"), _EPOCH),
         headers=(_SEQUENCE,),
@@ -129,6 +134,7 @@ ENDPOINTS: Final = (
         method="DELETE",
         path="/deregister/{service}/{instance}",
         name="deregister_instance",
+        right=Right.WRITE,
         summary="Remove an instance at once",
         query=(_EPOCH,),
         headers=(_SEQUENCE,),
@@ -141,6 +147,7 @@ ENDPOINTS: Final = (
         method="PUT",
         path="/status/{service}/{instance}",
         name="set_status",
+        right=Right.WRITE,
         summary="Set the status of an instance: passing, warning, critical, draining, maintenance",
         headers=(_SEQUENCE,),
         body=StatusBody,
@@ -154,6 +161,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/restore",
         name="restore",
+        right=Right.RESTORE,
         summary="Restore a saved registration if it is missing; one that the same or a newer owner has registered "
         "stays, and no instance loses an address",
         query=(Parameter("dry_run", bool, "change nothing, return what would happen"),),
@@ -167,6 +175,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/guard",
         name="guard",
+        right=Right.OBSERVE,
         summary="Whether the guard holds back a mass expiry, and for how much longer",
         answers={200: GuardView},
     ),
@@ -174,6 +183,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/guard/release",
         name="release_guard",
+        right=Right.RELEASE_GUARD,
         summary="Release the guard: suspects then leave in random order, by a budget per minute. No body",
         query=(Parameter("shard", str, "only the guard of this shard"),),
         answers={200: GuardReleasedView},
@@ -185,6 +195,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/services",
         name="services",
+        right=Right.LOOK_UP,
         summary="The names of all services; 503 when none is known, but some may exist",
         answers={200: list[str]},
         errors=(503,),
@@ -195,6 +206,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/services/{service}",
         name="service",
+        right=Right.LOOK_UP,
         summary="The usable instances of a service, and one of them picked",
         query=(
             Parameter("tag", str, "only instances with this tag"),
@@ -210,6 +222,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/catalog",
         name="catalog",
+        right=Right.LOOK_UP,
         summary="The whole catalogue, with the cursor from which /watch continues; 503 as for /services",
         answers={200: CatalogView, 304: None},
         errors=(503,),
@@ -219,6 +232,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/watch",
         name="watch",
+        right=Right.LOOK_UP,
         summary="A stream of lines: a snapshot or the missed changes, then each change, and a regular sign of life",
         query=(
             Parameter(
@@ -246,6 +260,7 @@ ENDPOINTS: Final = (
         method="POST",
         path="/watch/ack",
         name="acknowledge",
+        right=Right.ACKNOWLEDGE,
         summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
@@ -255,6 +270,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/drain/{service}/{instance}",
         name="drain",
+        right=Right.LOOK_UP,
         summary="How many watchers of this replica and its peers know that an instance drains",
         answers={200: DrainView},
         errors=(400, 404, 503),
@@ -264,6 +280,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/health",
         name="health",
+        right=Right.OBSERVE,
         summary="The health of the replica and its parts; 503 when unhealthy",
         answers={200: HealthView, 503: HealthView},
     ),
@@ -271,6 +288,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/live",
         name="live",
+        right=Right.BE_PROBED,
         summary="200 while the process answers at all: for supervisors",
         answers={200: LiveView},
     ),
@@ -278,6 +296,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/ready",
         name="ready",
+        right=Right.BE_PROBED,
         summary="200 while lookups can be answered: for load balancers",
         answers={200: LiveView, 503: LiveView},
     ),
@@ -285,6 +304,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/whoami",
         name="whoami",
+        right=Right.BE_PROBED,
         summary="The address that this request comes from",
         answers={200: WhoamiView},
     ),
@@ -292,6 +312,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/metrics",
         name="metrics",
+        right=Right.OBSERVE,
         summary="Prometheus metrics",
         answers={200: str},
         media_type=TEXT,
@@ -300,6 +321,7 @@ ENDPOINTS: Final = (
         method="GET",
         path="/openapi.json",
         name="openapi",
+        right=Right.BE_PROBED,
         summary="This description",
         answers={200: dict[str, Any]},
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from registry_core.api.health import CPU, MEMORY, Health, judged, of_shard
-from registry_core.api.health_schemas import AccessHealth, GuardView
+from registry_core.api.health_schemas import AccessHealth, GuardView, PeersHealth
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import ShardReport
 
@@ -22,6 +22,8 @@ def health_reasons(
     shards: Sequence[ShardReport],
     guard: GuardView,
     access: AccessHealth,
+    peers: PeersHealth,
+    tls_problem: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -29,9 +31,11 @@ def health_reasons(
     """
     return [
         *_of_access(access),
+        *([f"TLS: {tls_problem}"] if tls_problem else []),
         *_of_shards(shards),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
+        *_of_peers(peers),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
         *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
     ]
@@ -43,6 +47,11 @@ def _of_access(access: AccessHealth) -> Iterable[str]:
             f"every write is refused ({access.refused_recently} lately): {access.last_refusal}. REGISTRY_SECRET and "
             "the token of the agents differ; until they agree, nothing expires and an empty registry is not ready"
         )
+
+
+def _of_peers(peers: PeersHealth) -> Iterable[str]:
+    if peers.silent:
+        yield f"{peers.silent} of {peers.known} replicas (REGISTRY_PEERS) do not answer: {', '.join(peers.silent_urls)}"
 
 
 def _of_shards(shards: Sequence[ShardReport]) -> Iterable[str]:

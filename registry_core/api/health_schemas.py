@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import PoolReport, ShardReport
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
 
 
@@ -68,6 +69,14 @@ class AccessHealth(msgspec.Struct, kw_only=True):
     last_refusal: str  # in the words of the answer; "" when there was none
 
 
+class PeersHealth(msgspec.Struct, kw_only=True):
+    """The replicas of REGISTRY_PEERS; `silent` ones have not answered for some seconds."""
+
+    known: int
+    silent: int
+    silent_urls: list[str]  # the first ones
+
+
 class ShardGuardView(msgspec.Struct, kw_only=True):
     """The mass-expiry guard of one shard, as of the last sweep."""
 
@@ -107,6 +116,8 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     system: SystemHealth
     watch: WatchHealth
     access: AccessHealth
+    tls: CertificateHealth | UnsetType = UNSET  # only with TLS on the port
+    peers: PeersHealth | UnsetType = UNSET  # only with REGISTRY_PEERS
     background: list[BackgroundReport]
 
 
@@ -132,5 +143,5 @@ class WhoamiView(msgspec.Struct, kw_only=True):
 class LiveView(msgspec.Struct, kw_only=True):
     """`GET /live` and `GET /ready`."""
 
-    status: str  # "live" | "ready" | "starting"
+    status: str  # "live" | "ready" | "starting" | "stopping"
     state: str

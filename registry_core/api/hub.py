@@ -32,6 +32,7 @@ from registry_core.watch.lines import (
     encoded,
     event_line,
     event_line_of_version_1,
+    goodbye_line,
     moved_line,
     renewed_lines,
     sync_line_of_version_1,
@@ -81,6 +82,7 @@ class Watcher:
         self.acknowledged = acknowledged
         self.connected = connected
         self.closed = False
+        self.farewell = b""  # the last line, of a replica that stops
         self.outbox = outbox
         self._wake = asyncio.Event()
 
@@ -108,8 +110,9 @@ class Watcher:
             async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
 
-    def close(self) -> None:
-        """End the stream at once."""
+    def close(self, farewell: bytes = b"") -> None:
+        """End the stream at once, with this last line."""
+        self.farewell = farewell if self.protocol > FIRST_PROTOCOL else b""
         self.closed = True
         self._wake.set()
 
@@ -246,11 +249,17 @@ class WatchHub:
         self._told = self._view.cursor
         self._renewed.clear()
 
-    def close(self) -> None:
-        """End every stream, and accept no new ones."""
+    @property
+    def closed(self) -> bool:
+        """Whether the hub accepts no more watchers, because its replica stops."""
+        return self._closed
+
+    def close(self, replicas: Iterable[str] = ()) -> None:
+        """Send every reader on, to one of these `replicas`, end every stream, and accept no new ones."""
         self._closed = True
+        farewell = goodbye_line(len(self.watchers), replicas)
         for watcher in self.watchers:
-            watcher.close()
+            watcher.close(farewell)
 
     # -- changes of the view
 

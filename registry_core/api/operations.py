@@ -59,6 +59,7 @@ from registry_core.errors import (
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import BeatResult, Store
 from registry_core.resolution import Resolver
+from registry_core.security.rights import Right
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 # Instances that a warning was logged about; the bound matters, since ids are the callers' choice.
@@ -114,7 +115,7 @@ class Operations:
         Raises ValidationError, Forbidden, Conflict, Fenced, Late, StoreUnavailable.
         """
         with self._metrics.operation("register"):
-            call.caller.require(call.body.service_name)
+            call.caller.require(Right.WRITE, call.body.service_name)
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
             newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
@@ -172,7 +173,7 @@ class Operations:
                 check_known_name(beat.service_name, field=f"{prefix}service_name")
                 if beat.instance_id is not None:
                     check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
-                call.caller.require(beat.service_name)
+                call.caller.require(Right.WRITE, beat.service_name)
             self._gate.check()
             named = [self._by_name.beat(beat, call.origin) for beat in beats]
             meant = [beat for beat in named if beat is not None]
@@ -210,7 +211,7 @@ class Operations:
         every, epoch = boolean(call.query, "all"), integer(call.query, "epoch")
         with self._metrics.operation("deregister"):
             check_known_name(service_name)
-            call.caller.require(service_name)
+            call.caller.require(Right.WRITE, service_name)
             if instance_id is not None:
                 keys = [_key(service_name, instance_id)]
             else:
@@ -242,7 +243,7 @@ class Operations:
         service_name, status, epoch = call.path["service"], call.body.status, call.body.epoch
         with self._metrics.operation("set_status"):
             check_known_name(service_name)
-            call.caller.require(service_name)
+            call.caller.require(Right.WRITE, service_name)
             _check_epoch(epoch)
             key = _key(service_name, call.path["instance"])
             self._gate.check()
@@ -256,7 +257,7 @@ class Operations:
         """
         dry_run = boolean(call.query, "dry_run")
         with self._metrics.operation("restore"):
-            call.caller.require_everything()
+            call.caller.require(Right.RESTORE)
             saved = checked_record(copied_as(call.body, Instance), self._policy.rules)
             self._gate.check()
             outcome = restored(saved, self._view.catalog) if dry_run else await self._store.restore(saved)
@@ -271,7 +272,7 @@ class Operations:
     async def release_guard(self, call: WriteCall[None]) -> GuardReleasedView:
         """Release the guard of one shard, or of all. Raises Forbidden, NotFound, StoreUnavailable."""
         with self._metrics.operation("release_guard"):
-            call.caller.require_everything()
+            call.caller.require(Right.RELEASE_GUARD)
             self._gate.check()
             released = await self._store.release_guard(call.query.get("shard"))
         if released:

@@ -19,6 +19,8 @@ from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaD
 from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
 from registry_core.resolution import ServerResolver
+from registry_core.security.client_settings import ClientTlsSettings
+from registry_core.security.tls_clients import ClientTls, client_tls
 
 # Marks a request between replicas, which the receiver must not pass on.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -30,7 +32,9 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 class Peers:
     """The replicas at `urls`; this one may be among them, and recognises itself by `id`."""
 
-    def __init__(self, urls: Iterable[str]) -> None:
+    def __init__(self, urls: Iterable[str], tls: ClientTlsSettings | None = None) -> None:
+        self.tls: ClientTls | None = None
+        self._tls_settings = tls if tls is not None else ClientTlsSettings()
         self.id = secrets.token_hex(8)
         self._urls = tuple(urls)
         self._session: aiohttp.ClientSession | None = None
@@ -39,10 +43,14 @@ class Peers:
         return len(self._urls)
 
     async def start(self) -> None:
-        """Start; no replica is asked yet."""
+        """Start; no replica is asked yet. Raises SettingsError when the files of TLS cannot be used."""
+        if any(url.startswith("https:") for url in self._urls):
+            self.tls = await client_tls(self._tls_settings)
         if self._urls:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=ServerResolver()),
+                connector=aiohttp.TCPConnector(
+                    limit_per_host=8, resolver=ServerResolver(), ssl=True if self.tls is None else self.tls.context
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={PEER_HEADER: self.id},
                 timeout=aiohttp.ClientTimeout(total=ASK_S),
@@ -66,6 +74,11 @@ class Peers:
             elif view is None or self.id not in view.by_replica:
                 silent += 1  # it is away, or does not know of the drain: then neither do its watchers
         return summed_up(own, by_replica, silent)
+
+    async def silent(self) -> tuple[str, ...]:
+        """Return the addresses at which no replica answers. This one answers for itself, where it is among them."""
+        said = await asyncio.gather(*(self._ask("GET", f"{url}/live") for url in self._urls))
+        return tuple(url for url, (status, _) in zip(self._urls, said, strict=True) if status != 200)
 
     async def acknowledge(self, body: AcknowledgeBody) -> bool:
         """Forward an acknowledgement to the replica that has that watcher; return whether one did."""

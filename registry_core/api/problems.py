@@ -20,6 +20,7 @@ from registry_core.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     ValidationError,
@@ -59,6 +60,7 @@ STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
     Conflict: HTTPStatus.CONFLICT,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 # What aiohttp refuses before a handler is reached.
@@ -97,7 +99,7 @@ INTERNAL: Final = Problem(error="InternalError", message="the registry failed; i
 def error_response(error: VerticeError) -> web.Response:
     """Return the HTTP answer for `error`."""
     headers: dict[str, str] = {}
-    if isinstance(error, Unavailable | Conflict) and error.retry_after_s is not None:
+    if isinstance(error, Unavailable | Conflict | TooManyRequests) and error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "X-Registry-Token"  # RFC 9110 section 11.6.1

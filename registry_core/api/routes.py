@@ -124,10 +124,8 @@ class Handlers:
         return answer(LiveView(status="live", state=self._view.state.value))
 
     async def ready(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        ready = self._view.loaded
-        return answer(
-            LiveView(status="ready" if ready else "starting", state=self._view.state.value), 200 if ready else 503
-        )
+        status = "stopping" if self._hub.closed else "ready" if self._view.loaded else "starting"
+        return answer(LiveView(status=status, state=self._view.state.value), 200 if status == "ready" else 503)
 
     async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(WhoamiView(address=request.remote or ""))

@@ -60,6 +60,8 @@ async def stream(
                 break
             else:
                 await watcher.wait(SILENCE_S)
+        if watcher.farewell:
+            await response.write(watcher.farewell)
         await response.write_eof()
     except (ConnectionError, TimeoutError):
         # The reader is gone, so the rest of the connection is useless.

@@ -104,4 +104,11 @@ class Synced(msgspec.Struct, frozen=True):
     leases: LeaseReport | None = None
 
 
-WatchChange: TypeAlias = Replaced | Moved | Happened | UnknownEvent | PassedOver | Heard | Synced
+class SentOn(msgspec.Struct, frozen=True):
+    """The replica stops: resume elsewhere, at a random moment within `within_s`. Nothing else follows."""
+
+    within_s: float
+    replicas: tuple[str, ...] = ()
+
+
+WatchChange: TypeAlias = Replaced | Moved | Happened | UnknownEvent | PassedOver | Heard | Synced | SentOn

@@ -33,3 +33,9 @@ LATE_AFTER_TTLS: Final = 0.75
 MAX_LATE: Final = 64
 # Unread shards that one sign of life names.
 MAX_UNREAD: Final = 16
+# Readers that a stopping replica sends on return over this time, at this rate: the others take them in turn, and what
+# they miss meanwhile is far younger than what a view may be.
+RETURNS_PER_S: Final = 1000
+GOODBYE_LEAST_S: Final = 0.2
+GOODBYE_MOST_S: Final = 10.0
+MAX_REPLICAS_TOLD: Final = 64

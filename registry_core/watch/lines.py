@@ -17,6 +17,7 @@ from registry_core.domain.digest import digest_text
 from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import GOODBYE_LEAST_S, GOODBYE_MOST_S, MAX_REPLICAS_TOLD, RETURNS_PER_S
 
 PART_RENEWALS: Final = 1024
 
@@ -119,6 +120,16 @@ class SyncLine(msgspec.Struct, kw_only=True, omit_defaults=True, tag="sync"):
     unread: tuple[str, ...] = ()
 
 
+class GoodbyeLine(msgspec.Struct, kw_only=True, tag="goodbye"):
+    """The last line of a replica that stops: the reader is to resume elsewhere, at a random moment within `within_s`.
+
+    `replicas` are the URLs of the deployment's replicas, as they know each other; this one may be among them.
+    """
+
+    within_s: float
+    replicas: tuple[str, ...] = ()
+
+
 EventLine: TypeAlias = RegisteredLine | StatusChangedLine | DeregisteredLine | ExpiredLine
 WatchLine: TypeAlias = (
     SnapshotLine
@@ -129,6 +140,7 @@ WatchLine: TypeAlias = (
     | ExpiredLine
     | RenewedLine
     | SyncLine
+    | GoodbyeLine
 )
 
 
@@ -225,6 +237,12 @@ def renewed_lines(renewed: Iterable[Heartbeat]) -> list[bytes]:
     while part := tuple(islice(rows, PART_RENEWALS)):
         lines.append(encoded(RenewedLine(renewed=part)))
     return lines
+
+
+def goodbye_line(watchers: int, replicas: Iterable[str] = ()) -> bytes:
+    """Return the last line for each of so many watchers, which then return over a time that grows with their number."""
+    within_s = min(GOODBYE_MOST_S, max(GOODBYE_LEAST_S, watchers / RETURNS_PER_S))
+    return encoded(GoodbyeLine(within_s=round(within_s, 3), replicas=tuple(islice(replicas, MAX_REPLICAS_TOLD))))
 
 
 def sync_line_of_version_1(cursor: Cursor, *, digest: str, state: str, store_age_s: float) -> bytes:

@@ -31,17 +31,19 @@ from registry_core.watch.changes import (
     Moved,
     PassedOver,
     Replaced,
+    SentOn,
     Synced,
     UnknownEvent,
     WatchChange,
 )
 from registry_core.watch.cursor import Cursor, parse_cursor
 from registry_core.watch.later_lines import EVENTS, WHOLES, AnyLine, event_with_foreign_values
-from registry_core.watch.limits import MAX_INSTANCES, MAX_LINE_BYTES
+from registry_core.watch.limits import GOODBYE_MOST_S, MAX_INSTANCES, MAX_LINE_BYTES, MAX_REPLICAS_TOLD
 from registry_core.watch.lines import (
     DeregisteredLine,
     EventLine,
     ExpiredLine,
+    GoodbyeLine,
     Heartbeat,
     MovedLine,
     RegisteredLine,
@@ -54,7 +56,7 @@ from registry_core.watch.lines import (
 from registry_core.watch.stage import Everything, Stage
 
 _DECODER: Final = msgspec.json.Decoder(WatchLine)
-_OTHERS: Final = frozenset({"renewed", "sync"})
+_OTHERS: Final = frozenset({"renewed", "sync", "goodbye"})
 _SHOWN: Final = 200  # characters of a problem
 
 
@@ -144,6 +146,8 @@ class WatchReader:
                 return Heard(tuple(_heard(renewed).items()))
             case SyncLine():
                 return self._sign_of_life(line)
+            case GoodbyeLine(within_s=within_s, replicas=replicas):
+                return SentOn(min(max(within_s, 0.0), GOODBYE_MOST_S), replicas[:MAX_REPLICAS_TOLD])
             case RegisteredLine() | StatusChangedLine() | DeregisteredLine() | ExpiredLine():
                 return self._event(line)
 

@@ -13,7 +13,8 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import StoreUnavailable
 from registry_core.ports.store import SweepReport
-from registry_core.replica import SWEEP_OVERDUE_S, Replica
+from registry_core.replica import Replica
+from registry_core.replica_health import SWEEP_OVERDUE_S
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
@@ -55,10 +56,10 @@ async def test_a_shard_without_a_recent_sweep_shows_in_the_health() -> None:
     clock.pass_time(SWEEP_OVERDUE_S + 1)
     with pytest.raises(StoreUnavailable):
         await replica._sweep()
-    assert replica.health().components.store.status == "failing"
+    assert replica.health.view().components.store.status == "failing"
     store.unswept = ()
     await replica._sweep()
-    assert replica.health().components.store.status == "ok"
+    assert replica.health.view().components.store.status == "ok"
 
 
 async def test_an_unreachable_store_is_logged_now_and_then_and_once_when_it_returns() -> None:
@@ -107,11 +108,11 @@ async def test_a_loop_that_fails_unexpectedly_is_restarted_and_shown(
     monkeypatch.setattr(replica.hub, "tick", broken)
     with capture_logs() as lines:
         replica._run("sync", replica._sync, lambda: 0.0)
-        await eventually(lambda: replica.health().components.background[0].restarts == 1, "it goes on")
+        await eventually(lambda: replica.health.view().components.background[0].restarts == 1, "it goes on")
         await replica.close()
     (died,) = [line for line in lines if line["event"] == "background_task_died"]
     assert (died["task"], died["because"]) == ("sync", "LookupError: nobody thought of it")
-    (shown,) = replica.health().components.background
+    (shown,) = replica.health.view().components.background
     assert (shown.task, shown.restarts, shown.problem) == ("sync", 1, "LookupError: nobody thought of it")
     exposition = replica.metrics.exposition()
     assert b'registry_background_restarts_total{task="sync"} 1.0' in exposition

@@ -105,7 +105,7 @@ async def test_a_registry_that_refuses_everybody_leaves_its_agents_without_certa
         stand_in() as service,
         standing(api.url, spec(service, check=CheckKind.NONE)) as agent,
     ):
-        await eventually(lambda: api.replica.health().components.access.status == "refusing", "it is refused")
+        await eventually(lambda: api.replica.health.view().components.access.status == "refusing", "it is refused")
         clock.pass_time(REFUSED_FOR_S - 1)
         api.replica.hub.tick()
         assert api.replica.view.state.value == "warming"

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.identity import Identity
+from agent.registration.identity import AgentIdentity
 from agent.settings.reload_plan import LIVE, NEED_RESTART, planned
 from agent.settings.settings import AgentSettings, read_agent_settings
 from agent.sidecar import Sidecar
@@ -135,7 +135,7 @@ async def test_a_slow_disk_at_the_start_makes_no_reload_register_services_again(
     goes_on, answered = threading.Event(), threading.Event()
     read_at_once, close_at_once = StateDir.read_identity, StateDir.close
 
-    def read_slowly(state: StateDir) -> Identity:
+    def read_slowly(state: StateDir) -> AgentIdentity:
         goes_on.wait(30)
         return read_at_once(state)
 

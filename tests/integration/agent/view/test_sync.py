@@ -23,6 +23,7 @@ from registry_core.settings import Listen
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import PROTOCOL
+from registry_core.watch.lines import goodbye_line
 from tests.integration.agents import line_to
 from tests.integration.registries import SmallestDraw, upstreams_at
 from tests.integration.replicas import READY, Api, serving
@@ -176,6 +177,32 @@ async def test_the_next_registry_is_tried_when_the_first_does_not_answer(api: Ap
     async with following(f"http://127.0.0.1:{free_port()}", api.url) as agent:
         await agent.names_are("osint_service")
         assert agent.upstreams.current(Use.WATCH) == api.url
+
+
+async def test_a_registry_that_stops_is_left_without_a_failure(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    with capture_logs() as logs:
+        async with serving(READY) as stopping, following(stopping.url, api.url) as agent:
+            await eventually(lambda: agent.sync.connected_to == stopping.url, "it follows the first")
+            await stopping.replica.close()
+            await agent.names_are("osint_service")
+            assert agent.sync.connected_to == api.url
+            assert agent.sync.losses == 0
+            assert not any(agent.upstreams.report().known[0].failures.values())
+            assert agent.upstreams.current(Use.WRITE) == api.url, "writes go elsewhere too"
+    assert "registry_stops" in [entry["event"] for entry in logs]
+    assert "watch_lost" not in [entry["event"] for entry in logs]
+
+
+async def test_the_only_registry_is_asked_again_after_it_said_that_it_stops(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    async with line_to(api.replica.listen.port) as line, following(line.url) as agent:
+        await agent.names_are("osint_service")
+        (before,) = api.replica.hub.watchers
+        before.close(goodbye_line(1))  # as behind a load balancer, which leads to another replica next
+        await eventually(lambda: bool(api.replica.hub.watchers - {before}), "it is back")
+        await eventually(lambda: agent.sync.connected_to == line.url, "it follows")
+        assert (agent.sync.losses, agent.view.snapshots) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ async def test_the_guard_shows_in_health_metric_and_log() -> None:
     async with serving(clock=clock) as api:
         assert await metric(api, "registry_guarded_shards") == 0
         await silence(api, clock)
-        health = api.replica.health()
+        health = api.replica.health.view()
         assert health.status in ("degraded", "unhealthy")
         (shard,) = health.components.guard.shards
         assert shard.phase is GuardPhase.HOLDING

@@ -166,7 +166,7 @@ async def test_an_unchanged_catalogue_is_not_sent_again(api: Api) -> None:
 
 async def test_health_shows_only_measured_values(api: Api) -> None:
     await api.register()
-    await eventually(lambda: api.replica.health().components.system.cpu_percent is not None, "a sample was taken")
+    await eventually(lambda: api.replica.health.view().components.system.cpu_percent is not None, "a sample was taken")
     answer = await api.call("GET", "/health")
     body = answer.body
     assert answer.status == (503 if body["status"] == "unhealthy" else 200)
@@ -188,7 +188,7 @@ async def test_a_replica_that_cannot_sweep_is_degraded() -> None:
     clock = FakeClock()
     async with serving(clock=clock) as api:
         clock.pass_time(11)
-        health = api.replica.health()
+        health = api.replica.health.view()
         assert health.components.store.status == "failing"
         assert health.status in ("degraded", "unhealthy")
         assert (await api.call("GET", "/ready")).status == 200
@@ -209,7 +209,9 @@ async def test_the_metrics_count_operations_requests_and_expiries() -> None:
         await api.call("GET", "/services/nobody")
         await api.call("GET", "/made/up/path")
         await api.call("PATCH", "/services")
-        await eventually(lambda: api.replica.health().components.system.cpu_percent is not None, "a sample was taken")
+        await eventually(
+            lambda: api.replica.health.view().components.system.cpu_percent is not None, "a sample was taken"
+        )
         for _ in range(80):
             clock.pass_time(1)
             await api.replica.store.sweep()

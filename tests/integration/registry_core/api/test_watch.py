@@ -15,7 +15,7 @@ from registry_core.api.connections import ConnectionLimits
 from registry_core.api.hub import HubLimits, Watcher
 from registry_core.domain.events import Position, Registered
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import PART_BYTES, PROTOCOL_HEADER
+from registry_core.watch.limits import GOODBYE_LEAST_S, PART_BYTES, PROTOCOL_HEADER
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
 from tests.samples import FakeClock, instance
@@ -50,6 +50,13 @@ async def watching(api: Api, query: str = "") -> AsyncIterator[Stream]:
     async with api.session.get(f"{api.url}/watch{query}", timeout=aiohttp.ClientTimeout(total=30)) as response:
         assert response.status == 200, await response.text()
         assert response.content_type == "application/x-ndjson"
+        yield Stream(response)
+
+
+@contextlib.asynccontextmanager
+async def watching_version_2(api: Api) -> AsyncIterator[Stream]:
+    asked = {PROTOCOL_HEADER: "2"}
+    async with api.session.get(f"{api.url}/watch", headers=asked, timeout=aiohttp.ClientTimeout(total=30)) as response:
         yield Stream(response)
 
 
@@ -307,8 +314,25 @@ async def test_a_reader_that_leaves_is_forgotten(api: Api) -> None:
     await eventually(noticed, "the watcher is gone")
 
 
-async def test_closing_the_replica_ends_the_streams(api: Api) -> None:
+async def test_a_replica_that_stops_sends_its_readers_on() -> None:
+    others = ("http://10.0.0.2:8888", "http://10.0.0.3:8888")
+    async with serving(msgspec.structs.replace(READY, peers=others)) as api, watching_version_2(api) as stream:
+        await stream.lines(2)
+        await api.replica.close()
+        farewell = await stream.line()
+        assert farewell == {"type": "goodbye", "within_s": GOODBYE_LEAST_S, "replicas": list(others)}
+        assert await asyncio.wait_for(stream.response.content.read(), 10) == b""
+
+
+async def test_a_reader_of_version_1_gets_no_line_that_it_does_not_know(api: Api) -> None:
     async with watching(api) as stream:
         await stream.lines(2)
         await api.replica.close()
         assert await asyncio.wait_for(stream.response.content.read(), 10) == b""
+
+
+async def test_a_replica_that_stops_is_not_ready(api: Api) -> None:
+    api.replica.hub.close()
+    ready = await api.call("GET", "/ready")
+    assert (ready.status, ready.body["status"]) == (503, "stopping")
+    assert (await api.call("GET", "/live")).status == 200

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from agent.registration.identity import (
-    Identity,
+    AgentIdentity,
     StartTime,
     corrected_epoch,
     epoch_of,
@@ -30,27 +30,27 @@ def draws() -> Iterator[str]:
     return (f"{number:08x}" for number in count(1))
 
 
-def ids(services: tuple[ServiceSpec, ...], kept: Identity) -> tuple[list[str], Identity]:
+def ids(services: tuple[ServiceSpec, ...], kept: AgentIdentity) -> tuple[list[str], AgentIdentity]:
     found, identity = identified(services, kept, draws=draws())
     return [spec.claim.instance_id for spec in found], identity
 
 
 def test_an_id_is_drawn_once_and_kept_whatever_the_address() -> None:
-    first, kept = ids(specs(("ip_intel", "10.0.0.7", 8034)), Identity())
+    first, kept = ids(specs(("ip_intel", "10.0.0.7", 8034)), AgentIdentity())
     assert first == ["ip-intel-00000001"]
     again, _ = ids(specs(("ip_intel", "10.9.9.9", 8034)), kept)
     assert again == first
 
 
 def test_a_configured_id_is_used_and_not_stored() -> None:
-    found, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), own_id="mine"), Identity())
+    found, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), own_id="mine"), AgentIdentity())
     assert found == ["mine"]
     assert kept.instance_ids == {}
 
 
 def test_the_same_service_on_two_hosts_is_two_instances() -> None:
     two = specs(("ip_intel", "10.0.0.7", 8034), ("ip_intel", "10.0.0.8", 8034), ("geo", "10.0.0.8", 8035))
-    found, kept = ids(two, Identity())
+    found, kept = ids(two, AgentIdentity())
     assert found == ["ip-intel-00000001", "ip-intel-00000002", "geo-00000003"]
     assert ids(two, kept)[0] == found
 
@@ -66,14 +66,14 @@ def both(host: str) -> tuple[ServiceSpec, ...]:
 
 
 def test_a_service_over_tcp_and_over_udp_is_two_instances() -> None:
-    assert ids(both("a-container"), Identity())[0] == ["a-container:8053", "a-container:8053-udp"]
-    found, kept = ids(both("10.0.0.7"), Identity())
+    assert ids(both("a-container"), AgentIdentity())[0] == ["a-container:8053", "a-container:8053-udp"]
+    found, kept = ids(both("10.0.0.7"), AgentIdentity())
     assert found == ["dns-00000001", "dns-00000002"]
     assert ids(both("10.0.0.7")[::-1], kept)[0] == found[::-1], "in any order"
 
 
 def test_a_udp_service_keeps_the_id_of_an_earlier_release() -> None:
-    kept = Identity(instance_ids={"dns:8053": "dns-00000007"})
+    kept = AgentIdentity(instance_ids={"dns:8053": "dns-00000007"})
     tcp, udp = both("10.0.0.7")
     found, then = ids((udp,), kept)
     assert (found, then.instance_ids) == (["dns-00000007"], {"dns:8053/udp": "dns-00000007"})
@@ -81,22 +81,22 @@ def test_a_udp_service_keeps_the_id_of_an_earlier_release() -> None:
 
 
 def test_a_host_with_a_name_is_the_same_instance_also_where_nothing_was_kept() -> None:
-    found, kept = ids(specs(("ip_intel", "intel-container", 8034)), Identity())
+    found, kept = ids(specs(("ip_intel", "intel-container", 8034)), AgentIdentity())
     assert found == ["intel-container:8034"]
-    assert ids(specs(("ip_intel", "intel-container", 8034)), Identity())[0] == found, "the container was recreated"
-    drawn = Identity(instance_ids={"ip_intel:8034": "ip-intel-00000007"})
+    assert ids(specs(("ip_intel", "intel-container", 8034)), AgentIdentity())[0] == found, "the container was recreated"
+    drawn = AgentIdentity(instance_ids={"ip_intel:8034": "ip-intel-00000007"})
     assert ids(specs(("ip_intel", "intel-container", 8034)), drawn)[0] == ["ip-intel-00000007"]
     assert kept.instance_ids == {"ip_intel:8034": "intel-container:8034"}
 
 
 def test_a_removed_service_is_forgotten() -> None:
-    _, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), ("geo", "10.0.0.8", 8035)), Identity())
+    _, kept = ids(specs(("ip_intel", "10.0.0.7", 8034), ("geo", "10.0.0.8", 8035)), AgentIdentity())
     _, kept = ids(specs(("geo", "10.0.0.8", 8035)), kept)
     assert list(kept.instance_ids) == ["geo:8035"]
 
 
 def test_the_last_claims_are_kept_until_the_next_ones() -> None:
-    assert identified((), Identity(epoch=5000), draws=draws())[1].epoch == 5000
+    assert identified((), AgentIdentity(epoch=5000), draws=draws())[1].epoch == 5000
 
 
 def test_an_epoch_is_the_start_by_the_agents_own_clock_when_nothing_else_is_known() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.identity import Identity
+from agent.registration.identity import AgentIdentity
 from agent.settings.reload_plan import service_changes
 from agent.settings.settings import ServiceSpec
 from agent.view import last_run
@@ -28,7 +28,7 @@ class SlowDisk(StateDir):
         self.goes_on = threading.Event()
         self.closed = threading.Event()
 
-    def read_identity(self) -> Identity:
+    def read_identity(self) -> AgentIdentity:
         self.goes_on.wait(30)
         return super().read_identity()
 

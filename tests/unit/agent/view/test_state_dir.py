@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.files import replace_file
-from agent.registration.identity import Identity
+from agent.registration.identity import AgentIdentity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.state_dir import IDENTITY, LOCK, SET_ASIDE, SNAPSHOT, StateDir
@@ -37,12 +37,12 @@ def test_written_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "a" / "state"
     with opened(path) as state:
         assert state.read_snapshot() is None
-        assert state.read_identity() == Identity()
+        assert state.read_identity() == AgentIdentity()
         state.write_snapshot(SAVED)
-        state.write_identity(Identity(7, {"billing:8034": "b-1"}))
+        state.write_identity(AgentIdentity(7, {"billing:8034": "b-1"}))
     with opened(path) as state:
         assert state.read_snapshot() == SAVED
-        assert state.read_identity() == Identity(7, {"billing:8034": "b-1"})
+        assert state.read_identity() == AgentIdentity(7, {"billing:8034": "b-1"})
     assert (path / SNAPSHOT).stat().st_mode & 0o777 == 0o600
 
 
@@ -88,7 +88,7 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.
 def test_an_unreadable_identity_is_reported_and_replaced(tmp_path: Path) -> None:
     (tmp_path / IDENTITY).write_bytes(b"{")
     with opened(tmp_path) as state, capture_logs() as logs:
-        assert state.read_identity() == Identity()
+        assert state.read_identity() == AgentIdentity()
     assert [log["event"] for log in logs] == ["identity_not_read"]
 
 
@@ -112,7 +112,7 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
 def test_a_folder_that_every_user_may_write_to_is_neither_read_nor_written(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         state.write_snapshot(SAVED)
-        state.write_identity(Identity(7))
+        state.write_identity(AgentIdentity(7))
     tmp_path.chmod(0o1777)
     with capture_logs() as logs, opened(tmp_path) as state:
         assert not state.is_held
@@ -173,11 +173,11 @@ def a_folder(file: Path) -> str:
 def test_a_file_that_is_not_ours_alone_is_not_read(tmp_path: Path, spoil: Callable[[Path], str]) -> None:
     with opened(tmp_path) as state:
         state.write_snapshot(SAVED)
-        state.write_identity(Identity(7, {"billing:8034": "b-1"}))
+        state.write_identity(AgentIdentity(7, {"billing:8034": "b-1"}))
     because = [spoil(tmp_path / name) for name in (SNAPSHOT, IDENTITY)]
     with opened(tmp_path) as state, capture_logs() as logs:
         assert state.read_snapshot() is None
-        assert state.read_identity() == Identity()
+        assert state.read_identity() == AgentIdentity()
     assert [log["event"] for log in logs] == ["snapshot_not_read", "identity_not_read"]
     assert logs[0]["because"] == f"{tmp_path / SNAPSHOT}: {because[0]}"
     assert logs[1]["because"] == because[1]
@@ -195,9 +195,9 @@ def test_what_a_link_points_to_is_neither_locked_nor_written(tmp_path: Path) -> 
     (folder / LOCK).unlink()
     with opened(folder) as state:
         state.write_snapshot(SAVED)
-        state.write_identity(Identity(7))
+        state.write_identity(AgentIdentity(7))
         assert state.read_snapshot() == SAVED
-        assert state.read_identity() == Identity(7)
+        assert state.read_identity() == AgentIdentity(7)
     assert not victim.exists()
 
 
@@ -222,7 +222,7 @@ def test_an_identity_that_a_registry_would_refuse_is_not_used(
 ) -> None:
     (tmp_path / IDENTITY).write_text(json.dumps(content))
     with opened(tmp_path) as state, capture_logs() as logs:
-        assert state.read_identity() == Identity()
+        assert state.read_identity() == AgentIdentity()
     (log,) = logs
     assert (log["event"], log["file"]) == ("identity_not_read", str(tmp_path / IDENTITY))
     assert because in log["because"]

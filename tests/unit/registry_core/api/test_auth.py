@@ -6,18 +6,19 @@ import pytest
 
 from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER, Authenticator, api_key
 from registry_core.errors import Forbidden, Unauthorized
+from registry_core.security.rights import Right
 
 BOTH = Authenticator(("old", "new"))
 
 
 def test_without_a_secret_every_caller_may_write() -> None:
-    Authenticator(()).identify({}).require("ip_intel")
+    Authenticator(()).identify({}).require(Right.WRITE, "ip_intel")
 
 
 @pytest.mark.parametrize("secret", ["old", "new"])
 def test_either_secret_is_valid_during_a_rotation(secret: str) -> None:
-    BOTH.identify({TOKEN_HEADER: secret}).require("anything")
-    BOTH.identify({API_KEY_HEADER: api_key("ip_intel", secret)}).require("ip_intel")
+    BOTH.identify({TOKEN_HEADER: secret}).require(Right.WRITE, "anything")
+    BOTH.identify({API_KEY_HEADER: api_key("ip_intel", secret)}).require(Right.WRITE, "ip_intel")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,14 @@ def test_a_key_is_valid_for_its_own_service_only() -> None:
     caller = BOTH.identify({API_KEY_HEADER: api_key("ip_intel", "old")})
     for other in ("billing", "ip-intel", "ip_intel2"):
         with pytest.raises(Forbidden):
-            caller.require(other)
+            caller.require(Right.WRITE, other)
+
+
+def test_a_key_of_one_service_has_no_right_that_concerns_every_service() -> None:
+    caller = BOTH.identify({API_KEY_HEADER: api_key("ip_intel", "old")})
+    for right in (Right.RESTORE, Right.RELEASE_GUARD):
+        with pytest.raises(Forbidden):
+            caller.require(right)
 
 
 def test_only_a_caller_that_may_write_everything_takes_a_living_instances_address() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_reasons import MAX_SHARDS_NAMED, health_reasons
-from registry_core.api.health_schemas import AccessHealth
+from registry_core.api.health_schemas import AccessHealth, PeersHealth
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import GuardReport
 from tests.samples import shard_report
@@ -27,6 +27,7 @@ def reasons(**more: Any) -> list[str]:
         "shards": (shard_report(),),
         "guard": guard_view([CLEAR]),
         "access": ACCEPTS,
+        "peers": PeersHealth(known=3, silent=0, silent_urls=[]),
     }
     return health_reasons(**(healthy | more))
 
@@ -46,6 +47,10 @@ def test_a_healthy_replica_gives_no_reason() -> None:
         ({"memory": 85.0}, ["memory: 85 %"]),
         ({"shards": (shard_report(age_s=30.0, problem="no master is known"),)}, ["shard 'a': no master is known"]),
         ({"shards": (shard_report(age_s=None),)}, ["shard 'a': it has not been read yet"]),
+        (
+            {"peers": PeersHealth(known=5, silent=1, silent_urls=["http://10.0.0.2:8888"])},
+            ["1 of 5 replicas", "http://10.0.0.2:8888"],
+        ),
         ({"shards": (shard_report(set_aside=2),)}, ["2 of its entries cannot be read"]),
         ({"shards": (shard_report(latency_ms=50.0),)}, ["slow or does not answer"]),
     ],

@@ -17,13 +17,14 @@ from registry_core.watch.changes import (
     Moved,
     PassedOver,
     Replaced,
+    SentOn,
     Synced,
     UnknownEvent,
     WatchChange,
 )
 from registry_core.watch.cursor import Cursor, cursor_of
-from registry_core.watch.limits import MAX_LINE_BYTES
-from registry_core.watch.lines import SyncLine, encoded, moved_line, renewed_lines, sync_line_of_version_1
+from registry_core.watch.limits import GOODBYE_LEAST_S, GOODBYE_MOST_S, MAX_LINE_BYTES
+from registry_core.watch.lines import SyncLine, encoded, goodbye_line, moved_line, renewed_lines, sync_line_of_version_1
 from registry_core.watch.reader import BrokenStream, WatchReader
 from tests.samples import instance, lived
 from tests.watch_lines import event, event_of_version_1, snapshot, sync
@@ -159,6 +160,14 @@ def test_a_line_of_unknown_type_without_an_event_is_skipped() -> None:
     assert read(b'{"type":"weather","sun":1}\n\n \n' + sync(cursor(1), digest="d")) == [
         Synced(cursor(1), "d", "ready", 0.0)
     ]
+
+
+def test_a_replica_that_stops_sends_the_reader_on_within_a_bound() -> None:
+    assert read(goodbye_line(2000, ["http://10.0.0.2:8888"])) == [SentOn(2.0, ("http://10.0.0.2:8888",))]
+    assert read(goodbye_line(0)) == [SentOn(GOODBYE_LEAST_S)]
+    assert read(goodbye_line(1_000_000)) == [SentOn(GOODBYE_MOST_S)]
+    assert read(b'{"type":"goodbye","within_s":1e9}\n') == [SentOn(GOODBYE_MOST_S)]
+    assert read(b'{"type":"goodbye","within_s":-1}\n') == [SentOn(0.0)]
 
 
 def test_an_unknown_field_is_ignored() -> None:

@@ -1,0 +1,137 @@
+"""The health of one replica as a whole: collects what its parts report, and has it judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import UNSET
+
+from registry_core.api.guard_report import GUARD_HEALTH, guard_view
+from registry_core.api.health import CPU, MEMORY, Health, breaker_health, judged, of_shards, redis_health, worst
+from registry_core.api.health_reasons import health_reasons
+from registry_core.api.health_schemas import (
+    CacheHealth,
+    ComponentsHealth,
+    HealthView,
+    StoreHealth,
+    SystemHealth,
+    WatchHealth,
+)
+from registry_core.api.peer_watch import PeerWatch, health_of_peers
+from registry_core.api.view import ReplicaView
+from registry_core.api.write_access import WriteAccess
+from registry_core.ports.clock import Clock
+from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
+from registry_core.supervision import Background
+from registry_core.telemetry.system import SystemSampler
+
+# A store that has not been swept for this long may still show instances that are gone.
+SWEEP_OVERDUE_S: Final = 10.0
+
+
+class ReplicaHealth:
+    """The health of one replica. It measures the time since `begin`, and since the last sweep."""
+
+    def __init__(
+        self,
+        store: Store,
+        view: ReplicaView,
+        access: WriteAccess,
+        sampler: SystemSampler,
+        background: Background,
+        *,
+        peers: PeerWatch,
+        watchers: Callable[[], int],
+        tls: Callable[[], CertificateHealth | None] = lambda: None,
+        store_kind: str,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._access = access
+        self._sampler = sampler
+        self._background = background
+        self._peers = peers
+        self._watchers = watchers
+        self._tls = tls
+        self._store_kind = store_kind
+        self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Note that the replica starts now."""
+        self._started_at = self._swept_at = self._clock.monotonic()
+
+    def swept(self) -> None:
+        """Note that every shard was swept."""
+        self._swept_at = self._clock.monotonic()
+
+    def view(self) -> HealthView:
+        """Return the health at this moment."""
+        now = self._clock.monotonic()
+        sample = self._sampler.latest
+        cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
+        memory = sample.machine_memory_percent if sample is not None else None
+        sweep_age_s = now - self._swept_at
+        access = self._access.report()
+        accepts = Health.HEALTHY if access.status == "ok" else Health.DEGRADED
+        is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
+        swept = Health.DEGRADED if is_late else Health.HEALTHY
+        guard = guard_view(self._store.guards())
+        shards = self._store.shards()
+        tls = self._tls()
+        certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
+        stored = worst(swept, of_shards(shards))
+        peers = self._peers.report()
+        return HealthView(
+            status=worst(
+                certificate,
+                judged(cpu, CPU),
+                judged(memory, MEMORY),
+                stored,
+                GUARD_HEALTH[guard.phase],
+                accepts,
+                health_of_peers(peers),
+            ).value,
+            reasons=health_reasons(
+                cpu=cpu,
+                memory=memory,
+                swept_late_s=sweep_age_s if is_late else None,
+                shards=shards,
+                guard=guard,
+                access=access,
+                tls_problem=tls.problem if tls is not None else "",
+                peers=peers,
+            ),
+            timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
+            uptime_seconds=round(now - self._started_at, 3),
+            state=self._view.state.value,
+            active_services=self._view.catalog.service_count,
+            instances=len(self._view.catalog),
+            components=ComponentsHealth(
+                store=StoreHealth(
+                    kind=self._store_kind,
+                    status="ok" if stored is Health.HEALTHY else "failing",
+                    last_sweep_age_s=round(sweep_age_s, 3),
+                    shards=shards,
+                ),
+                redis=redis_health(shards) if shards else UNSET,
+                circuit_breaker=breaker_health(shards) if shards else UNSET,
+                guard=guard,
+                cache=CacheHealth(
+                    size=len(self._view.catalog),
+                    services=self._view.catalog.service_count,
+                    age_s=round(self._view.store_age_s(), 3),
+                ),
+                system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
+                watch=WatchHealth(watchers=self._watchers()),
+                access=access,
+                tls=tls if tls is not None else UNSET,
+                peers=peers if peers.known else UNSET,
+                background=self._background.report(),
+            ),
+        )

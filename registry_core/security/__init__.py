@@ -1,0 +1,1 @@
+"""Security: who sends a request, what they may do, and how either is proven."""

@@ -1,0 +1,10 @@
+"""The trail of a registry that keeps none."""
+
+from __future__ import annotations
+
+from registry_core.ports.audit import AuditEntry, NoAudit
+
+
+def test_no_audit_has_room_and_keeps_nothing() -> None:
+    NoAudit().require_room()
+    NoAudit().note(AuditEntry(time=0.0, operation="register", status=201, result="done"))
