@@ -45,7 +45,7 @@ class WorkLimits(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 2.0
 
 
-LIGHT: Final = WorkLimits(share=0.4)
+LIGHT: Final = WorkLimits(share=0.4, burst_us=100_000)
 DEAR: Final = WorkLimits(share=0.25)
 
 
