@@ -60,10 +60,11 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
+from dns.dns_settings import DnsSettings
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder, ForwardLimits
 from dns.listener import serve_dns
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
 from registry_core.api.http_connection import serving
@@ -172,6 +173,7 @@ class Sidecar:
             zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
+            work=self.responder.work,
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples, self._clock).exposition,

@@ -121,7 +121,8 @@ class TcpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         responder, limits = self._responder, self._limits
-        answered = responder.tcp if responder.admits(host) else responder.refuse
+        port = (writer.get_extra_info("peername") or ("", 0))[1]  # tells connections of this machine apart
+        answered = partial(responder.tcp, port=port) if responder.admits(host) else responder.refuse
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
         waiting: set[asyncio.Future[bytes]] = set()
         slots, busy = self._slots, self._busy

@@ -301,6 +301,11 @@ class About:
                 ("reason",),
                 _by_reason(self._http.closed),
             )
+        late = self._udp.too_late if self._udp is not None else 0
+        yield counter("agent_dns_too_late", "DNS datagrams that had waited too long in the socket.", late)
+        shed: dict[tuple[str, ...], float] = {("no_room",): dns.work.shed, ("too_late",): dns.work.late}
+        yield CounterSample("agent_dns_not_done", "Work for answers that was not done, by reason.", ("reason",), shed)
+        yield gauge("agent_dns_work_waiting", "Pieces of work for answers that wait for their turn.", dns.work.waiting)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of ready DNS answers.", dns.cache_bytes)
 

@@ -31,7 +31,9 @@ class Written:
         self.host = host
         self.answers: list[bytes] = []
         self.aborted = False
-        self.transport = SimpleNamespace(set_write_buffer_limits=lambda **_: None, abort=self._abort)
+        self.transport = SimpleNamespace(
+            set_write_buffer_limits=lambda **_: None, abort=self._abort, is_closing=lambda: self.aborted
+        )
 
     @property
     def as_writer(self) -> asyncio.StreamWriter:
@@ -236,7 +238,7 @@ async def test_many_queries_on_one_connection_do_not_starve_others(running: Runn
         await asyncio.sleep(0)
     assert isinstance(serving.exception(), asyncio.IncompleteReadError)
     assert len(writer.answers) == 200
-    assert seen >= {16, 32, 160}
+    assert len(seen) >= 10
 
 
 async def test_length_and_answer_are_sent_together_and_each_answer_by_itself(running: Running) -> None:
