@@ -4,6 +4,7 @@ It imports almost nothing and is run by its path, because it starts every few se
 
 usage: python -I -S healthy.py SETTING DEFAULT PATH
        SETTING names the environment variable that says where the program listens.
+       REGISTRY_TLS_CERT and REGISTRY_TLS_KEY are those of the program itself.
 """
 
 from __future__ import annotations
@@ -34,12 +35,31 @@ def is_well(listen: str, path: str) -> bool:
     """Return whether `GET path` at `listen` (host:port, [ipv6]:port or :port) returns 200."""
     try:
         host, port = host_and_port(listen.strip())
-        with socket.create_connection((_EVERY.get(host, host), port), TIMEOUT_S) as connection:
+        with _over_tls(socket.create_connection((_EVERY.get(host, host), port), TIMEOUT_S)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             status = connection.makefile("rb").readline(64).split(b" ")
     except (OSError, ValueError):
         return False
     return status[1:2] == [b"200"]
+
+
+def _over_tls(connection: socket.socket) -> socket.socket:
+    """Return the connection, with TLS if the program has a certificate of its own on its port.
+
+    The program is asked on its own machine, so its name proves nothing. Where it wants certificates of its clients, it
+    is shown its own.
+    """
+    cert, key = os.environ.get("REGISTRY_TLS_CERT", "").strip(), os.environ.get("REGISTRY_TLS_KEY", "").strip()
+    if not cert:
+        return connection
+    import ssl  # noqa: PLC0415 - it takes longer to import than the whole check
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if os.environ.get("REGISTRY_TLS_CLIENT_CA"):
+        context.load_cert_chain(cert, key or None)
+    return context.wrap_socket(connection)
 
 
 if __name__ == "__main__":

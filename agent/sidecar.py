@@ -14,9 +14,8 @@ import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import msgspec
 import structlog
 from aiohttp import web
@@ -43,6 +42,7 @@ from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
 from agent.registries.srv import RegistryLookup
+from agent.registries.transport import registry_session, registry_tls
 from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
@@ -66,6 +66,9 @@ from registry_core.ports.clock import Clock, SystemClock
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
+
+if TYPE_CHECKING:  # an agent without TLS does not load it
+    from registry_core.security.tls_clients import ClientTls
 
 TICK_S: Final = 1.0
 # A tidy-up every minute, and the most services that one reads back after the fleet has become smaller.
@@ -162,6 +165,7 @@ class Sidecar:
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples, self._clock).exposition,
         )
+        self.tls: ClientTls | None = None
         self.session: Session | None = None
         self.sync: WatchSync | None = None
         self._client: RegistryClient | None = None
@@ -264,15 +268,12 @@ class Sidecar:
     async def _follow_and_register(self) -> None:
         settings = self.settings
         hosts = self._names.book
-        http = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._budget.registry, use_dns_cache=False, resolver=BookResolver(hosts)
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "vertice-agent"},
-            )
-        )
+        self.tls = tls = await registry_tls(settings.registry_urls, settings.tls, self._clock)
+        if tls is not None:
+            self.lookup.expect_with(tls.expect)
+            self.about.certificate = tls.health
+        session = registry_session(self._budget.registry, BookResolver(hosts), tls)
+        http = await self._stack.enter_async_context(session)
         probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
         self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
@@ -340,6 +341,8 @@ class Sidecar:
             keep("tick", partial(self._tick, loader)),
             keep("locate", self._fallback_hosts.run),
         ]
+        if tls is not None:
+            tasks.append(keep("certificates", tls.run))
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
         if self.keeper is not None:

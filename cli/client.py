@@ -100,10 +100,16 @@ def said_by(whom: str, url: str) -> Iterator[None]:
 
 
 def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConnection:
-    """Return an unopened connection to the host of `base_url`."""
+    """Return an unopened connection to the host of `base_url`. Raises SettingsError for files of TLS."""
     url = urlsplit(base_url)
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    return kind(url.hostname or "", url.port, timeout=timeout_s)
+    if url.scheme != "https":
+        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
+    # A command that does not need TLS does not load it.
+    from cli.tls import context_from  # noqa: PLC0415 - see above
+
+    return http.client.HTTPSConnection(
+        url.hostname or "", url.port, timeout=timeout_s, context=context_from(os.environ)
+    )
 
 
 def get(base_url: str, path: str, timeout_s: float = TIMEOUT_S) -> HttpResponse:

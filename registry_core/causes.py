@@ -57,9 +57,12 @@ _CERTIFICATE_FAULTS: Final = {
     19: "its certificate comes from an authority that is not trusted here",
     20: "its certificate comes from an authority that is not trusted here",
     21: "its certificate comes from an authority that is not trusted here",
+    26: "its certificate is not for this use (extendedKeyUsage)",
     62: "its certificate is for another name",
     64: "its certificate is for another address",
 }
+_UNTRUSTED: Final = "its certificate is not trusted here"
+_NO_TLS: Final = "TLS cannot be set up with it"
 _TLS_FAULTS: Final = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS there",
     "UNEXPECTED_EOF_WHILE_READING": "it closes the connection while TLS is set up",
@@ -67,8 +70,17 @@ _TLS_FAULTS: Final = {
     "UNSUPPORTED_PROTOCOL": "it has no version of TLS in common with us",
     "NO_SHARED_CIPHER": "it has no cipher of TLS in common with us",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of ours",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not trust our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "our certificate is revoked",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it has no version of TLS in common with us",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it has nothing of TLS in common with us, or wants a certificate of ours",
 }
+# What `cause_of` says when TLS could not be set up, by whosever fault.
+TLS_CAUSES: Final = frozenset((*_CERTIFICATE_FAULTS.values(), *_TLS_FAULTS.values(), _UNTRUSTED, _NO_TLS))
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -105,8 +117,8 @@ def _named(error: BaseException) -> str | None:
 def _tls_fault(error: ssl.SSLError) -> str:
     # OpenSSL's details are missing from an error that Python raised itself.
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CERTIFICATE_FAULTS.get(getattr(error, "verify_code", 0), "its certificate is not trusted here")
-    return _TLS_FAULTS.get(getattr(error, "reason", None) or "", "TLS cannot be set up with it")
+        return _CERTIFICATE_FAULTS.get(getattr(error, "verify_code", 0), _UNTRUSTED)
+    return _TLS_FAULTS.get(getattr(error, "reason", None) or "", _NO_TLS)
 
 
 def _system_fault(error: OSError) -> str:

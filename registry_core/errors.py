@@ -5,7 +5,12 @@ The classes carry data and know nothing of HTTP or DNS; each interface maps them
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+# What a port with TLS calls a request without it, in its answer.
+PLAIN_HTTP: Final = "PlainHTTP"
 
 
 class VerticeError(Exception):

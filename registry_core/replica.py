@@ -21,7 +21,7 @@ from registry_core.api.app import build_app, http_logger
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.gauges import add_gauges
+from registry_core.api.gauges import add_gauges, add_tls_gauges
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
@@ -47,10 +47,12 @@ from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
+from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
+from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
@@ -108,8 +110,9 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
+        self.tls = ReplicaTls(settings.tls, self._clock)
         self._callers = ReplicaAccess(
-            settings, self._clock, store_lets_once=self.store.lets_once, certified=lambda _: None
+            settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
@@ -134,7 +137,7 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers)
+        self._peers = Peers(settings.peers, settings.client_tls)
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -144,6 +147,7 @@ class Replica:
             self._background,
             peers=self._peer_watch,
             watchers=lambda: len(self.hub),
+            tls=self.tls.health,
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
@@ -185,9 +189,10 @@ class Replica:
             sampler=self._sampler,
             background=self._background,
         )
+        add_tls_gauges(self.metrics, self.tls)
 
     async def start(self) -> None:
-        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store.
+        """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
 
         Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
@@ -203,14 +208,21 @@ class Replica:
             lingering_time=LINGER_S,
         )
         try:
+            await self.tls.load()
             await self._peers.start()
             await self._runner.setup()
             self._server = await self._listen(self._runner)
+            self._tasks += self.tls.start(self._background)
+            if self._peers.tls is not None:
+                self._tasks.append(self._background.keep("peers' certificates", self._peers.tls.run))
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
             if self._callers.files.paths:
                 self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
+            if self.settings.redis is not None and self.settings.redis.access.tls:
+                keeping = partial(keep_certificates, self.settings.redis)
+                self._tasks.append(self._background.keep("certificates of the store", keeping))
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
@@ -250,10 +262,17 @@ class Replica:
             return self.settings.listen
         return Listen(self.settings.listen.host, self._server.sockets[0].getsockname()[1])
 
+    @property
+    def url(self) -> str:
+        """The URL of this replica, with its listening address."""
+        return f"{self.tls.scheme}://{self.listen}"
+
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         serve = runner.server
         assert serve is not None  # set by setup()
-        return await listening(self._connections.guarding(serve), self.settings.listen, setting=LISTEN.name)
+        return await listening(
+            self.tls.guarding(self._connections.guarding(serve)), self.settings.listen, setting=LISTEN.name
+        )
 
     # -- background loops
 

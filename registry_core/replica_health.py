@@ -25,6 +25,7 @@ from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 from registry_core.telemetry.system import SystemSampler
 
@@ -45,6 +46,7 @@ class ReplicaHealth:
         *,
         peers: PeerWatch,
         watchers: Callable[[], int],
+        tls: Callable[[], CertificateHealth | None] = lambda: None,
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -55,6 +57,7 @@ class ReplicaHealth:
         self._background = background
         self._peers = peers
         self._watchers = watchers
+        self._tls = tls
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -80,10 +83,13 @@ class ReplicaHealth:
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
         shards = self._store.shards()
+        tls = self._tls()
+        certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         peers = self._peers.report()
         return HealthView(
             status=worst(
+                certificate,
                 judged(cpu, CPU),
                 judged(memory, MEMORY),
                 stored,
@@ -98,6 +104,7 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
@@ -123,6 +130,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                tls=tls if tls is not None else UNSET,
                 peers=peers if peers.known else UNSET,
                 background=self._background.report(),
             ),

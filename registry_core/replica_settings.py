@@ -18,6 +18,8 @@ from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
 from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
+from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
+from registry_core.security.tls_settings import TLS_SETTINGS, TlsSettings, tls_settings
 from registry_core.setting_sources import given_in, unknown_names
 from registry_core.setting_values import Given, Values, values_of
 from registry_core.settings import (
@@ -34,6 +36,7 @@ from registry_core.settings import (
     text,
 )
 from registry_core.shared_secret import SECRET
+from registry_core.store.redis.tls_settings import REDIS_TLS_SETTINGS, with_redis_tls
 from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings, without_credentials
 from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
 
@@ -234,6 +237,9 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_TRIALS,
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
+    *TLS_SETTINGS,
+    *CLIENT_TLS_SETTINGS,
+    *REDIS_TLS_SETTINGS,
     LOG_LEVEL,
     LOG_FORMAT,
     *ACCESS_SETTINGS,
@@ -254,6 +260,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     when_none_pass: WhenNonePass = WhenNonePass.ALL
     log_level: str = "info"
     log_format: str = AUTO
+    tls: TlsSettings = TlsSettings()
+    client_tls: ClientTlsSettings = ClientTlsSettings()
     redis: RedisSettings | None = None  # None: registrations live in this process
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
@@ -309,7 +317,9 @@ def settings_from(values: Values) -> ReplicaSettings:
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
         log_format=values[LOG_FORMAT],
-        redis=_with_pool(values[STORE], values[REDIS_POOL]),
+        tls=tls_settings(values),
+        client_tls=client_tls_settings(values),
+        redis=with_redis_tls(_with_pool(values[STORE], values[REDIS_POOL]), values),
         redis_timeout_s=values[REDIS_TIMEOUT],
         redis_retries_s=values[REDIS_RETRIES],
         breaker=BreakerTerms(

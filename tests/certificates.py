@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,22 +27,51 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
+        self._serial = zlib.crc32(folder.name.encode()) << 8
         self.ca, self._key = folder / "ca.pem", folder / "ca.key"
         # Python 3.13 rejects an authority without keyUsage ...
         may = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "2", "-subj", f"/CN={folder.name}")
         _openssl("req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, *may)
 
     def issue(self, *names: str, expired: bool = False) -> Certificate:
-        """Return a certificate for `names`, each like `IP:127.0.0.1` or `DNS:localhost`."""
+        """Return a certificate for `names`, each like `IP:127.0.0.1`, `DNS:localhost` or `URI:spiffe://...`."""
         number = len(list(self._folder.glob("*.crt")))
         request, extension = self._folder / f"{number}.csr", self._folder / f"{number}.ext"
         made = Certificate(self._folder / f"{number}.crt", self._folder / f"{number}.key")
         # ... and a certificate without its authority's key id.
         extension.write_text(f"subjectAltName={','.join(names)}\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", "-new", *_KEY, "-keyout", made.key, "-out", request, "-subj", "/CN=test")
-        signed = ("-CA", self.ca, "-CAkey", self._key, "-set_serial", str(number + 1), "-extfile", extension)
+        signed = (
+            "-CA",
+            self.ca,
+            "-CAkey",
+            self._key,
+            "-set_serial",
+            str(self._serial + number + 1),
+            "-extfile",
+            extension,
+        )
         _openssl("x509", "-req", "-in", request, *signed, "-days", "-1" if expired else "2", "-out", made.cert)
         return made
+
+
+def openssl(*words: str | Path, given: str = "", until: str = "") -> str:
+    """Return all that the openssl program prints; it reads `given`, whose end it sees once it has printed `until`."""
+    command = [find("openssl"), *map(str, words)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        said = b""
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                program.stdin.write(given.encode())
+                program.stdin.flush()
+                while until.encode() not in said and (more := os.read(program.stdout.fileno(), 65536)):
+                    said += more
+                program.stdin.close()
+            return (said + program.stdout.read()).decode("utf-8", "replace")
+        finally:
+            program.kill()
 
 
 def _openssl(*words: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from agent.http.health import AgentHealth, judged
@@ -24,6 +24,7 @@ from dns.responder import Responder
 from dns.udp import UdpServer
 from dns.upstreams import ResolverState
 from registry_core.ports.clock import Clock
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
 
 
@@ -58,6 +59,7 @@ class About:
         self._keeper: SnapshotKeeper | None = None
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
+        self.certificate: Callable[[], CertificateHealth | None] = lambda: None
 
     def answers_on(self, udp: UdpServer) -> None:
         """Include the UDP server from now on."""
@@ -83,6 +85,7 @@ class About:
             sync=sync,
             registries=self._upstreams.report(),
             registry_names=self._lookup.report(),
+            tls=self.certificate(),
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
@@ -105,7 +108,10 @@ class About:
 
     def _judged(self, view: ViewReport, sync: SyncReport) -> AgentHealth:
         services = self._session.report() if self._session is not None else []
-        return judged(view, sync, services, loaded=self._view.loaded)
+        tls = self.certificate()
+        return judged(
+            view, sync, services, loaded=self._view.loaded, tls_problem=tls.problem if tls is not None else ""
+        )
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
         """Return the metrics as they are now."""

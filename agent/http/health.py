@@ -21,9 +21,13 @@ class AgentHealth(NamedTuple):
     reasons: list[str]
 
 
-def judged(view: ViewReport, sync: SyncReport, services: Sequence[ServiceReport], *, loaded: bool) -> AgentHealth:
+def judged(
+    view: ViewReport, sync: SyncReport, services: Sequence[ServiceReport], *, loaded: bool, tls_problem: str = ""
+) -> AgentHealth:
     """Return the health of an agent: unhealthy while it cannot answer lookups at all."""
     reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded)]
+    if tls_problem:
+        reasons.append(f"TLS towards the registry: {tls_problem}")
     if not loaded:
         return AgentHealth("unhealthy", reasons)
     return AgentHealth("degraded" if reasons else "healthy", reasons)

@@ -11,6 +11,7 @@ from agent.settings.reload import ReloadReport
 from agent.view.snapshot_writer import SnapshotReport
 from dns.forwarding import ForwardingReport
 from registry_core.domain.freshness import Freshness
+from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
 
 
@@ -65,6 +66,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     sync: SyncReport
     registries: UpstreamsReport
     registry_names: list[SrvReport]
+    tls: CertificateHealth | None  # None: it speaks no TLS to registries
     reload: ReloadReport | None  # None: settings are not reloaded
     snapshot: SnapshotReport | None  # None: nothing is kept on disk
     forwarding: ForwardingReport | None

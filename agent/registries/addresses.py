@@ -3,6 +3,7 @@
 http://a:8888                     one registry
 http://a:8888#zone=eu-1a          the same, with its zone until it reports one itself
 srv:_registry._tcp.example        the targets of that name's SRV records (RFC 2782)
+srv+https:_registry._tcp.example  the same over TLS; certificates are for the name `example` (RFC 6125 section 6.2)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,6 +27,7 @@ from registry_core.settings import http_url
 # Further addresses are ignored; each one has a few labels in the metrics.
 MAX_ADDRESSES: Final = 16
 SRV_PREFIX: Final = "srv:"
+SRV_TLS_PREFIX: Final = "srv+https:"
 _ZONE: Final = re.compile(r"zone=([A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)", re.ASCII)
 _LABEL: Final = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 # The data of a record follows its TTL and its length.
@@ -37,9 +40,15 @@ class SrvName(msgspec.Struct, frozen=True):
     """A name whose SRV records hold the addresses."""
 
     name: Name  # in lower case
+    tls: bool = False
 
     def __str__(self) -> str:
-        return SRV_PREFIX + b".".join(self.name).decode("ascii")
+        return (SRV_TLS_PREFIX if self.tls else SRV_PREFIX) + b".".join(self.name).decode("ascii")
+
+    @property
+    def domain(self) -> str:
+        """The name that certificates of its targets must have: whoever forges the records chooses the targets."""
+        return b".".join(self.name[2:]).decode("ascii")
 
 
 class SrvRecord(msgspec.Struct, frozen=True):
@@ -57,8 +66,9 @@ AddressSource: TypeAlias = RegistryAddress | SrvName
 def read_source(text: str) -> AddressSource:
     """Parse one address. Raises ValueError, with the reason, when it is invalid."""
     text = text.strip()
-    if text.lower().startswith(SRV_PREFIX):
-        return SrvName(_srv_name(text[len(SRV_PREFIX) :]))
+    for prefix in (SRV_PREFIX, SRV_TLS_PREFIX):
+        if text.lower().startswith(prefix):
+            return SrvName(_srv_name(text[len(prefix) :]), tls=prefix == SRV_TLS_PREFIX)
     url, hash_, fragment = text.partition("#")
     zone = _ZONE.fullmatch(fragment)
     if hash_ and zone is None:
@@ -99,9 +109,22 @@ def addresses(
         records = sorted(set(found.get(source, ())), key=lambda one: (one.priority, _place(one, seed)))
         tiers = {priority: tier for tier, priority in enumerate(sorted({one.priority for one in records}))}
         for one in records:
-            url = f"http://{host_port(one.target, one.port)}"
+            url = f"{'https' if source.tls else 'http'}://{host_port(one.target, one.port)}"
             listed.setdefault(url, RegistryAddress(url, tier=tiers[one.priority]))
     return list(listed.values())[:MAX_ADDRESSES]
+
+
+def names_to_check(sources: Iterable[AddressSource], found: Mapping[SrvName, Iterable[SrvRecord]]) -> dict[str, str]:
+    """Return the name that the certificate of each host must have, where it is another than the host's own."""
+    listed = list(sources)
+    own = {urlsplit(source.url).hostname for source in listed if isinstance(source, RegistryAddress)}
+    return {
+        one.target: source.domain
+        for source in listed
+        if isinstance(source, SrvName) and source.tls
+        for one in found.get(source, ())
+        if one.target not in own
+    }
 
 
 def _place(record: SrvRecord, seed: bytes) -> float:

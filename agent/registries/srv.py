@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 import structlog
 
-from agent.registries.addresses import AddressSource, SrvName, SrvRecord, addresses, read_source, srv_records
+from agent.registries.addresses import (
+    AddressSource,
+    SrvName,
+    SrvRecord,
+    addresses,
+    names_to_check,
+    read_source,
+    srv_records,
+)
 from agent.registries.pool import Upstreams
 from dns.codec import Name, Rcode, Type
 from dns.foreign import ForeignReply, lifetime_s
@@ -53,7 +61,13 @@ class RegistryLookup:
         self._found: dict[SrvName, tuple[SrvRecord, ...]] = {}
         self._problems: dict[SrvName, str] = {}
         self._changed = asyncio.Event()
+        self._expect: Callable[[Mapping[str, str]], None] = lambda _: None
         self.use(texts)
+
+    def expect_with(self, expect: Callable[[Mapping[str, str]], None]) -> None:
+        """Tell `expect` from now on which names the certificates of the hosts must have."""
+        self._expect = expect
+        self._deliver()
 
     def use(self, texts: Iterable[str]) -> None:
         """Replace the addresses; names that stay keep their results."""
@@ -93,6 +107,7 @@ class RegistryLookup:
         return tuple(dict.fromkeys(source for source in self._sources if isinstance(source, SrvName)))
 
     def _deliver(self) -> None:
+        self._expect(names_to_check(self._sources, self._found))
         self.upstreams.replace(addresses(self._sources, self._found, self._seed))
 
     async def _keep(self, name: SrvName) -> None:

@@ -11,6 +11,7 @@ from agent.settings import table
 from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
+from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
 from registry_core.shared_secret import SECRET
 
 # Sockets and what depends on them, and the state folder, which is locked from start to end.
@@ -25,6 +26,7 @@ NEED_RESTART: Final = {
     "follow_namespace": table.FOLLOW_NAMESPACE.name,
     "view": f"{table.VIEW_SERVICES.name}, {table.VIEW_MB.name}",
     "state_dir": table.STATE_DIR.name,
+    "tls": ", ".join(setting.name for setting in CLIENT_TLS_SETTINGS),
     "log_format": table.LOG_FORMAT.name,
 }
 LIVE: Final = {

@@ -71,6 +71,7 @@ from registry_core.domain.records import Instance, InstanceKey, Protocol, Regist
 from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
+from registry_core.security.client_settings import ClientTlsSettings, client_tls_settings
 from registry_core.setting_values import Given, Values
 from registry_core.settings import Listen, RemovedSetting
 from registry_core.shared_secret import SECRET, sent
@@ -94,6 +95,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     registry_urls: tuple[str, ...] = REGISTRY_URL.default
     token: str = ""
+    tls: ClientTlsSettings = ClientTlsSettings()
     heartbeat_s: float = HEARTBEAT_INTERVAL.default
     initial_wait_s: float = INITIAL_WAIT_TIMEOUT.default
     http_listen: Listen = HTTP_LISTEN.default
@@ -149,6 +151,7 @@ def settings_from(sources: AgentSources) -> AgentSettings:
     return AgentSettings(
         registry_urls=_not_here(values),
         token=sent(values[SECRET]),
+        tls=client_tls_settings(values),
         heartbeat_s=values[HEARTBEAT_INTERVAL],
         initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
         http_listen=values[HTTP_LISTEN],

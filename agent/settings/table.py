@@ -15,6 +15,7 @@ from dns.name_limits import MAX_LABEL, MAX_NAME
 from dns.reverse import ReverseNames, read_reverse_names
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
+from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
 from registry_core.settings import (
     Listen,
     RemovedSetting,
@@ -343,6 +344,7 @@ CHECK_OPTIONS: Final[dict[str, Setting[str]]] = {
 AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     REGISTRY_URL,
     SECRET,
+    *CLIENT_TLS_SETTINGS,
     HEARTBEAT_INTERVAL,
     INITIAL_WAIT_TIMEOUT,
     HTTP_LISTEN,

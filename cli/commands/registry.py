@@ -23,6 +23,7 @@ from cli.setting_listing import (
 from cli.streams import announce
 from cli.table import settings_help
 from registry_core.descriptors import raise_descriptor_limit
+from registry_core.ports.clock import SystemClock
 from registry_core.replica import Replica
 from registry_core.replica_descriptors import enough_descriptors
 from registry_core.replica_settings import (
@@ -33,7 +34,9 @@ from registry_core.replica_settings import (
     replica_values,
     settings_from,
 )
+from registry_core.security.replica_tls import read_files
 from registry_core.setting_values import Given, Values, from_flags
+from registry_core.store.redis.tls import redis_tls
 from registry_core.telemetry import logs
 
 LIFE_CODES: Final = exit_codes(
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     async def start() -> Replica:
         replica = Replica(settings)
         await replica.start()
-        announce(f"vertice registry: listening on http://{replica.listen}")
+        announce(f"vertice registry: listening on {replica.url}")
         return replica
 
     return run_until_signal(start)
@@ -82,11 +85,9 @@ def run(args: argparse.Namespace) -> int:
 def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings) -> int:
     print_warnings("registry", settings.unknown)
     if settings.redis is not None and settings.redis.access.tls:
-        # A registry without Redis, or without TLS to it, does not load redis-py.
-        from registry_core.store.redis.pool import tls_context  # noqa: PLC0415 - see above
-
         for access in (settings.redis.access, settings.redis.sentinel_access):
-            tls_context(access)
+            redis_tls(access)
+    read_files(settings.tls, SystemClock())
     if args.show_settings:
         print_settings(args.output, setting_rows(SETTINGS, values))
     else:

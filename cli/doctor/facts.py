@@ -101,6 +101,7 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     problem: str = ""
+    wants_tls: bool = False  # it was asked without, and takes nothing but TLS
     dead_addresses: tuple[str, ...] = ()  # those of its name's several addresses that do not answer
     is_ready: bool = True
     state: str = ""

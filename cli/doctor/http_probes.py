@@ -21,6 +21,7 @@ from cli.terminal import printable
 from registry_core.causes import cause_of
 from registry_core.domain import names
 from registry_core.domain.host_port import split_host_port
+from registry_core.errors import PLAIN_HTTP, SettingsError
 
 TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0
@@ -76,6 +77,8 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
         ready = get(url, "/ready", TIMEOUT_S)
         took_s = time.monotonic() - sent_at
         state = _field(ready, "state")
+        if _field(ready, "error") == PLAIN_HTTP:
+            return RegistrySeen(url=url, wants_tls=True)
         if _field(ready, "status") not in _STATES:
             return RegistrySeen(url=url, problem=f"the server there is not a registry (GET /ready: {ready.status})")
         ahead_s, error_s = _clock(ready, began, took_s)
@@ -96,6 +99,8 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
             health=health,
             reasons=reasons,
         )
+    except SettingsError as error:  # of the files of TLS
+        return RegistrySeen(url=url, problem=str(error))
     except Unreachable as error:
         return RegistrySeen(url=url, problem=str(error).partition(f"{url}: ")[2] or str(error))
 

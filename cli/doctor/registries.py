@@ -7,6 +7,7 @@ from typing import Final
 
 from cli.doctor.facts import Facts, RegistrySeen
 from cli.doctor.finding import DoctorFinding, DoctorRule, DoctorSeverity
+from registry_core.causes import TLS_CAUSES
 
 CLOCK_NOTE_S: Final = 2.0
 CLOCK_WARNING_S: Final = 60.0
@@ -26,6 +27,20 @@ ONE_AWAY = DoctorRule(
     "one of several registries, {url}, cannot be used: {problem}",
     "the agent uses the next one, and has one fewer to fall back to",
     "curl -v {url}/ready    # or remove it from REGISTRY_URL",
+)
+TLS = DoctorRule(
+    "registry-tls",
+    DoctorSeverity.ERROR,
+    "TLS cannot be set up with the registry at {url}: {problem}",
+    "the agent sends it nothing, neither registrations nor secrets",
+    "REGISTRY_CA=/path/ca.pem    # or REGISTRY_TLS_NAME; try curl -v --cacert /path/ca.pem {url}/ready",
+)
+HTTPS_ONLY = DoctorRule(
+    "registry-https",
+    DoctorSeverity.ERROR,
+    "the registry at {url} speaks HTTPS only",
+    "everything that is sent there is refused",
+    "REGISTRY_URL={https_url}    # and REGISTRY_CA, if its authority is not one of the system's",
 )
 DEAD_ADDRESSES = DoctorRule(
     "registry-address",
@@ -100,7 +115,21 @@ UNHEALTHY = DoctorRule(
     "curl {url}/health    # shows the state of each part",
 )
 KINDS: Final = (
-    *(FINE, AWAY, ONE_AWAY, DEAD_ADDRESSES, NOT_READY, DEGRADED, UNHEALTHY, WARMING, CLOCK, CLOCK_OFF, CLOCK_FAR_OFF),
+    *(
+        FINE,
+        AWAY,
+        ONE_AWAY,
+        TLS,
+        HTTPS_ONLY,
+        DEAD_ADDRESSES,
+        NOT_READY,
+        DEGRADED,
+        UNHEALTHY,
+        WARMING,
+        CLOCK,
+        CLOCK_OFF,
+        CLOCK_FAR_OFF,
+    ),
     *(TOKEN, TOKEN_MISSING, TOKEN_WRONG, NO_WRITES),
 )
 
@@ -109,6 +138,12 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
     """Return the findings on every registry address that was probed."""
     any_good = any(not seen.problem for seen in facts.registries)
     for seen in facts.registries:
+        if seen.wants_tls:
+            yield HTTPS_ONLY.found(url=seen.url, https_url=seen.url.replace("http:", "https:", 1))
+            continue
+        if seen.problem in TLS_CAUSES:
+            yield TLS.found(url=seen.url, problem=seen.problem)
+            continue
         if seen.problem:
             yield (ONE_AWAY if any_good else AWAY).found(url=seen.url, problem=seen.problem)
             continue

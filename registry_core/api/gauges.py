@@ -11,6 +11,8 @@ from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.reports import ShardReport
 from registry_core.ports.store import Store
+from registry_core.security.certificate_health import CertificateHealth
+from registry_core.security.replica_tls import ReplicaTls
 from registry_core.supervision import Background
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
@@ -75,6 +77,28 @@ def add_gauges(
     gauge("registry_connections", "Open connections.", connections)
     gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
     gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
+
+
+def add_tls_gauges(metrics: ReplicaMetrics, tls: ReplicaTls) -> None:
+    """Add the metrics of TLS on the port to `metrics`."""
+    metrics.counters("registry_tls_handshakes", "Handshakes on the port, by their outcome.", "outcome", tls.handshakes)
+    metrics.gauge(
+        "registry_tls_certificate_expires",
+        "When the certificate of the port ends, in Unix seconds; 0 without TLS.",
+        lambda: _expiry(tls.health()),
+    )
+    metrics.gauge(
+        "registry_tls_files_unusable",
+        "1 if the files of TLS have changed and cannot be used, or the certificate is about to end.",
+        lambda: bool((health := tls.health()) is not None and health.problem),
+    )
+    metrics.gauge(
+        "registry_tls_client_certificates", "Open connections with a client's certificate.", lambda: len(tls.mutual)
+    )
+
+
+def _expiry(health: CertificateHealth | None) -> float:
+    return health.expires_at or 0.0 if health is not None else 0.0
 
 
 def _known(sampler: SystemSampler, field: str) -> float:

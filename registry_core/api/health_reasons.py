@@ -23,6 +23,7 @@ def health_reasons(
     guard: GuardView,
     access: AccessHealth,
     peers: PeersHealth,
+    tls_problem: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -30,6 +31,7 @@ def health_reasons(
     """
     return [
         *_of_access(access),
+        *([f"TLS: {tls_problem}"] if tls_problem else []),
         *_of_shards(shards),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),

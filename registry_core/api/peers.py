@@ -19,6 +19,8 @@ from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaD
 from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
 from registry_core.resolution import ServerResolver
+from registry_core.security.client_settings import ClientTlsSettings
+from registry_core.security.tls_clients import ClientTls, client_tls
 
 # Marks a request between replicas, which the receiver must not pass on.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -30,7 +32,9 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 class Peers:
     """The replicas at `urls`; this one may be among them, and recognises itself by `id`."""
 
-    def __init__(self, urls: Iterable[str]) -> None:
+    def __init__(self, urls: Iterable[str], tls: ClientTlsSettings | None = None) -> None:
+        self.tls: ClientTls | None = None
+        self._tls_settings = tls if tls is not None else ClientTlsSettings()
         self.id = secrets.token_hex(8)
         self._urls = tuple(urls)
         self._session: aiohttp.ClientSession | None = None
@@ -39,10 +43,14 @@ class Peers:
         return len(self._urls)
 
     async def start(self) -> None:
-        """Start; no replica is asked yet."""
+        """Start; no replica is asked yet. Raises SettingsError when the files of TLS cannot be used."""
+        if any(url.startswith("https:") for url in self._urls):
+            self.tls = await client_tls(self._tls_settings)
         if self._urls:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=8, resolver=ServerResolver()),
+                connector=aiohttp.TCPConnector(
+                    limit_per_host=8, resolver=ServerResolver(), ssl=True if self.tls is None else self.tls.context
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={PEER_HEADER: self.id},
                 timeout=aiohttp.ClientTimeout(total=ASK_S),

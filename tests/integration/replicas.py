@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ class Api:
 
     @property
     def url(self) -> str:
-        return f"http://{self.replica.listen}"
+        return self.replica.url
 
     async def call(self, method: str, path: str, body: object = None, **more: Any) -> Answer:
         """Send one request; a body other than bytes is sent as JSON."""
@@ -67,12 +68,14 @@ async def serving(
     clock: Clock | None = None,
     hub_limits: HubLimits | None = None,
     connection_limits: ConnectionLimits | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Api]:
-    """Run a replica for the duration of a `with`."""
+    """Run a replica for the duration of a `with`, and a client, which speaks TLS with `tls`."""
     replica = Replica(settings, clock=clock, hub_limits=hub_limits, connection_limits=connection_limits)
     await replica.start()
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
+        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20)) as session:
             yield Api(replica, session)
     finally:
         await replica.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Iterable, Mapping
@@ -18,10 +17,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from registry_core.causes import cause_of
-from registry_core.errors import SettingsError
 from registry_core.ports.reports import PoolReport
 from registry_core.resolution import ServerAddresses
+from registry_core.store.redis.tls import redis_tls
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 
 OPERATION_TIMEOUT_S: Final = 5.0
@@ -84,45 +82,6 @@ class TlsConnection(PlainConnection, SSLConnection):
         return {**super()._connection_arguments(), "server_hostname": self.host}
 
 
-@functools.lru_cache(maxsize=8)
-def tls_context(access: ServerAccess) -> ssl.SSLContext:
-    """Return the TLS context for `access`: 1.2 or newer, with the certificate and host name checked.
-
-    The checks cannot be turned off. Files are read once per process. Raises SettingsError, naming the
-    option of the URL, when a file cannot be used.
-    """
-    try:
-        context = ssl.create_default_context(cafile=access.ca_file)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"REGISTRY_STORE: ca={access.ca_file}: {_why(error, 'certificates')}") from None
-    if access.cert_file is not None:
-        try:
-            context.load_cert_chain(access.cert_file, access.key_file, password=_no_password)
-        except (OSError, ValueError) as error:
-            named = f"cert={access.cert_file}" + (f", key={access.key_file}" if access.key_file else "")
-            raise SettingsError(f"REGISTRY_STORE: {named}: {_why(error, 'a certificate and its key')}") from None
-    return context
-
-
-def _why(error: Exception, wanted: str) -> str:
-    if isinstance(error, _KeyHasPassword):
-        return f"it does not hold {wanted} in PEM: the key is protected by a password"
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
-        return cause_of(error)
-    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return "the key is not that of the certificate"
-    return f"it does not hold {wanted} in PEM"
-
-
-class _KeyHasPassword(ValueError):
-    """Raised when OpenSSL asks for the password of a key."""
-
-
-def _no_password() -> str:
-    # Without this, OpenSSL prompts for it at the terminal and waits.
-    raise _KeyHasPassword
-
-
 def open_client(
     address: ServerAddress,
     access: ServerAccess,
@@ -147,7 +106,7 @@ def open_client(
         "protocol": 2,  # the shape of answers depends on it, and the library's default varies by version
     }
     if access.tls:
-        options["tls"] = tls_context(access)
+        options["tls"] = redis_tls(access).context
     pool: BlockingConnectionPool = BlockingConnectionPool(
         max_connections=max_connections,
         timeout=timeout_s,

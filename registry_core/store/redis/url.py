@@ -52,6 +52,7 @@ class ServerAccess(msgspec.Struct, frozen=True):
     ca_file: str | None = None  # trusted in place of the system's authorities
     cert_file: str | None = None  # for servers that require a client certificate
     key_file: str | None = None  # of that certificate, when it has its own file
+    server_name: str | None = None  # that certificates must have, in place of the host
     db: int = 0
 
     def __repr__(self) -> str:

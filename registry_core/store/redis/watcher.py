@@ -29,10 +29,11 @@ from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, 
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
 from registry_core.store.redis.latency import Latency
 from registry_core.store.redis.master_notes import MasterNotes
-from registry_core.store.redis.pool import close_client, open_client, pool_report, tls_context, warm
+from registry_core.store.redis.pool import close_client, open_client, pool_report, warm
 from registry_core.store.redis.probes import Fault, ask_node, ask_sentinel, fault_of, listen
 from registry_core.store.redis.quorum import MasterStanding, standing_of
 from registry_core.store.redis.repointing import repoint
+from registry_core.store.redis.tls import load_redis_tls
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 from registry_core.supervision import Background, Work, end
 
@@ -156,7 +157,7 @@ class MasterWatcher:
         """
         for access in (self._access, self._sentinel_access):
             if access.tls:
-                tls_context(access)  # an unreadable file is reported here, not on every connection
+                await load_redis_tls(access)  # an unreadable file is reported here, not on every connection
         self.doubt(SEARCH_S)
         for sentinel in self._sentinels:
             self._keep("redis sentinels", partial(self._ask_sentinel, sentinel))

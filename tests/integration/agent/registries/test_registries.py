@@ -200,11 +200,11 @@ async def test_a_single_registry_is_not_probed(api: Api) -> None:
 # -- SRV
 
 
-def srv(*targets: str, ttl_s: int = 1) -> Script:
+def srv(*targets: str, ttl_s: int = 1, domain: str = "example") -> Script:
     """Return a resolver's script: these targets, and a host for none of them."""
 
     def script(query: bytes, _: str) -> Iterable[bytes]:
-        lines = [f"_registry._tcp.example. {ttl_s} IN SRV {target}" for target in targets]
+        lines = [f"_registry._tcp.{domain}. {ttl_s} IN SRV {target}" for target in targets]
         return [reply_to(query, *lines, rcode=0 if targets else 3)]
 
     return script

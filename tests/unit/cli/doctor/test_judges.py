@@ -555,6 +555,12 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     # -- the registry
     ("no registry", changed(registry={"problem": "Connection refused"}), {"registry-away"}),
     (
+        "a registry with another certificate",
+        changed(registry={"problem": "its certificate is for another name"}),
+        {"registry-tls"},
+    ),
+    ("a registry with TLS only", changed(registry={"wants_tls": True}), {"registry-https"}),
+    (
         "one of two registries",
         changed(registries=(SEEN, RegistrySeen(url="http://10.0.0.3:8888", problem="timed out"))),
         {"registry-one-away"},
