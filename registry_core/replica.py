@@ -123,10 +123,7 @@ class Replica:
             is_denied=self.certificates.denied.is_denied,
         )
         self._callers = ReplicaAccess(
-            settings,
-            self._clock,
-            store_lets_once=self.store.lets_once,
-            certified=lambda request: self.tls.mutual.certified(request.transport),
+            settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
