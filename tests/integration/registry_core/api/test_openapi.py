@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from registry_core.api.endpoints import ENDPOINTS
+from registry_core.security.audit.settings import AuditSettings
 from tests.integration.replicas import READY, Api, serving
 from tests.json_schema import problems
 
@@ -69,7 +71,7 @@ async def test_every_reference_resolves(api: Api) -> None:
     assert used == names
 
 
-async def test_every_answer_matches_its_description() -> None:
+async def test_every_answer_matches_its_description(tmp_path: Path) -> None:
     asked: list[tuple[str, str, str, Any]] = [
         # method, template, path, body; in an order that makes sense
         ("POST", "/heartbeat", "/heartbeat", {"service_name": "ip_intel"}),
@@ -107,11 +109,18 @@ async def test_every_answer_matches_its_description() -> None:
         ("GET", "/drain/{service}/{instance}", f"/drain/{ONE}", None),
         ("GET", "/drain/{service}/{instance}", "/drain/nobody/a:1", None),
         ("GET", "/drain/{service}/{instance}", "/drain/a/a:1", None),
+        ("GET", "/audit/entries", "/audit/entries", None),
+        ("GET", "/audit/entries", "/audit/entries?from=x", None),
+        ("GET", "/audit/proof", "/audit/proof?index=0", None),
+        ("GET", "/audit/proof", "/audit/proof", None),
+        ("GET", "/audit/consistency", "/audit/consistency?first=0", None),
+        ("POST", "/audit/head", "/audit/head", {"head": "", "key": ""}),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}", "/deregister/ip_intel", None),
     ]
-    async with serving(msgspec.structs.replace(READY, secrets=("s3cret",))) as api:
+    settings = msgspec.structs.replace(READY, secrets=("s3cret",), audit=AuditSettings(folder=tmp_path / "audit"))
+    async with serving(settings) as api:
         description = closed(await described(api))
         tried = set()
         for method, template, path, body in asked:
@@ -123,7 +132,7 @@ async def test_every_answer_matches_its_description() -> None:
                 schema = responses[str(answer.status)]["content"]["application/json"]["schema"]
                 assert problems(answer.body, schema, description) == [], where
                 tried.add((method, template))
-    assert tried == {(e.method, e.path) for e in ENDPOINTS} - {("GET", "/metrics")}
+    assert tried == {(e.method, e.path) for e in ENDPOINTS} - {("GET", "/metrics"), ("GET", "/audit/head")}
 
 
 async def test_every_line_of_the_watch_matches_its_description(api: Api) -> None:
@@ -161,7 +170,8 @@ async def test_each_described_body_is_the_one_that_is_read(api: Api, endpoint: A
     assert operation["operationId"] == endpoint.name
     assert ("requestBody" in operation) == (endpoint.body is not None)
     assert ("security" in operation) == endpoint.writes
-    # An acknowledgement changes nothing that is stored, and its watcher's id is its credential.
-    assert endpoint.writes == (endpoint.method != "GET" and endpoint.name != "acknowledge")
+    # An acknowledgement changes nothing that is stored, and its watcher's id is its credential. A countersignature
+    # changes nothing about what is registered, and must not make a line in the audit whose heads are countersigned.
+    assert endpoint.writes == (endpoint.method != "GET" and endpoint.name not in ("acknowledge", "witness_head"))
     assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]
     assert [p["name"] for p in operation["parameters"] if p["in"] == "header"] == [p.name for p in endpoint.headers]
