@@ -49,6 +49,7 @@ from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
+from registry_core.security.tls_port import HandshakeLimits
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
@@ -92,7 +93,7 @@ class Replica:
         hub_limits: HubLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        budget = replica_budget(descriptor_limit(), settings.redis)
+        budget = replica_budget(descriptor_limit(), settings.redis, with_tls=settings.tls.pair is not None)
         self.settings = settings = msgspec.structs.replace(settings, redis=budget.redis)
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
@@ -110,7 +111,7 @@ class Replica:
         self._first = FirstDelivery(self.view)
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s)
         self._sampler = SystemSampler()
-        self.tls = ReplicaTls(settings.tls, self._clock)
+        self.tls = ReplicaTls(settings.tls, self._clock, limits=HandshakeLimits(connections=budget.handshakes))
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         refusals, audit = RefusalLog(self._clock), NoAudit()
