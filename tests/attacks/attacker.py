@@ -124,8 +124,7 @@ async def half_closed(client: socket.socket, port: int) -> None:
 
 
 KINDS: dict[str, Callable[[socket.socket, int], Awaitable[None]]] = {
-    each.__name__: each
-    for each in (idle, silent, half_header, half_body, large_header, unread, pipelined, half_closed)
+    each.__name__: each for each in (idle, silent, half_header, half_body, large_header, unread, pipelined, half_closed)
 }
 DNS_PORTS: set[int] = set()
 
