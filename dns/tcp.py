@@ -18,7 +18,7 @@ from dns.responder import Responder
 from registry_core.domain.connection_slots import Closing, ConnectionSlots, SlotTerms, owner_of
 from registry_core.listener import ACCEPTS_PER_TURN, Listening, accepting_several
 from registry_core.resolution import addresses_to_listen_on
-from registry_core.turns import Turns
+from registry_core.turns import LoopTurns
 
 # No query is larger; a longer announced length is not a query.
 MAX_QUERY: Final = 4096
@@ -59,7 +59,7 @@ class TcpServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: dict[asyncio.StreamWriter, float] = {}
         self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots, self._busy.get)
-        self._turns = Turns(BATCHES_PER_TURN)
+        self._turns = LoopTurns(BATCHES_PER_TURN)
         self._closed = False
         # How many were closed, or not accepted, for which reason.
         self.closed: Counter[Closing] = Counter()

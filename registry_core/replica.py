@@ -97,7 +97,7 @@ class Replica:
         hub_limits: HubLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        budget = replica_budget(descriptor_limit(), settings.redis, tls=settings.tls.pair is not None)
+        budget = replica_budget(descriptor_limit(), settings.redis, with_tls=settings.tls.pair is not None)
         self.settings = settings = msgspec.structs.replace(settings, redis=budget.redis)
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 
 
-class Turns:
+class LoopTurns:
     """Those who wait to go on, the first come first."""
 
     def __init__(self, at_once: int) -> None:

@@ -23,7 +23,7 @@ from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionS
 from registry_core.freed_memory import give_back
 from registry_core.listener import Listening
 from registry_core.loopback_peers import loopback_peers
-from registry_core.turns import Turns
+from registry_core.turns import LoopTurns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ class Connections:
         self._headers = Deadlines(self.limits.header_s, self._late)
         self._unread = Deadlines(self.limits.unread_s, self._not_read)
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
-        self._turns = Turns(PIPELINED_PER_TURN)
+        self._turns = LoopTurns(PIPELINED_PER_TURN)
         self._leftover: set[asyncio.Task[None]] = set()
         self._threads = Threads("loopback connections", 1)
         self._surveyed_at: float | None = None

@@ -26,6 +26,17 @@ def test_without_redis_the_port_has_all_but_a_few() -> None:
     assert replica_budget(10, None).connections == 16
 
 
+@pytest.mark.parametrize("limit", [256, 1024, 4096, 100_000])
+def test_connections_that_have_not_set_up_tls_yet_have_a_share(limit: int) -> None:
+    budget = replica_budget(limit, store(PoolTerms(5, 50)), with_tls=True)
+    assert budget.redis is not None
+    used = 3 * (budget.redis.pool.most + BESIDE)
+    assert RESERVED + budget.connections + budget.handshakes + used <= limit
+    assert budget.handshakes >= 16
+    assert replica_budget(None, None, with_tls=True).handshakes == 1000
+    assert replica_budget(limit, None).handshakes == 0
+
+
 @pytest.mark.parametrize("limit", [256, 512, 1024, 4096])
 @pytest.mark.parametrize("most", [4, 50, 1000])
 def test_port_and_pools_fit_the_limit(limit: int, most: int) -> None:
@@ -42,11 +53,3 @@ def test_a_pool_that_fits_stays_as_it_is_set() -> None:
     for limit in (None, 1024, enough_descriptors(settings)):
         assert replica_budget(limit, settings).redis == settings
     assert replica_budget(enough_descriptors(settings), settings).connections == 25_000
-
-
-@pytest.mark.parametrize(("limit", "handshakes"), [(10, 4), (1024, 92), (None, 1000)])
-def test_with_tls_handshakes_have_their_share_of_the_port(limit: int | None, handshakes: int) -> None:
-    plain, budget = replica_budget(limit, None), replica_budget(limit, None, tls=True)
-    assert plain.handshakes == 0
-    assert budget.handshakes == handshakes
-    assert budget.connections + budget.handshakes == plain.connections

@@ -1,15 +1,15 @@
-"""Turns: how many go on at once."""
+"""LoopTurns: how many go on at once."""
 
 from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
 
-from registry_core.turns import Turns
+from registry_core.turns import LoopTurns
 
 
 async def test_only_so_many_go_on_in_one_turn_of_the_loop_and_all_do_in_the_end() -> None:
-    turns = Turns(16)
+    turns = LoopTurns(16)
     waiting = [asyncio.ensure_future(turns.next()) for _ in range(50)]
     waiting[0].cancel()
     done = [0]
@@ -21,7 +21,7 @@ async def test_only_so_many_go_on_in_one_turn_of_the_loop_and_all_do_in_the_end(
 
 
 async def test_the_first_come_goes_on_first() -> None:
-    turns, order = Turns(1), list[int]()
+    turns, order = LoopTurns(1), list[int]()
 
     async def each(number: int) -> None:
         await turns.next()
