@@ -31,6 +31,7 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
@@ -150,7 +151,7 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared)
+        self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -166,6 +167,7 @@ class Replica:
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         handlers = Handlers(
             operations,
             self.view,
@@ -175,6 +177,8 @@ class Replica:
             first=self._first,
             peers=self._peers,
             certificates=self.certificates,
+            unread=self.limits.unread,
+            clock=self._clock,
             health=self.health.view,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
@@ -183,9 +187,10 @@ class Replica:
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, self._callers.authenticator),
+            steps=steps(self._gate, audit, self._callers.authenticator, self.limits),
             notes=notes,
             first=self._first,
+            limits=self.limits,
             metrics=self.metrics,
             zone=settings.zone,
         )
@@ -201,6 +206,7 @@ class Replica:
             self.view,
             self.store,
             self._access,
+            limits=self.limits,
             watchers=lambda: len(self.hub),
             connections=self._connections,
             sampler=self._sampler,

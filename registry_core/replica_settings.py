@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
 from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
@@ -247,6 +248,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LOG_FORMAT,
     *ACCESS_SETTINGS,
     *AUTHORITY_SETTINGS,
+    *LIMIT_SETTINGS,
 )
 
 
@@ -273,6 +275,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     access: AccessSettings = AccessSettings()
     authority: AuthoritySettings = AuthoritySettings()
     audit: AuditSettings = AuditSettings()
+    limits: LimitSettings = LimitSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -338,6 +341,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         access=access,
         authority=authority_settings(values),
         audit=audit_settings(values),
+        limits=limit_settings(values),
         unknown=values.unknown,
     )
 

@@ -59,6 +59,7 @@ _OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
     HTTPStatus.CONFLICT: RequestOutcome.REFUSED,  # unless the body says Fenced or Late
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RequestOutcome.REFUSED,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: RequestOutcome.REFUSED,
+    HTTPStatus.TOO_MANY_REQUESTS: RequestOutcome.LIMITED,  # trying the next registry would only add to the load
 }
 _BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
     "renewed": RequestOutcome.DONE,

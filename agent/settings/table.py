@@ -12,10 +12,11 @@ from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
-from dns.access import LOOPBACK, network_of
+from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
 from dns.reverse import ReverseNames, read_reverse_names
+from registry_core.domain.networks import network_of
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS

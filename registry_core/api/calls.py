@@ -13,11 +13,13 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.auth import CALLER, Caller
+from registry_core.api.clients import client_of
 from registry_core.api.endpoints import JSON, Endpoint
 from registry_core.api.expectations import ask_for_body
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
 from registry_core.domain.records import Status
 from registry_core.domain.registrants import Origin
@@ -55,6 +57,7 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     sequence: int | None = None
     passing: bool = False
     origin: Origin = Origin()
+    too_many: frozenset[int] = frozenset()  # which heartbeats of a batch repeat what a limit knows
 
 
 def looking_up(
@@ -75,7 +78,9 @@ def looking_up(
     return handle
 
 
-def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]]) -> EndpointHandler:
+def writing(
+    endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], limits: RequestLimits
+) -> EndpointHandler:
     """Return the handler of an endpoint that is one writing operation, for a caller that is known by then."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
@@ -83,6 +88,7 @@ def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         request[_BODY] = body
+        too_many = limits.after_body(request, endpoint, body)
         sequence = sequence_of(request) if is_ordered else None
         call = WriteCall(
             path=request.match_info,
@@ -92,8 +98,10 @@ def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[
             sequence=sequence,
             passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,
             origin=origin_of(request),
+            too_many=too_many,
         )
-        result = await operation(call)
+        with limits.shedding:
+            result = await operation(call)
         request[_RESULT] = result
         return answer(result, status)
 
@@ -102,7 +110,12 @@ def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[
 
 def origin_of(request: web.Request) -> Origin:
     """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
-    return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
+    return Origin(client_of(request), request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
+
+
+def written_by(request: web.Request) -> object:
+    """Return the body of a write, decoded; None when there is none, or it was not read."""
+    return request.get(_BODY)
 
 
 def subject_of(request: web.Request) -> tuple[str, str]:

@@ -231,7 +231,7 @@ ENDPOINTS: Final = (
         summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
-        errors=(400, 404, 408, 413, 415),
+        errors=(400, 404, 408, 413, 415, 503),
     ),
     Endpoint(
         method="GET",

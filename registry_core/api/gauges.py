@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from registry_core.api.connections import Connections
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.breaker import BreakerState
@@ -25,6 +26,7 @@ def add_gauges(
     store: Store,
     access: WriteAccess,
     *,
+    limits: RequestLimits,
     watchers: Callable[[], int],
     connections: Connections,
     sampler: SystemSampler,
@@ -73,6 +75,26 @@ def add_gauges(
         "Deaths of background tasks.",
         "task",
         lambda: {one.task: one.failures for one in background.report()},
+    )
+    metrics.counters(
+        "registry_requests_limited",
+        "Requests, and heartbeats of batches, that were refused by a limit.",
+        "limit",
+        lambda: limits.refused,
+    )
+    metrics.counters(
+        "registry_requests_shed",
+        "Requests that were refused because this replica had too much to do.",
+        "worth",
+        lambda: limits.shedding.shed,
+    )
+    gauge("registry_requests_in_flight", "Requests being carried out.", lambda: limits.shedding.in_flight)
+    gauge("registry_unread_answers", "Catalogues and watches that wait for their readers.", lambda: len(limits.unread))
+    metrics.counters(
+        "registry_unread_answers_ended",
+        "Unread answers whose connection was closed for another reader, and readers that were refused for them.",
+        "how",
+        lambda: {"closed": limits.unread.closed, "refused": limits.unread.refused},
     )
     gauge("registry_watchers", "Open watch streams.", watchers)
     gauge("registry_connections", "Open connections.", lambda: len(connections.open))

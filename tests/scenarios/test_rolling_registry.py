@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.certificates import Authority
-from tests.programs import ROOT, VERTICE, Program, accepts, free_port, running, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, ROOT, VERTICE, Program, accepts, free_port, running, wait_until
 from tests.redis_topology import Topology
 from tests.scenarios.system import get_json, status_of
 
@@ -48,6 +48,7 @@ class Deployment:
             "REGISTRY_TLS_CERT": str(self.shown.cert),
             "REGISTRY_TLS_KEY": str(self.shown.key),
             "REGISTRY_CA": str(self.authority.ca),
+            **NO_INSTANCE_LIMITS,
             "REGISTRY_PEERS": ",".join(f"https://127.0.0.1:{port}" for port in self.ports),
         }
         self.replicas = [self._replica(number) for number in range(len(ZONES))]

@@ -6,6 +6,8 @@ import random
 
 from registry_core.api.connections import Connections
 from registry_core.api.gauges import add_gauges
+from registry_core.api.limit_settings import LimitSettings
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.connection_slots import Closing
@@ -29,6 +31,7 @@ async def test_each_part_shows_its_present_state() -> None:
         view,
         store,
         access,
+        limits=RequestLimits(LimitSettings(), LeaseTerms(), view, clock),
         watchers=lambda: 3,
         connections=connections,
         sampler=SystemSampler(),
