@@ -197,13 +197,14 @@ async def test_who_sends_many_requests_at_once_is_not_read_from_while_they_wait(
         await client.connect(1, GET.replace(b"/services", b"/held"))
         await eventually(lambda: served.asked == ["/held"], "it is in flight")
         (connection,) = served.connections.open
-        assert connection.transport is not None
-        assert connection.transport.is_reading()
+        transport = connection.transport
+        assert transport is not None
+        assert transport.is_reading()
         await asyncio.get_running_loop().sock_sendall(client.sockets[0], GET * 3)
         await eventually(lambda: len(connection._messages) == 3, "they have come")
-        assert not connection.transport.is_reading()
+        assert not transport.is_reading()
         served.held.set()
-        await eventually(lambda: len(served.asked) == 4 and connection.transport.is_reading(), "all are answered")
+        await eventually(lambda: len(served.asked) == 4 and transport.is_reading(), "all are answered")
 
 
 async def test_an_error_of_ours_is_answered_in_the_one_shape() -> None:
