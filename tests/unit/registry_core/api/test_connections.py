@@ -192,6 +192,21 @@ async def test_who_sends_many_requests_at_once_makes_room_between_two_of_them() 
         assert served.connections.closed == {Closing.IDLE: 1}
 
 
+async def test_who_sends_many_requests_at_once_is_not_read_from_while_they_wait() -> None:
+    async with listening(ConnectionLimits()) as served, attacking(served.port) as client:
+        await client.connect(1, GET.replace(b"/services", b"/held"))
+        await eventually(lambda: served.asked == ["/held"], "it is in flight")
+        (connection,) = served.connections.open
+        transport = connection.transport
+        assert transport is not None
+        assert transport.is_reading()
+        await asyncio.get_running_loop().sock_sendall(client.sockets[0], GET * 3)
+        await eventually(lambda: len(connection._messages) == 3, "they have come")
+        assert not transport.is_reading()
+        served.held.set()
+        await eventually(lambda: len(served.asked) == 4 and transport.is_reading(), "all are answered")
+
+
 async def test_an_error_of_ours_is_answered_in_the_one_shape() -> None:
     async with listening(ConnectionLimits()) as served:
         head, _, body = (await exchange(served.port, GET.replace(b"/services", b"/broken"))).partition(b"\r\n\r\n")
