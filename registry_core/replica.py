@@ -128,7 +128,10 @@ class Replica:
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
-        self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
+        self._connections = Connections(
+            connection_limits or ConnectionLimits(connections=budget.connections), is_shared=self.limits.proxies.trusts
+        )
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         refusals = RefusalLog(self._clock)
         self.audit = audit_of(settings.audit, self._clock, self._background)
@@ -167,7 +170,6 @@ class Replica:
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
-        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         handlers = Handlers(
             operations,
             self.view,
