@@ -18,8 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from registry_core.api.calls import EndpointHandler, looking_up, writing, written_by
-from registry_core.api.connections import Connections
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
+from registry_core.api.expectations import close_if_unasked, no_answer_yet
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
 from registry_core.api.pieces import WatchStream
@@ -48,13 +48,12 @@ def build_app(
     steps: Sequence[RequestStep],
     notes: RequestNotes,
     first: FirstDelivery,
-    connections: Connections,
     limits: RequestLimits,
     metrics: ReplicaMetrics,
     zone: str = "",
 ) -> web.Application:
     """Return the application, ready to serve. Every request passes `steps`; every answer names `zone`, if set."""
-    app = web.Application(middlewares=[_surrounding(connections, limits, metrics)], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_surrounding(limits, metrics)], client_max_size=MAX_BODY_BYTES)
 
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
         response.headers[ZONE_HEADER] = zone
@@ -65,9 +64,9 @@ def build_app(
         handler = _handler(
             endpoint, _method(endpoint, operations, handlers, limits), steps, notes=notes, first=first, limits=limits
         )
-        app.router.add_route(endpoint.method, endpoint.path, handler)
+        app.router.add_route(endpoint.method, endpoint.path, handler, expect_handler=no_answer_yet)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
-            app.router.add_route("HEAD", endpoint.path, handler)
+            app.router.add_route("HEAD", endpoint.path, handler, expect_handler=no_answer_yet)
     return app
 
 
@@ -92,7 +91,7 @@ def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers, limi
     own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
     if own is not None:
         return own
-    operation = getattr(operations, endpoint.name)
+    operation = getattr(operations, endpoint.name, None) or getattr(handlers.certificates, endpoint.name)
     if endpoint.writes:
         return writing(endpoint, operation, limits)
     return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
@@ -131,16 +130,14 @@ def _handler(
     return noted
 
 
-def _surrounding(
-    connections: Connections, limits: RequestLimits, metrics: ReplicaMetrics
-) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connections.request_came(request.transport, request.task)
         limits.arrived(request)
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
         response = await _answered(request, handler, limits)
+        close_if_unasked(request, response)
         if isinstance(response, web.Response):
             response.headers.update(limits.said(request))
         if not isinstance(response, WatchStream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from registry_core.api.connections import Connections
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.api.write_access import WriteAccess
@@ -27,7 +28,7 @@ def add_gauges(
     *,
     limits: RequestLimits,
     watchers: Callable[[], int],
-    connections: Callable[[], int],
+    connections: Connections,
     sampler: SystemSampler,
     background: Background,
 ) -> None:
@@ -96,7 +97,13 @@ def add_gauges(
         lambda: {"closed": limits.unread.closed, "refused": limits.unread.refused},
     )
     gauge("registry_watchers", "Open watch streams.", watchers)
-    gauge("registry_connections", "Open connections.", connections)
+    gauge("registry_connections", "Open connections.", lambda: len(connections.open))
+    metrics.counters(
+        "registry_connections_closed",
+        "Connections that were closed or not accepted for a limit, by reason.",
+        "reason",
+        lambda: {why.value: count for why, count in connections.closed.items()},
+    )
     gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
     gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
 

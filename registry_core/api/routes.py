@@ -5,14 +5,18 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
+from registry_core.api.audit import AuditHandlers
 from registry_core.api.calls import PARTIAL, answer, body_of
 from registry_core.api.catalog_answer import CatalogAnswers
+from registry_core.api.certificate_endpoints import PEM
+from registry_core.api.certificates import Certificates
 from registry_core.api.clients import client_of
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
@@ -36,10 +40,13 @@ from registry_core.ports.clock import Clock
 from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
+if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
+    from registry_core.security.audit.service import AuditService
+
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Handlers:
+class Handlers(AuditHandlers):
     """One method for each such endpoint."""
 
     def __init__(
@@ -49,20 +56,24 @@ class Handlers:
         hub: WatchHub,
         drains: Drains,
         *,
+        audit: AuditService | None,
         first: FirstDelivery,
         peers: Peers,
+        certificates: Certificates,
         unread: UnreadAnswers,
         clock: Clock,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
     ) -> None:
+        super().__init__(audit)
         self._operations = operations
         self._view = view
         self._hub = hub
         self._first = first
         self._drains = drains
         self._peers = peers
+        self.certificates = certificates
         self._unread = unread
         self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
         self._health = health
@@ -125,6 +136,14 @@ class Handlers:
         if PEER_HEADER in request.headers or own.status is not Status.DRAINING:
             return answer(own)
         return answer(await self._peers.summed(own))
+
+    async def certificate_bundle(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        bundle = self.certificates.bundle()
+        version = hashlib.sha256(bundle).hexdigest()[:16]
+        headers = {"ETag": f'"{version}"'}
+        if any(known.value in ("*", version) for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=bundle, content_type=PEM, headers=headers)
 
     # -- about the replica
 

@@ -31,6 +31,6 @@ def steps(
 
     async def have_room(_: web.Request, endpoint: Endpoint) -> None:
         if endpoint.writes:
-            audit.require_room()
+            audit.require_room(endpoint.name)
 
     return (stand, limits.check, have_room, authenticator.check)

@@ -7,9 +7,11 @@ about its owner.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
-from registry_core.api.health_schemas import AccessHealth
+from registry_core.api.health_schemas import AccessHealth, SecretsHealth
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.refusals import Refusals
 from registry_core.errors import Forbidden, Unauthorized
@@ -21,8 +23,16 @@ log = structlog.get_logger()
 class WriteAccess:
     """The writes of one replica that a living client sends: registrations, heartbeats, changes of a status."""
 
-    def __init__(self, view: ReplicaView, clock: Clock, ttl_s: float = 0.0) -> None:
-        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often."""
+    def __init__(
+        self,
+        view: ReplicaView,
+        clock: Clock,
+        ttl_s: float = 0.0,
+        *,
+        secrets: Callable[[], SecretsHealth] = SecretsHealth,
+    ) -> None:
+        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often. `secrets` reports on those."""
+        self._secrets = secrets
         self._view = view
         self._clock = clock
         self._logged = False
@@ -78,4 +88,5 @@ class WriteAccess:
             refused_recently=self.refusals.recent(now),
             refused_total=self.refusals.counts.total(),
             last_refusal=self.refusals.because,
+            secrets=self._secrets(),
         )
