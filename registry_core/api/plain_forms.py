@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from registry_core.api.clients import client_of
 from registry_core.domain.names import all_loopback
 from registry_core.errors import Unauthorized
 from registry_core.ports.clock import Clock
@@ -56,7 +57,7 @@ class PlainPolicy:
             )
         self.exposed += 1
         if self.forms is PlainForms.WARN:
-            client = request.remote or ""
+            client = client_of(request)
             times = self._thinning.failed(client, self._clock.monotonic())
             if times is not None:
                 log.warning(
