@@ -49,6 +49,7 @@ class ReplicaHealth:
         peers: PeerWatch,
         watchers: Callable[[], int],
         tls: Callable[[], CertificateHealth | None] = lambda: None,
+        authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -61,6 +62,7 @@ class ReplicaHealth:
         self._peers = peers
         self._watchers = watchers
         self._tls = tls
+        self._authority_problem = authority_problem
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -82,7 +84,7 @@ class ReplicaHealth:
         sweep_age_s = now - self._swept_at
         access, audit = self._access.report(), self._audit.report()
         audited = Health.HEALTHY if audit.status in ("off", "ok") else Health.DEGRADED
-        accepts = Health.HEALTHY if access.status == "ok" else Health.DEGRADED
+        accepts = Health.HEALTHY if access.status == "ok" and not access.secrets.problem else Health.DEGRADED
         is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
@@ -91,6 +93,7 @@ class ReplicaHealth:
         certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         peers = self._peers.report()
+        authority = self._authority_problem()
         return HealthView(
             status=worst(
                 certificate,
@@ -101,6 +104,7 @@ class ReplicaHealth:
                 accepts,
                 audited,
                 health_of_peers(peers),
+                Health.DEGRADED if authority else Health.HEALTHY,
             ).value,
             reasons=health_reasons(
                 cpu=cpu,
@@ -112,6 +116,7 @@ class ReplicaHealth:
                 audit=audit,
                 tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
+                authority=authority,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from cli.client import HttpResponse, Unreachable, ask, credentials, registry_url, said_by
+from cli.client import HttpResponse, Unreachable, ask, registry_url, said_by, signer_in
 from cli.options import add_registry
 from cli.parser import WrongUsage, file_path, value
 from registry_core.api.audit_schemas import AuditConsistencyView, AuditEntriesView, AuditProofView
@@ -33,6 +33,7 @@ from registry_core.security.audit.key import public_in
 from registry_core.security.audit.merkle import Frontier, StoredHash
 from registry_core.security.audit.notes import MAX_NOTE_BYTES, BadNote, VerifierKey, parse_key
 from registry_core.security.audit.reading import consistency_in, frontier_at, inclusion_in
+from registry_core.security.sending import RequestSigner
 
 T = TypeVar("T")
 PAGE: Final = 1_000
@@ -96,7 +97,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 def source_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -> AuditSource:
     """Return the log that the arguments name. Raises WrongUsage and SettingsError."""
     if arguments.folder is None:
-        return RegistryAudit(registry_url(arguments, environment), credentials(environment))
+        return RegistryAudit(registry_url(arguments, environment), signer_in(environment))
     if arguments.registry is not None:
         raise WrongUsage("FOLDER cannot be combined with --registry")
     if not arguments.folder.is_dir():
@@ -163,9 +164,9 @@ class FolderAudit:
 class RegistryAudit:
     """The log of a running registry."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, signer: RequestSigner) -> None:
         self.name = url
-        self._headers = headers
+        self._signer = signer
 
     def head(self) -> SignedHead:
         """Return its newest head."""
@@ -174,7 +175,7 @@ class RegistryAudit:
     def countersigned(self) -> SignedHead | None:
         """Return its newest head that other replicas have signed as well."""
         path = "/audit/head?countersigned=true"
-        answer = ask("GET", self.name, path, self._headers, timeout_s=_ANSWER_S)
+        answer = ask("GET", self.name, path, signer=self._signer, timeout_s=_ANSWER_S)
         return None if answer.is_not_found else self._head(path)
 
     def key(self) -> VerifierKey:
@@ -230,7 +231,7 @@ class RegistryAudit:
             raise Unreachable(f"{self.name} answers, but is not a registry") from None
 
     def _asked(self, path: str, expected: tuple[int, ...] = (200,)) -> HttpResponse:
-        answer = ask("GET", self.name, path, self._headers, timeout_s=_ANSWER_S)
+        answer = ask("GET", self.name, path, signer=self._signer, timeout_s=_ANSWER_S)
         if answer.status not in expected:
             raise NoAuditLog(answer.message)
         return answer

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from registry_core.api.audit_endpoints import AUDIT_ENDPOINTS
+from registry_core.api.certificate_endpoints import CERTIFICATE_ENDPOINTS
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
@@ -230,7 +231,7 @@ ENDPOINTS: Final = (
         summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
-        errors=(400, 404, 408, 413, 415),
+        errors=(400, 404, 408, 413, 415, 503),
     ),
     Endpoint(
         method="GET",
@@ -243,6 +244,7 @@ ENDPOINTS: Final = (
         from_store=True,
     ),
     *AUDIT_ENDPOINTS,
+    *CERTIFICATE_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/health",

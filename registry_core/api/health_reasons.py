@@ -26,6 +26,7 @@ def health_reasons(
     audit: AuditReport,
     peers: PeersHealth,
     tls_problem: str = "",
+    authority: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -39,6 +40,7 @@ def health_reasons(
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
         *_of_peers(peers),
+        *([authority] if authority else []),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
         *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
     ]
@@ -50,6 +52,8 @@ def _of_access(access: AccessHealth) -> Iterable[str]:
             f"every write is refused ({access.refused_recently} lately): {access.last_refusal}. REGISTRY_SECRET and "
             "the token of the agents differ; until they agree, nothing expires and an empty registry is not ready"
         )
+    if access.secrets.problem:
+        yield f"a file of secrets is not in use as it is: {access.secrets.problem}"
 
 
 def _of_audit(audit: AuditReport) -> Iterable[str]:

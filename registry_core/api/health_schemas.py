@@ -61,6 +61,15 @@ class WatchHealth(msgspec.Struct, kw_only=True):
     watchers: int
 
 
+class SecretsHealth(msgspec.Struct, kw_only=True):
+    """The secrets and signatures of this replica's callers."""
+
+    plain: str = "warn"  # what becomes of a secret that comes as it is over plain HTTP: "warn" | "on" | "off"
+    plain_exposed: int = 0  # how many came so from another machine, and were accepted
+    problem: str = ""  # why a file of secrets is not in use as it is
+    remembered_signatures: int = 0
+
+
 class AccessHealth(msgspec.Struct, kw_only=True):
     """The credentials of writes: `refusing` when writes were refused lately, and none had a valid credential."""
 
@@ -68,6 +77,7 @@ class AccessHealth(msgspec.Struct, kw_only=True):
     refused_recently: int  # in the last 90 s, or in the TTL of a lease if that is longer
     refused_total: int
     last_refusal: str  # in the words of the answer; "" when there was none
+    secrets: SecretsHealth = msgspec.field(default_factory=SecretsHealth)
 
 
 class PeersHealth(msgspec.Struct, kw_only=True):

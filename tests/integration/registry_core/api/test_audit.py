@@ -16,13 +16,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from registry_core.api.audit_exchange import AuditExchange
-from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER, api_key
+from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER
 from registry_core.api.peers import Peers
 from registry_core.security.audit.heads import parse_head
 from registry_core.security.audit.merkle import check_consistency, check_inclusion, leaf_hash
 from registry_core.security.audit.notes import COSIGNATURE
 from registry_core.security.audit.service import AuditService
 from registry_core.security.audit.settings import AuditSettings
+from registry_core.security.signing_keys import api_key
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
 
