@@ -110,12 +110,12 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
+        self.tls = ReplicaTls(settings.tls, self._clock)
         self._callers = ReplicaAccess(
-            settings, self._clock, store_lets_once=self.store.lets_once, certified=lambda _: None
+            settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
-        self.tls = ReplicaTls(settings.tls, self._clock)
         self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
         refusals, audit = RefusalLog(self._clock), NoAudit()

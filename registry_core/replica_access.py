@@ -86,8 +86,9 @@ class ReplicaAccess:
 
     def warn(self) -> None:
         """Log what an operator should know at the start."""
-        where = self._settings.listen
-        if not self.is_open and not where.is_loopback and self._settings.access.plain is PlainForms.WARN:
+        where, has_tls = self._settings.listen, self._settings.tls.pair is not None
+        in_plain_sight = not where.is_loopback and not has_tls
+        if in_plain_sight and not self.is_open and self._settings.access.plain is PlainForms.WARN:
             log.warning(
                 "plain_secrets_are_accepted",
                 listen=str(where),

@@ -11,6 +11,7 @@ The ways to be somebody, in one ordered list, of which the first that a request 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -35,7 +36,7 @@ BEARER_HEADER: Final = "Authorization"
 _BEARER: Final = "bearer "
 _CREDENTIALS: Final = (INPUT_HEADER, TOKEN_HEADER, API_KEY_HEADER, BEARER_HEADER)
 # Returns who the client of a connection is by its certificate, or None. It may raise Unauthorized.
-Certified: TypeAlias = Callable[[web.Request], Identity | None]
+Certified: TypeAlias = Callable[[asyncio.BaseTransport | None], Identity | None]
 
 
 class Caller:
@@ -175,7 +176,7 @@ class Authenticator:
         return Caller(identity, signature=signature)
 
     def _by_certificate(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
-        identity = self._certified(request)
+        identity = self._certified(request.transport)
         return None if identity is None else Caller(identity)
 
     def _by_token(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
