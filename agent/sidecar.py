@@ -20,16 +20,20 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from agent.certificates.part import begin_certificates
 from agent.checks.probes import CheckProbes
 from agent.descriptors import ENOUGH, budget
 from agent.hosts.connecting import BookResolver
 from agent.hosts.fallback_hosts import FallbackHosts
+from agent.hosts.machine_files import machine_names
 from agent.hosts.own_names import OwnNames
 from agent.http.about import About
 from agent.http.check_api import CheckReports
-from agent.http.local_api import LocalApi
+from agent.http.hosts import AcceptedHosts
+from agent.http.local_api import LocalApi, http_logger
 from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
+from agent.http.own_machine import LocalCallers
 from agent.namespace import Namespace, end_when_left_behind
 from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
@@ -41,6 +45,8 @@ from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
+from agent.registries.proven import ProvenKeeper
+from agent.registries.requests import RegistryRequests, log_note
 from agent.registries.srv import RegistryLookup
 from agent.registries.transport import registry_session, registry_tls
 from agent.settings.reload import Reloader
@@ -61,9 +67,11 @@ from dns.listener import serve_dns
 from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.http_connection import serving
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
+from registry_core.security.sending import RequestSigner
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
@@ -82,7 +90,7 @@ END_S: Final = 0.5
 # Time limits for draining at shutdown: with a reachable registry, and with one known to be down.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
-HTTP_LIMITS: Final = ConnectionLimits(first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
+HTTP_LIMITS: Final = ConnectionLimits(header_s=10.0, unread_s=10.0, keepalive_s=30.0)
 
 _log = structlog.get_logger(component="agent")
 
@@ -152,13 +160,16 @@ class Sidecar:
             forwarder=self.forwarder,
             reloader=self.reloader,
         )
+        self._signer = RequestSigner(settings.keys, self._clock, note=log_note)
         self._operator_drain = OperatorDrain()
+        self._hosts = AcceptedHosts(settings.dns_zone, settings.local_port.hosts)
         self._api = LocalApi(
             self.lookups,
             self.view,
-            self._connections,
             self._operator_drain,
             CheckReports(lambda: self.session),
+            callers=LocalCallers(lambda: self.settings.local_port.tokens),
+            hosts=self._hosts,
             zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
@@ -170,11 +181,8 @@ class Sidecar:
         self.tls: ClientTls | None = None
         self.session: Session | None = None
         self.sync: WatchSync | None = None
-        self._client: RegistryClient | None = None
-        self._loader: ServiceLoader | None = None
-        self._session_settings: Callable[[AgentSettings], SessionSettings] | None = None
-        names = self._names.book
-        self._fallback_hosts = FallbackHosts(names, lambda: sorted(self.fallback.hosts()), self.view.located)
+        self._probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
+        self._fallback_hosts = FallbackHosts(self._names.book, lambda: sorted(self.fallback.hosts()), self.view.located)
         self.http_listen = settings.http_listen
         self.dns_listen = settings.dns_listen
         self._stack = contextlib.AsyncExitStack()
@@ -182,6 +190,12 @@ class Sidecar:
     def _new_forwarder(self, rules: ForwardRules) -> Forwarder:
         limits = ForwardLimits(in_flight=self._budget.forwarded)
         return Forwarder(rules, self._clock, limits, zone=self.dns_settings.zone, background=self._background)
+
+    def _session_settings(self, settings: AgentSettings) -> SessionSettings:
+        timings = Timings(
+            heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s, drain_srv_s=settings.drain_srv_s
+        )
+        return SessionSettings(timings, self._probe_for, settings.drain_confirm_s, settings.drain_wait_s)
 
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
@@ -237,6 +251,7 @@ class Sidecar:
         self._stack.callback(self.state.close)
         if not await self._last_run.read():
             return
+        self._signer.recall(self._last_run.proven)
         snapshot = self._last_run.snapshot
         if snapshot is not None:
             self.view.restore(snapshot, self._clock.wall())
@@ -253,17 +268,19 @@ class Sidecar:
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
         self._names.listens_on(where.host, udp.port)
-        self.about.answers_on(udp)
+        self.about.answers_on(udp, tcp, self._connections)
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
+        self._hosts.know_machine(await machine_names())
         runner = web.ServerRunner(self._api.server(), shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
         self._stack.push_async_callback(runner.cleanup)
-        serve = runner.server
-        assert serve is not None  # set by setup()
-        server = await listening(self._connections.guarding(serve), where, "HTTP", setting=HTTP_LISTEN.name)
+        answering = runner.server
+        assert answering is not None  # set by setup()
+        protocols = serving(self._connections, answering, http_logger())
+        server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 
@@ -276,29 +293,15 @@ class Sidecar:
             self.about.certificate = tls.health
         session = registry_session(self._budget.registry, BookResolver(hosts), tls)
         http = await self._stack.enter_async_context(session)
-        probes = RegistryProbes(http, self.upstreams, self._clock, self._random)
+        requests = RegistryRequests(http, self._signer)
+        probes = RegistryProbes(requests, self.upstreams, self._clock, self._random)
         self._stack.push_async_callback(probes.close)
-        self._client = client = RegistryClient(http, self.upstreams, probes, self._clock, settings.token)
+        client = RegistryClient(requests, self.upstreams, probes, self._clock)
 
-        probe_for = CheckProbes(most=self._budget.checks, most_commands=self._budget.commands)
-
-        def session_settings(settings: AgentSettings) -> SessionSettings:
-            return SessionSettings(
-                timings=Timings(
-                    heartbeat_s=settings.heartbeat_s,
-                    initial_wait_s=settings.initial_wait_s,
-                    drain_srv_s=settings.drain_srv_s,
-                ),
-                probe_for=probe_for,
-                drain_confirm_s=settings.drain_confirm_s,
-                drain_wait_s=settings.drain_wait_s,
-            )
-
-        self._session_settings = session_settings
         self.session = Session(
             self._last_run.services,
             client,
-            settings=session_settings(settings),
+            settings=self._session_settings(settings),
             clock=self._clock,
             random=self._random,
             hosts=hosts,
@@ -313,7 +316,7 @@ class Sidecar:
         self.view.subscribe(self.session.news)
         self.lookups.own = self.session.report
         self.sync = sync = WatchSync(
-            http,
+            requests,
             self.upstreams,
             probes,
             self.view,
@@ -322,16 +325,9 @@ class Sidecar:
             connected=self.session.retry,
             clock=self._clock,
             random=self._random,
-            token=settings.token,
         )
         self._operator_drain.join(self.session, client)
-        self._loader = loader = ServiceLoader(
-            http,
-            self.view,
-            registry=lambda: sync.connected_to,
-            background=self._background,
-            token=settings.token,
-        )
+        loader = ServiceLoader(requests, self.view, registry=lambda: sync.connected_to, background=self._background)
         self._stack.push_async_callback(loader.close)
         self.view.fetcher, self.view.refresh, self.view.reread = loader.fetch, sync.hurry, loader.begin_anew
         self.about.join(self.session, sync, self.keeper, loader)
@@ -347,10 +343,12 @@ class Sidecar:
             tasks.append(keep("certificates", tls.run))
         if settings.follow_namespace:
             tasks.append(keep("namespace", partial(end_when_left_behind, Namespace(), TICK_S), ends=True))
-        if self.keeper is not None:
-            tasks.append(keep("snapshot", self.keeper.run))
+        if self.keeper is not None and self.state is not None:
+            proven = ProvenKeeper(self._signer, self.state.write_proven)
+            tasks += [keep("snapshot", self.keeper.run), keep("proven registries", proven.run)]
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
+        self.about.certificates = begin_certificates(keep, tasks, self, client, self._clock)
         self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()
@@ -368,7 +366,6 @@ class Sidecar:
         """Switch to new settings, without interrupting lookups."""
         old, new, session = self.settings, plan.settings, self.session
         assert session is not None  # reloads start after everything else
-        assert self._session_settings is not None
         services = await self._last_run.with_ids(new.services)
         self.settings = new
         if new.log_level != old.log_level:
@@ -381,10 +378,8 @@ class Sidecar:
             self.fallback = Fallback(*new.static_services)
             self.view.use_fallback(self.fallback)
             self._fallback_hosts.changed()
-        if new.token != old.token and self._client and self.sync and self._loader:
-            self._client.use_token(new.token)
-            self.sync.use_token(new.token)
-            self._loader.use_token(new.token)
+        self._hosts.use(new.local_port.hosts)
+        self._signer.keys = new.keys
         if new.registry_urls != old.registry_urls:
             self.lookup.use(new.registry_urls)
         self.view.draining.shown_s = new.drain_srv_s

@@ -12,24 +12,29 @@ import http.client
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from agent.registries.clock import time_of
+from agent.settings.local_port import HTTP_TOKEN, WRITE_HEADER
+from agent.settings.registry_keys import REGISTRY_KEY_TABLE, REGISTRY_SEND, sender_keys
 from cli.terminal import printable
 from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import MAX_LABEL_LENGTH, name_in_zone
 from registry_core.errors import SettingsError, VerticeError
+from registry_core.ports.clock import SystemClock
+from registry_core.security.sending import MAX_ATTEMPTS, CredentialRefusal, Note, RequestSigner
 from registry_core.setting_names import misspelt
 from registry_core.setting_sources import read_settings
 from registry_core.settings import http_url, items, listen, shown
-from registry_core.shared_secret import SECRET, sent
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
-SRV_PREFIX: Final = "srv:"
+SRV_PREFIXES: Final = ("srv:", "srv+https:")
 TIMEOUT_S: Final = 5.0
 DNS_ZONE: Final = "vertice.internal"
 WRONG_PART: Final = (
@@ -42,6 +47,16 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 class Unreachable(VerticeError):
     """Raised when nothing answers at the address, or the answer is not HTTP; its text is one line."""
+
+
+class CommandRequest(NamedTuple):
+    """A request; `target` is its path with the query, and with the path of `base_url`."""
+
+    base_url: str
+    method: str
+    target: str
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
 
 
 class HttpResponse(NamedTuple):
@@ -64,6 +79,17 @@ class HttpResponse(NamedTuple):
             return self.body.decode()
         except UnicodeDecodeError:
             raise Unreachable("the answer is not text: is this the address of an agent or a registry?") from None
+
+    @property
+    def refusal(self) -> CredentialRefusal:
+        """What a refusal of credentials says."""
+        schemes = ", ".join(self.headers.get_all("WWW-Authenticate") or ())
+        date = time_of(self.headers.get("Date", ""))
+        try:
+            said = json.loads(self.body)
+            return CredentialRefusal(self.status, str(said["error"]), schemes, said.get("example"), date)
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            return CredentialRefusal(self.status, schemes=schemes, date=date)
 
     @property
     def is_not_found(self) -> bool:
@@ -126,11 +152,42 @@ def ask(
     body: bytes | None = None,
     timeout_s: float = TIMEOUT_S,
     most_bytes: int = MAX_ANSWER_BYTES,
+    signer: RequestSigner | None = None,
 ) -> HttpResponse:
-    """Return the answer to a request. Raises Unreachable, also when the answer exceeds `most_bytes`."""
+    """Return the answer to a request. Raises Unreachable, also when the answer exceeds `most_bytes`.
+
+    With `signer` it proves to a registry who sends it.
+    """
+    given = CommandRequest(base_url, method, urlsplit(base_url).path + path, {"Accept": "*/*", **(headers or {})}, body)
+
+    def send(request: CommandRequest) -> HttpResponse:
+        return _send(request, timeout_s, most_bytes)
+
+    return send(given) if signer is None else sent_by(signer, given, send)
+
+
+def sent_by(
+    signer: RequestSigner, request: CommandRequest, send: Callable[[CommandRequest], HttpResponse]
+) -> HttpResponse:
+    """Return the answer to `request`, sent by `send` with credentials: anew while that may help."""
+    for left in reversed(range(MAX_ATTEMPTS)):
+        base_url, method, target, headers, body = request
+        attempt = signer.attempt(base_url, method, target, headers=headers, body=body)
+        answer = send(request._replace(headers={**headers, **attempt.headers}))
+        if not left or answer.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE):
+            return answer
+        wait_s = signer.again(base_url, attempt, answer.refusal)
+        if wait_s is None:
+            return answer
+        time.sleep(wait_s)
+    raise AssertionError  # the last attempt returns
+
+
+def _send(request: CommandRequest, timeout_s: float, most_bytes: int) -> HttpResponse:
+    base_url = request.base_url
     connection = connect(base_url, timeout_s)
     try:
-        connection.request(method, urlsplit(base_url).path + path, body, {"Accept": "*/*", **(headers or {})})
+        connection.request(request.method, request.target, request.body, dict(request.headers))
         response = connection.getresponse()
         said = response.read(most_bytes + 1)
         if len(said) > most_bytes:
@@ -172,7 +229,7 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read_registry(url.partition("#")[0]))(given)
-    return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
+    return next((url for url in urls if not url.lower().startswith(SRV_PREFIXES)), REGISTRY_URL)
 
 
 def service_name(given: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -180,10 +237,24 @@ def service_name(given: str, environment: Mapping[str, str] = os.environ) -> str
     return name_in_zone(given, environment.get("AGENT_DNS_ZONE", "").strip() or DNS_ZONE)
 
 
-def credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the headers that authenticate to the registry: the shared token, if one is set. Raises SettingsError."""
-    secret = sent(read_settings((SECRET,), environment)[SECRET])
-    return {"X-Registry-Token": secret} if secret else {}
+def signer_in(environment: Mapping[str, str] = os.environ) -> RequestSigner:
+    """Return what proves to a registry who sends a request, as the settings say. Raises SettingsError."""
+    return RequestSigner(sender_keys(read_settings(REGISTRY_KEY_TABLE, environment)), SystemClock(), note=_warn)
+
+
+def _warn(note: Note, url: str) -> None:
+    if note is Note.SENT_IN_PLAIN:
+        print(
+            f"vertice: {url} is of the last release: it gets the secret itself, which others on the way can read "
+            f"({REGISTRY_SEND.name}=signed forbids that)",
+            file=sys.stderr,
+        )
+
+
+def local_credentials(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the headers of a write to an agent, with its token if one is set. Raises SettingsError."""
+    tokens = read_settings((HTTP_TOKEN,), environment)[HTTP_TOKEN]
+    return {WRITE_HEADER: "1", **({"Authorization": f"Bearer {tokens[0]}"} if tokens else {})}
 
 
 def _set_in(environment: Mapping[str, str], name: str) -> str:
@@ -222,7 +293,7 @@ def _address(name: str, given: str, example: str) -> str:
 
 def _read_registry(given: str) -> str:
     try:
-        return given if given.startswith(SRV_PREFIX) else http_url(given)
+        return given if given.lower().startswith(SRV_PREFIXES) else http_url(given)
     except ValueError as error:
         reason = f"{shown(given)} cannot be used: {error} (example: {REGISTRY_URL})"
         raise SettingsError(f"REGISTRY_URL: {reason}") from None

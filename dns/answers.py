@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 
 from dns import codec, record_data, txt_strings
-from dns.access import IpNetwork
 from dns.answer_shapes import NOT_READY, AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
@@ -37,6 +36,7 @@ from dns.zone_names import (
     zone_name,
 )
 from registry_core.domain.names import ip_address, label_of, short_id
+from registry_core.domain.networks import IpNetwork
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import ANY, WhenNonePass, selected
 from registry_core.ports.local_view import LocalView

@@ -99,6 +99,10 @@ class Forbidden(CallerError):
     """Raised when a valid credential does not cover what the request would write or do."""
 
 
+class Misdirected(CallerError):
+    """Raised when a request is for a host that is not this program (RFC 9110 section 15.5.20)."""
+
+
 class TooManyRequests(CallerError):
     """Raised when a caller sends more than a limit allows; `retry_after_s` is when it has room again."""
 
@@ -134,6 +138,10 @@ class Overloaded(Unavailable):
 
 class StoodStill(Unavailable):
     """Raised when this process stalled and the request may have waited meanwhile: it was not carried out."""
+
+
+class AuditUnavailable(Unavailable):
+    """Raised when the audit log cannot be written or read, and the request needs that; nothing was carried out."""
 
 
 class CannotListen(VerticeError):

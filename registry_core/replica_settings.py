@@ -11,12 +11,16 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
+from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
+from registry_core.security.audit.settings import AUDIT_SETTINGS, AuditSettings, audit_settings
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
 from registry_core.security.tls_settings import TLS_SETTINGS, TlsSettings, tls_settings
 from registry_core.setting_sources import given_in, unknown_names
@@ -236,11 +240,15 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_TRIALS,
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
+    *AUDIT_SETTINGS,
     *TLS_SETTINGS,
     *CLIENT_TLS_SETTINGS,
     *REDIS_TLS_SETTINGS,
     LOG_LEVEL,
     LOG_FORMAT,
+    *ACCESS_SETTINGS,
+    *AUTHORITY_SETTINGS,
+    *LIMIT_SETTINGS,
 )
 
 
@@ -264,6 +272,10 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     redis_timeout_s: float = REDIS_TIMEOUT.default
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
+    access: AccessSettings = AccessSettings()
+    authority: AuthoritySettings = AuthoritySettings()
+    audit: AuditSettings = AuditSettings()
+    limits: LimitSettings = LimitSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -288,7 +300,8 @@ def settings_from(values: Values) -> ReplicaSettings:
     """Return the settings that `values` describe. Raises SettingsError for values that do not fit together."""
     where = values[LISTEN]
     secrets = values[SECRET] if values[AUTH] else ()
-    if values[AUTH] and not secrets and not where.is_loopback:
+    access = _access(values)
+    if values[AUTH] and not secrets and not access.keys_file and not where.is_loopback:
         raise SettingsError(
             f"{SECRET.name}: a registry that listens on {where} needs a secret, or {AUTH.name}=off to let anybody write"
         )
@@ -325,8 +338,21 @@ def settings_from(values: Values) -> ReplicaSettings:
             trial_share=values[BREAKER_TRIALS] / 100,
             successes=values[BREAKER_SUCCESSES],
         ),
+        access=access,
+        authority=authority_settings(values),
+        audit=audit_settings(values),
+        limits=limit_settings(values),
         unknown=values.unknown,
     )
+
+
+def _access(values: Values) -> AccessSettings:
+    if not values[AUTH]:
+        if values[READ] != "open":
+            raise SettingsError(f"{READ.name}: {AUTH.name}=off lets anybody write, so reading cannot need a key")
+        return AccessSettings()
+    least = 1 if values[LISTEN].is_loopback else MIN_SECRET_LENGTH
+    return msgspec.structs.replace(access_settings(values), least_secret=least)
 
 
 def _with_pool(redis: RedisSettings | None, pool: PoolTerms) -> RedisSettings | None:

@@ -78,7 +78,7 @@ def given_in(
                 continue
             if setting.secret and name.endswith(FILE_SUFFIX):
                 path = text.strip()
-                given.append(GivenSetting(_secret_in(path, label(name)), label(name), source, path))
+                given.append(GivenSetting(secret_in(path, label(name)), label(name), source, path))
             else:
                 given.append(GivenSetting(text, label(name), source))
         if given:
@@ -91,8 +91,8 @@ def removed_among(given: Mapping[str, str], removed: Iterable[RemovedSetting]) -
     return tuple(setting for setting in removed if given.get(setting.name, "").strip())
 
 
-def _secret_in(path: str, label: str) -> str:
-    """Return the text of the file at `path`. Blocks."""
+def secret_in(path: str, label: str) -> str:
+    """Return the text of the file at `path`. Raises SettingsError, which begins with `label`. Blocks."""
     try:
         with Path(path).open("rb") as file:
             body = file.read(MAX_SECRET_BYTES + 1)

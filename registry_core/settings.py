@@ -88,12 +88,21 @@ def text(value: str) -> str:
     return value
 
 
-def secret(value: str) -> str:
+class SecretText(str):
+    """A secret. What shows values to developers (repr, tracebacks with locals, structures) shows none."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def secret(value: str) -> SecretText:
     """Read a secret. Blanks and line ends around it, such as the last one of a file, are not part of it."""
     found = value.strip()
     if not _SECRET.fullmatch(found):
         raise ValueError("a secret has visible ASCII characters only, without blanks, line ends and commas")
-    return found
+    return SecretText(found)
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,8 @@ from registry_core.settings import Setting, items, secret
 MAX_SECRETS: Final = 2
 
 
-def _secrets(value: str) -> tuple[str, ...]:
+def one_or_two_secrets(value: str) -> tuple[str, ...]:
+    """Read a secret, or two that are both valid while one replaces the other."""
     found = items(secret)(value)
     if not 1 <= len(found) <= MAX_SECRETS:
         raise ValueError(f"it takes one or {MAX_SECRETS} secrets, comma-separated")
@@ -18,7 +19,7 @@ def _secrets(value: str) -> tuple[str, ...]:
 
 SECRET: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_SECRET",
-    _secrets,
+    one_or_two_secrets,
     (),
     "the secret that the registry and its agents share; two, comma-separated, while it is being changed: the registry "
     "accepts both, agents and commands send the first",

@@ -20,6 +20,7 @@ from tools.http_page import http_text
 from tools.images_page import images_text
 from tools.log_page import log_events_text
 from tools.metrics_page import metrics_text
+from tools.rights_page import rights_text
 from tools.settings_page import settings_text
 from tools.sources import ROOT, modules
 
@@ -60,6 +61,7 @@ MADE: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "reference" / "http-api.md": http_text,
     DOCS / "reference" / "metrics.md": metrics_text,
     DOCS / "reference" / "log-events.md": log_events_text,
+    DOCS / "reference" / "rights.md": rights_text,
     DOCS / "reference" / "exit-codes.md": exit_codes_text,
     DOCS / "reference" / "doctor.md": doctor_text,
     DOCS / "reference" / "compose-findings.md": compose_findings_text,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -78,6 +79,35 @@ class LocalNames:
                 return LocalKnowledge(await self._threads.run(search, timeout_s=READ_S), texts.search)
         except OSError:
             return LocalKnowledge((), texts.search)
+
+
+async def machine_names(files: MachineFiles | None = None) -> frozenset[str]:
+    """Return the names of this machine, as far as it and its files tell them; empty when the disk hangs."""
+    work = partial(_read_names, files if files is not None else MachineFiles())
+    try:
+        return await Threads("read own names", 1).run(work, timeout_s=READ_S)
+    except OSError:
+        return frozenset()
+
+
+def own_names(hostname: str, hosts_text: str, domains: Iterable[str]) -> frozenset[str]:
+    """Return the names of the machine called `hostname`, in lower case.
+
+    They are the other names in its lines of hosts(5), and its name completed by each of `domains`, the search list.
+    """
+    own = hostname.lower().removesuffix(".")
+    short = own.partition(".")[0]
+    found = {own, *(f"{short}.{domain}" for domain in domains)}
+    for line in hosts_text.splitlines():
+        names = line.partition("#")[0].lower().split()[1:]
+        if own in names or short in names:
+            found.update(name.removesuffix(".") for name in names)
+    return frozenset(name for name in found if name)
+
+
+def _read_names(files: MachineFiles) -> frozenset[str]:
+    own, search = socket.gethostname(), _read(files).search
+    return own_names(own, _head_of(files.hosts, MAX_HOSTS), search.domains)
 
 
 def _read(files: MachineFiles) -> FileTexts:

@@ -1,7 +1,6 @@
 """`PUT /check/{service}[/{instance}]`: the reports of services with a ttl check.
 
-Accepted only from this machine, whatever address the agent listens on, and never from a browser: a report
-decides whether the service gets traffic.
+`own_machine.py` decides from whom: a report decides whether the service gets traffic.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Final, Literal
 import msgspec
 from aiohttp import web
 
-from agent.http.own_machine import require_own
 from agent.registration.session import Session
+from registry_core.api.expectations import ask_for_body
 from registry_core.api.problems import PayloadTooLarge
 from registry_core.api.queries import read_query
 from registry_core.api.request_bodies import decode
@@ -40,14 +39,12 @@ class CheckReports:
     def __init__(self, session: Callable[[], Session | None]) -> None:
         self._session = session
 
-    async def take(self, request: web.BaseRequest, path: str) -> web.Response:
-        """Apply one report; `path` names the service, and optionally the instance."""
+    async def take(self, request: web.BaseRequest, service: str, instance: str = "") -> web.Response:
+        """Apply one report of a service, or of one instance of it."""
         query = read_query(request, ("check",))
-        require_own(request)
         session = self._session()
         if session is None:
             raise Warming("this agent has just started")
-        service, _, instance = path.partition("/")
         checks = session.checks_of(service)
         if not checks or (instance and instance not in checks):
             raise NotFound("this agent checks no such service", field="service", provided=f"{service}/{instance}"[:100])
@@ -64,6 +61,7 @@ class CheckReports:
 
 
 async def _body(request: web.BaseRequest) -> bytes:
+    ask_for_body(request)
     try:
         async with asyncio.timeout(BODY_S):
             body = await read_whole(request.content, MAX_BODY_BYTES)

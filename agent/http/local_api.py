@@ -1,7 +1,7 @@
 """The agent's HTTP interface, for programs on the same machine. It decides nothing, and reads no bodies itself.
 
-Lookups are open to every client that can connect. Requests that change something (`/drain`, `/maintenance`) are
-accepted only from this machine, even if the agent listens beyond loopback, and never from browser pages.
+`routes.py` has the paths and the right that each needs, `hosts.py` judges under which name the agent is asked, and
+`own_machine.py` who asks.
 
 It uses aiohttp's low-level server: a router, middlewares and a full Request cost more than the answer, which is
 mostly ready (`ready_bodies.py`).
@@ -20,39 +20,40 @@ from typing import Final, TypeAlias, cast
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.hdrs import HOST
 from aiohttp.http_exceptions import HttpProcessingError
 
 from agent.http.check_api import CheckReports
+from agent.http.hosts import AcceptedHosts
 from agent.http.lookups import RETRY_AFTER_S, Lookups
-from agent.http.own_machine import require_own
+from agent.http.own_machine import LocalCallers
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
+from agent.http.routes import ROUTES, matched, target_of
 from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
+from agent.settings.local_port import HTTP_HOSTS
 from agent.view.view import AgentView
 from dns.askers import asker_of
 from dns.dear_work import DearWork
-from registry_core.api.connections import Connections
+from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import Overloaded, ValidationError, VerticeError, Warming
+from registry_core.errors import Misdirected, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
 FORMATS: Final = ("json", "url", "hostport")
 SUMMARIES_AT_ONCE: Final = 200
-Handler: TypeAlias = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
+# It is called with the request, and with the names in its path.
+Handler: TypeAlias = Callable[..., Awaitable[web.StreamResponse]]
 
-
-_CHECK: Final = "/check/"
-# The status that each path holds services at.
-_HELD: Final = {"/drain": Status.DRAINING, "/maintenance": Status.MAINTENANCE}
 _ENCODER: Final = msgspec.json.Encoder()
 _log = structlog.get_logger(component="agent.http")
 
@@ -68,10 +69,11 @@ class LocalApi:
         self,
         lookups: Lookups,
         view: AgentView,
-        connections: Connections,
         drain: OperatorDrain,
         reports: CheckReports,
         *,
+        callers: LocalCallers,
+        hosts: AcceptedHosts,
         zone: str,
         random: Random,
         clock: Clock,
@@ -82,7 +84,8 @@ class LocalApi:
     ) -> None:
         self._lookups = lookups
         self._view = view
-        self._connections = connections
+        self._callers = callers
+        self._hosts = hosts
         self._clock = clock
         self._zone = zone
         self._work = work
@@ -92,15 +95,15 @@ class LocalApi:
         self._exposition = exposition
         self._ready = ReadyBodies(random)
         self._heads = Heads()
-        # `{name}` is one segment of the path, passed to the handler; `{path}` is the whole rest.
-        self._routes: dict[str, dict[str, Handler]] = {
+        self.handlers: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
             "/resolve/{name}": _read(self._resolve),
             "/explain/{name}": _read(self._explain),
-            "/drain": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
-            "/maintenance": {**_read(self._stands), "POST": self._hold, "DELETE": self._let_go},
-            f"{_CHECK}{{path}}": {"PUT": reports.take},
+            "/drain": self._tending(Status.DRAINING),
+            "/maintenance": self._tending(Status.MAINTENANCE),
+            "/check/{service}": {"PUT": reports.take},
+            "/check/{service}/{instance}": {"PUT": reports.take},
             "/self": _read(self._self),
             "/health": _read(self._get_health),
             "/live": _read(self._live),
@@ -111,17 +114,10 @@ class LocalApi:
 
     def server(self) -> web.Server:
         """Return the server, ready to listen."""
-        return web.Server(
-            self._serve,
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            auto_decompress=False,
-        )
+        return web.Server(self._serve)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._connections.request_came(request.transport, request.task)
-        if may_have(request):
+        if may_have(request) and self._hosts.remembers(request.headers.get(HOST)):
             ready = self._ready.take(request.raw_path, self._clock.monotonic())
             if ready is not None:
                 self._lookups.hits += 1
@@ -130,34 +126,56 @@ class LocalApi:
                 head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
+        response = await self._answered(request)
+        close_if_unasked(request, response)
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except VerticeError as error:
-            return error_response(error)
+            response = error_response(error)
+            if isinstance(error, Unauthorized):
+                response.headers["WWW-Authenticate"] = "Bearer"  # RFC 6750 section 3
+            return response
         except Exception:  # noqa: BLE001 - the top of a request: a failure must not affect others
             _log.exception("request_failed", method=request.method, path=request.path)
             return problem_response(500, Problem(error="InternalError", message="the agent failed; see its log"))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        parent, _, last = request.path.rpartition("/")
-        handlers, name = self._routes.get(request.path), ""
-        if handlers is None and last:
-            handlers, name = self._routes.get(f"{parent}/{{name}}"), last
-        if handlers is None and request.path.startswith(_CHECK):
-            handlers, name = self._routes[f"{_CHECK}{{path}}"], request.path.removeprefix(_CHECK)
-        if handlers is None:
-            said = f"there is no such path; there are {', '.join(self._routes)}"
+        target = target_of(request.raw_path)
+        self._require_host(request, target.authority)
+        route = matched(target.path)
+        if route is None:
+            said = f"there is no such path; there are {', '.join(ROUTES)}"
             return problem_response(404, Problem(error="NotFound", message=said))
-        handler = handlers.get(request.method)
-        if handler is None:
-            allowed = {"Allow": ",".join(handlers)}
+        rights = ROUTES[route.path]
+        if request.method not in rights:
+            allowed = {"Allow": ",".join(rights)}
             problem = Problem(error="MethodNotAllowed", message=f"this path takes {allowed['Allow']}")
             return problem_response(405, problem, allowed)
-        return await handler(request, name)
+        self._callers.require(request, rights[request.method])
+        return await self.handlers[route.path][request.method](request, *route.names)
+
+    def _require_host(self, request: web.BaseRequest, authority: str | None) -> None:
+        """Raise ValidationError unless the request names one host, and Misdirected when it is not the agent's."""
+        given = [authority] if authority is not None else request.headers.getall(HOST, [])
+        if not given and request.version < HttpVersion11:
+            return  # no browser speaks so
+        if len(given) != 1:
+            raise ValidationError("a request names one host", field="Host", example="Host: localhost")
+        if not self._hosts.accepts(given[0]):
+            raise Misdirected(
+                f"this agent has no such name: ask it by its address or as localhost, or add the name to "
+                f"{HTTP_HOSTS.name}",
+                field="Host",
+                provided=given[0],
+                example="Host: localhost",
+            )
 
     # -- lookups
 
-    async def _services(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _services(self, request: web.BaseRequest) -> web.Response:
         summed_up = boolean(read_query(request, ("summary",)), "summary")
         known = self._lookups.names()
         names = _ENCODER.encode(await self._summaries(known) if summed_up else known)
@@ -231,17 +249,20 @@ class LocalApi:
 
     # -- this agent's own services
 
-    async def _stands(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _stands(self, request: web.BaseRequest) -> web.Response:
         held = await self._operator_drain.stands(*self._own(request))
         return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
-    async def _hold(self, request: web.BaseRequest, _name: str) -> web.Response:
-        held = self._operator_drain.hold(*self._own(request), _HELD[request.path])
-        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+    def _tending(self, status: Status) -> dict[str, Handler]:
+        async def hold(request: web.BaseRequest) -> web.Response:
+            held = self._operator_drain.hold(*self._own(request), status)
+            return web.Response(body=_ENCODER.encode(held), content_type=JSON)
 
-    async def _let_go(self, request: web.BaseRequest, _name: str) -> web.Response:
-        held = self._operator_drain.let_go(*self._own(request), _HELD[request.path])
-        return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+        async def let_go(request: web.BaseRequest) -> web.Response:
+            held = self._operator_drain.let_go(*self._own(request), status)
+            return web.Response(body=_ENCODER.encode(held), content_type=JSON)
+
+        return {**_read(self._stands), "POST": hold, "DELETE": let_go}
 
     def _own(self, request: web.BaseRequest) -> tuple[str | None, str | None]:
         """Return the service and the instance that a request names."""
@@ -251,37 +272,33 @@ class LocalApi:
 
     # -- about the agent
 
-    async def _self(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _self(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
         return web.Response(body=_ENCODER.encode(self._about()), content_type=JSON)
 
-    async def _get_health(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _get_health(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
         well, health = self._health()
         return web.Response(status=200 if well else 503, body=_ENCODER.encode(health), content_type=JSON)
 
-    async def _live(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _live(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
         return web.Response(body=b'{"status":"live"}', content_type=JSON)
 
-    async def _get_ready(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _get_ready(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
         if not self._view.loaded:
             raise Warming("this agent has heard nothing from the registry yet")
         return web.Response(body=b'{"status":"ready"}', content_type=JSON)
 
-    async def _metrics(self, request: web.BaseRequest, _name: str) -> web.Response:
+    async def _metrics(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
         body, content_type = await self._exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 def own_query(request: web.BaseRequest) -> QueryParameters:
-    """Return the query of a request about this agent's own services.
-
-    Raises Forbidden when it comes from another machine or from a browser page; ValidationError when it has a body.
-    """
-    require_own(request)
+    """Return the query of a request about this agent's own services. Raises ValidationError when it has a body."""
     if request.can_read_body:
         raise ValidationError("this path takes no body; use the query", field="body", example="?service=x")
     return read_query(request, ("service", "instance"))

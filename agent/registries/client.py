@@ -11,29 +11,30 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from agent.registration.decisions import RequestOutcome, batches
 from agent.registries.choice import Trouble, Use
 from agent.registries.clock import time_of
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
+from agent.registries.requests import RegistryRequests
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import CHECK_HEADER, MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
-from registry_core.bodies import decoded, read_whole
+from registry_core.bodies import decoded
 from registry_core.causes import cause_of
 from registry_core.domain.records import InstanceKey, Registration, Status
 from registry_core.errors import Holder
 from registry_core.ports.clock import Clock
+from registry_core.security.signatures import NO_HEADERS
+from registry_core.security.signing_keys import SigningKey
 from registry_core.shortages import is_shortage
 from registry_core.watch.cursor import Cursor
 
-TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
 # A header, because a registry of the previous release rejects unknown fields but ignores unknown headers.
 SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 MAX_ANSWER_BYTES: Final = 1024 * 1024
@@ -45,7 +46,6 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, connect=3.0, sock_connect=1.0)
 MAX_TRIES: Final = 4
 CONNECTIONS: Final = 32
 PASSING_CHECK: Final[Mapping[str, str]] = {CHECK_HEADER: Status.PASSING}
-NO_HEADERS: Final[Mapping[str, str]] = {}
 # RFC 9110 section 10.2.3; a registry sends no date.
 _SECONDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _BEATS_START, _BEATS_END = b'{"instances":[', b"]}"
@@ -59,6 +59,7 @@ _OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
     HTTPStatus.CONFLICT: RequestOutcome.REFUSED,  # unless the body says Fenced or Late
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RequestOutcome.REFUSED,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: RequestOutcome.REFUSED,
+    HTTPStatus.TOO_MANY_REQUESTS: RequestOutcome.LIMITED,  # trying the next registry would only add to the load
 }
 _BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
     "renewed": RequestOutcome.DONE,
@@ -94,9 +95,15 @@ class LeaseTold(msgspec.Struct, frozen=True):
     heartbeat_s: float
 
 
-def headers_for(token: str) -> dict[str, str]:
-    """Return the headers of every request."""
-    return {TOKEN_HEADER: token} if token else {}
+class _Request(NamedTuple):
+    """A request: the service that it is about, and whether each attempt needs a new, higher sequence number."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    service: str | None = None
+    is_ordered: bool = False
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 class RegistryClient:
@@ -108,17 +115,15 @@ class RegistryClient:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        requests: RegistryRequests,
         upstreams: Upstreams,
         probes: RegistryProbes,
         clock: Clock,
-        token: str = "",
     ) -> None:
-        self._session = session
+        self._requests = requests
         self._upstreams = upstreams
         self._probes = probes
         self._clock = clock
-        self._headers = headers_for(token)
         self._sequences = itertools.count(1)  # never reaches 2**53, the registry's maximum
 
     @property
@@ -126,17 +131,13 @@ class RegistryClient:
         """The registries, as far as they are known."""
         return self._upstreams.urls
 
-    def use_token(self, token: str) -> None:
-        """Send this token from now on."""
-        self._headers = headers_for(token)
-
     async def register(self, claim: Registration, *, passing: bool = False) -> tuple[RegistryReply, LeaseTold | None]:
         """Register `claim`; return the reply, and what the registry says of the lease if it was granted.
 
         `passing`: say that the check of the service passes.
         """
-        said = PASSING_CHECK if passing else {}
-        reply = await self._send("POST", "/register", body_of(claim), ordered=True, headers=said)
+        name, told = claim.service_name, PASSING_CHECK if passing else NO_HEADERS
+        reply = await self._send("POST", "/register", body_of(claim), service=name, ordered=True, headers=told)
         if reply.outcome is not RequestOutcome.DONE:
             return reply, None
         view = decoded(reply.body, RegisteredView)
@@ -170,20 +171,32 @@ class RegistryClient:
         beats = {_beat(claim): claim for claim in claims}
         room = MAX_BODY_BYTES - len(_BEATS_START) - len(_BEATS_END)
         results: list[tuple[InstanceKey, RegistryReply]] = []
-        for batch in batches(list(beats), most_items=MAX_BEATS, most_bytes=room):
-            reply = await self._send("POST", "/heartbeat", _BEATS_START + b",".join(batch) + _BEATS_END)
-            keys = [beats[beat].key for beat in batch]
-            results.extend(zip(keys, _beat_replies(reply, len(keys)), strict=True))
+        # A request has one sender: services with keys of their own renew their leases apart.
+        by_key: dict[SigningKey | None, list[bytes]] = {}
+        for beat, claim in beats.items():
+            by_key.setdefault(self._requests.signer.keys.of(claim.service_name), []).append(beat)
+        for same_key in by_key.values():
+            service = beats[same_key[0]].service_name
+            for batch in batches(same_key, most_items=MAX_BEATS, most_bytes=room):
+                body = _BEATS_START + b",".join(batch) + _BEATS_END
+                reply = await self._send("POST", "/heartbeat", body, service=service)
+                keys = [beats[beat].key for beat in batch]
+                results.extend(zip(keys, _beat_replies(reply, len(keys)), strict=True))
         return results
 
     async def set_status(self, claim: Registration, status: Status) -> RegistryReply:
         """Change the status of an instance."""
         body = msgspec.json.encode({"status": status, "epoch": claim.epoch})
-        return await self._send("PUT", f"/status/{_path_of(claim)}", body, ordered=True)
+        return await self._send("PUT", f"/status/{_path_of(claim)}", body, service=claim.service_name, ordered=True)
 
     async def deregister(self, claim: Registration) -> RegistryReply:
         """Deregister an instance, unless it has a newer owner."""
-        return await self._send("DELETE", f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}", ordered=True)
+        return await self._send(
+            "DELETE",
+            f"/deregister/{_path_of(claim)}?epoch={claim.epoch or 0}",
+            service=claim.service_name,
+            ordered=True,
+        )
 
     async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> RegistryReply:
         """Acknowledge to one replica that its watch was applied up to `cursor`."""
@@ -198,7 +211,7 @@ class RegistryClient:
         return await asyncio.gather(*(self._drain_at(url, claim) for url in self._upstreams.urls))
 
     async def _drain_at(self, url: str, claim: Registration) -> DrainView | None:
-        reply = await self._ask(url, "GET", f"/drain/{_path_of(claim)}")
+        reply = await self._ask(url, "GET", f"/drain/{_path_of(claim)}", service=claim.service_name)
         if reply.outcome is RequestOutcome.UNKNOWN:
             return DrainView(
                 service_name=claim.service_name,
@@ -212,16 +225,22 @@ class RegistryClient:
         # A replica that has not seen the drain itself: its watchers cannot have seen it either.
         return view if view is not None and view.status is Status.DRAINING else None
 
-    async def _ask(self, url: str, method: str, path: str, body: bytes | None = None) -> RegistryReply:
+    async def _ask(
+        self, url: str, method: str, path: str, body: bytes | None = None, *, service: str | None = None
+    ) -> RegistryReply:
         """Send a request to this replica only, for ASK_S at most."""
         try:
             async with asyncio.timeout(ASK_S):
-                reply, _ = await self._send_to(url, method, path, body)
+                reply, _ = await self._send_to(url, _Request(method, path, body, service))
                 return reply
         except TimeoutError:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}")
+
+    async def request(self, method: str, path: str, body: bytes | None = None) -> RegistryReply:
+        """Send a request that no owner's order concerns to the registry in use, and to the next one if it fails."""
+        return await self._send(method, path, body)
 
     async def _send(
         self,
@@ -229,9 +248,11 @@ class RegistryClient:
         path: str,
         body: bytes | None = None,
         *,
+        service: str | None = None,
         ordered: bool = False,
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> RegistryReply:
+        request = _Request(method, path, body, service, ordered, headers)
         reply = RegistryReply(RequestOutcome.UNAVAILABLE, "no address of the registry is known yet")
         tried: set[str] = set()
         while len(tried) < MAX_TRIES:
@@ -239,23 +260,21 @@ class RegistryClient:
             if url is None or url in tried:
                 break
             tried.add(url)
-            reply, trouble = await self._try(url, method, path, body, ordered=ordered, headers=headers)
+            reply, trouble = await self._try(url, request)
             if trouble is None:
                 break
             self._upstreams.failed(url, Use.WRITE, trouble, reply.said)
         return reply
 
-    async def _try(
-        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool, headers: Mapping[str, str]
-    ) -> tuple[RegistryReply, Trouble | None]:
-        """Send one request to `url`; return the reply, and how `url` failed, if it did."""
+    async def _try(self, url: str, request: _Request) -> tuple[RegistryReply, Trouble | None]:
+        """Send a request to `url`; return the reply, and how `url` failed, if it did."""
         began = self._clock.monotonic()
         try:
             try:
-                reply, zone = await self._patiently(url, method, path, body, ordered=ordered, headers=headers)
+                reply, zone = await self._patiently(url, request)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                 # A kept-alive connection may have been closed just then, which is not a failure.
-                reply, zone = await self._patiently(url, method, path, body, ordered=ordered, headers=headers)
+                reply, zone = await self._patiently(url, request)
         except Silent as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, str(error)), Trouble.SILENT
         except aiohttp.ConnectionTimeoutError:
@@ -273,42 +292,29 @@ class RegistryClient:
         self._upstreams.answered(url, Use.WRITE, self._clock.monotonic() - began, zone)
         return reply, None
 
-    async def _patiently(
-        self, url: str, method: str, path: str, body: bytes | None, *, ordered: bool, headers: Mapping[str, str]
-    ) -> tuple[RegistryReply, str]:
-        sending = self._send_to(url, method, path, body, ordered=ordered, headers=headers)
-        return await self._probes.patiently(url, Use.WRITE, sending)
+    async def _patiently(self, url: str, request: _Request) -> tuple[RegistryReply, str]:
+        return await self._probes.patiently(url, Use.WRITE, self._send_to(url, request))
 
-    async def _send_to(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        body: bytes | None,
-        *,
-        ordered: bool = False,
-        headers: Mapping[str, str] = NO_HEADERS,
-    ) -> tuple[RegistryReply, str]:
-        """Send one attempt. `ordered` adds a sequence number."""
-        headers = {**self._headers, **headers}
-        if body is not None:
-            headers = {**headers, "Content-Type": "application/json"}
-        if ordered:
-            # aiohttp resends a PUT or DELETE when a kept-alive connection was closed, with the same number; carrying
-            # out both is harmless.
+    async def _send_to(self, url: str, request: _Request) -> tuple[RegistryReply, str]:
+        """Send one attempt."""
+        headers = request.headers
+        if request.is_ordered:
+            # aiohttp resends a PUT or DELETE when a kept-alive connection was closed, with the same number and
+            # signature; one that was carried out already is signed anew, still with that number.
             headers = {**headers, SEQUENCE_HEADER: str(next(self._sequences))}
-        async with self._session.request(
-            method,
-            URL(f"{url}{path}", encoded=True),
-            data=body,
+        said = await self._requests.open(
+            request.method,
+            url,
+            request.path,
+            service=request.service,
+            body=request.body,
             headers=headers,
-            allow_redirects=False,
-            timeout=TIMEOUT,
-        ) as response:
+            within=TIMEOUT,
+        )
+        async with said.response as response:
             # Read to the end, so that the connection can be reused; a huge answer closes it.
-            answer = await read_whole(response.content, MAX_ANSWER_BYTES)
+            answer = await said.read(MAX_ANSWER_BYTES)
             if answer is None:
-                response.close()
                 return RegistryReply(
                     RequestOutcome.UNAVAILABLE, f"{url} answers more than {MAX_ANSWER_BYTES} bytes"
                 ), ""

@@ -10,10 +10,10 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
-from yarl import URL
 
 from agent.registries.choice import Use, spread
 from agent.registries.pool import Upstreams
+from agent.registries.requests import RegistryRequests
 from registry_core.api.schemas import ZONE_HEADER
 from registry_core.domain.backoff import Backoff
 from registry_core.domain.selection import Random
@@ -45,8 +45,8 @@ class Silent(Exception):
 class RegistryProbes:
     """Probes the registries of `upstreams`."""
 
-    def __init__(self, session: aiohttp.ClientSession, upstreams: Upstreams, clock: Clock, random: Random) -> None:
-        self._session = session
+    def __init__(self, requests: RegistryRequests, upstreams: Upstreams, clock: Clock, random: Random) -> None:
+        self._requests = requests
         self._upstreams = upstreams
         self._clock = clock
         self._random = random
@@ -130,11 +130,9 @@ class RegistryProbes:
         self.asked += 1
         began = self._clock.monotonic()
         try:
-            async with self._session.get(
-                URL(f"{url}/live", encoded=True),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=within_s),
-            ) as response:
+            timeout = aiohttp.ClientTimeout(total=within_s)
+            answer = await self._requests.open("GET", url, "/live", within=timeout)
+            async with answer.response as response:
                 if response.status < 500:
                     now = self._alive_at[url] = self._clock.monotonic()
                     self._upstreams.probed(url, now - began if measured else None, zone_in(response))

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.settings.registry_keys import KEY_EXAMPLE
 from agent.settings.toml_text import read_toml
 from registry_core.errors import SettingsError
 from registry_core.setting_names import did_you_mean
 from registry_core.setting_sources import given_in
-from registry_core.setting_values import Given
+from registry_core.setting_values import MASK, Given
 from registry_core.settings import RemovedSetting, Setting, shown, switch
 
 _PREFIXES: Final = ("agent_", "vertice_")
@@ -37,6 +38,8 @@ class ServiceTable(msgspec.Struct, kw_only=True, frozen=True):
     metadata: dict[str, Any] = {}
     zone: str = ""
     instance_id: str = ""
+    key: str = ""  # parsed by registry_keys.py
+    key_file: str = ""
     check: str | dict[str, Any] | list[str | dict[str, Any]] = ""  # parsed by checks.py
 
 
@@ -86,6 +89,8 @@ _KINDS: Final[dict[str, KeyKind]] = {
     "metadata": KeyKind("a table", lambda value: isinstance(value, dict), '{team = "osint"}'),
     "zone": KeyKind("text", _is_text, '"eu-1a"'),
     "instance_id": KeyKind("text", _is_text, '"billing-1"'),
+    "key": KeyKind("text", _is_text, f'"{KEY_EXAMPLE}"'),
+    "key_file": KeyKind("text", _is_text, '"/run/secrets/billing"'),
     "check": KeyKind("a kind of check, a table, or a list of them", _is_check, '"tcp"'),
 }
 _REQUIRED: Final = ("name", "port")
@@ -166,7 +171,8 @@ def _service(where: str, table: dict[str, Any]) -> ServiceTable:
             raise SettingsError(f"{where}: {key}: there is no such key{did_you_mean(key.lower(), _KINDS)}")
         if not kind.fits(value):
             raise SettingsError(
-                f"{where}: {key}: {shown(value)} cannot be used: it must be {kind.words} (example: {kind.example})"
+                f"{where}: {key}: {MASK if key == 'key' else shown(value)} cannot be used: it must be {kind.words} "
+                f"(example: {kind.example})"
             )
     for key in _REQUIRED:
         if key not in table:

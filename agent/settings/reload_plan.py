@@ -8,11 +8,13 @@ from typing import Final
 import msgspec
 
 from agent.settings import table
+from agent.settings.certificates import CERTIFICATE_SETTINGS
+from agent.settings.local_port import LOCAL_PORT_TABLE
+from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from agent.settings.settings import AgentSettings, ServiceSpec
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
-from registry_core.shared_secret import SECRET
 
 # Sockets and what depends on them, and the state folder, which is locked from start to end.
 NEED_RESTART: Final = {
@@ -28,10 +30,12 @@ NEED_RESTART: Final = {
     "state_dir": table.STATE_DIR.name,
     "tls": ", ".join(setting.name for setting in CLIENT_TLS_SETTINGS),
     "log_format": table.LOG_FORMAT.name,
+    "certificates": ", ".join(setting.name for setting in CERTIFICATE_SETTINGS),
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,
-    "token": SECRET.name,
+    "keys": ", ".join(setting.name for setting in REGISTRY_KEY_TABLE),
+    "local_port": ", ".join(setting.name for setting in LOCAL_PORT_TABLE),
     "heartbeat_s": table.HEARTBEAT_INTERVAL.name,
     "initial_wait_s": table.INITIAL_WAIT_TIMEOUT.name,
     "zone": table.ZONE.name,

@@ -15,8 +15,11 @@ import msgspec
 
 from agent.checks.spec import CheckPace, CheckSpec
 from agent.registries.addresses import SrvName, read_source
+from agent.settings.certificates import CertificateSettings, certificate_settings
 from agent.settings.checks import CheckDefaults, default_kind, read_checks
 from agent.settings.file import ServiceTable
+from agent.settings.local_port import LocalPortSettings, local_port_settings
+from agent.settings.registry_keys import sender_keys, service_keys
 from agent.settings.sources import NO_FLAGS, AgentSources, read_agent_sources
 from agent.settings.table import (
     CHECK,
@@ -56,6 +59,7 @@ from agent.settings.table import (
     SERVICE_ZONE,
     STATE_DIR,
     STATIC_FILE,
+    TABLE,
     VIEW_MB,
     VIEW_SERVICES,
     WHEN_NONE_PASS,
@@ -72,9 +76,9 @@ from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
 from registry_core.security.client_settings import ClientTlsSettings, client_tls_settings
+from registry_core.security.sending import SenderKeys
 from registry_core.setting_values import Given, Values
 from registry_core.settings import Listen, RemovedSetting
-from registry_core.shared_secret import SECRET, sent
 
 MAX_SERVICES: Final = 1000
 # The registry decides on ports below 1024; here any valid port passes.
@@ -94,11 +98,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of an agent. Durations in seconds."""
 
     registry_urls: tuple[str, ...] = REGISTRY_URL.default
-    token: str = ""
+    keys: SenderKeys = SenderKeys()
     tls: ClientTlsSettings = ClientTlsSettings()
     heartbeat_s: float = HEARTBEAT_INTERVAL.default
     initial_wait_s: float = INITIAL_WAIT_TIMEOUT.default
     http_listen: Listen = HTTP_LISTEN.default
+    local_port: LocalPortSettings = LocalPortSettings()
     dns_listen: Listen = DNS_LISTEN.default
     dns_zone: str = DNS_ZONE.default
     dns_allow: tuple[str, ...] = DNS_ALLOW.default
@@ -118,6 +123,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = LOG_LEVEL.default
     log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
+    certificates: CertificateSettings = CertificateSettings()
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
@@ -141,6 +147,11 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         _from_table(service, f"{sources.path}: [[service]] {n}", values)
         for n, service in enumerate(sources.services, 1)
     ]
+    keyed = [
+        (f"{sources.path}: [[service]] {n} ({one.name})", one.name, one.key, one.key_file)
+        for n, one in enumerate(sources.services, 1)
+    ]
+    secret_files = [*_secret_files(values), *(one.key_file for one in sources.services)]
     of_service = [setting for setting in SERVICE_TABLE if values.given(setting)]
     if values[SERVICE_NAME]:
         services.append(_from_environment(values))
@@ -150,11 +161,12 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         )
     return AgentSettings(
         registry_urls=_not_here(values),
-        token=sent(values[SECRET]),
+        keys=sender_keys(values, service_keys(keyed)),
         tls=client_tls_settings(values),
         heartbeat_s=values[HEARTBEAT_INTERVAL],
         initial_wait_s=values[INITIAL_WAIT_TIMEOUT],
         http_listen=values[HTTP_LISTEN],
+        local_port=local_port_settings(values),
         dns_listen=values[DNS_LISTEN],
         dns_zone=values[DNS_ZONE],
         # Programs on this machine are always allowed.
@@ -177,7 +189,8 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         log_level=values[LOG_LEVEL],
         log_format=values[LOG_FORMAT],
         services=_distinct(services, where),
-        files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *_secret_files(values)) if file),
+        certificates=certificate_settings(values),
+        files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *secret_files) if file),
         ignored=sources.removed,
         unknown=values.unknown,
     )
@@ -193,7 +206,7 @@ def _of_static_file(values: Values) -> tuple[Instance, ...]:
 
 
 def _secret_files(values: Values) -> list[str]:
-    return [one.secret_file for one in values.given(SECRET)]
+    return [one.secret_file for setting in TABLE if setting.secret for one in values.given(setting)]
 
 
 def _outside(values: Values) -> ForwardRules:

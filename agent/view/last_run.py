@@ -38,6 +38,7 @@ class LastRun:
         self._writing = threading.Lock()
         self.services = services  # with their ids
         self.snapshot: ViewSnapshot | None = None
+        self.proven: frozenset[str] = frozenset()  # registries that took signatures for long enough
 
     @property
     def least_epoch(self) -> int:
@@ -52,7 +53,7 @@ class LastRun:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + STATE_S
         try:
-            identity, self.snapshot = await self._threads.run(
+            identity, self.snapshot, self.proven = await self._threads.run(
                 partial(_read, state), timeout_s=STATE_S, unwanted=lambda _: state.close()
             )
         except (TimeoutError, NoThread) as error:
@@ -90,10 +91,12 @@ class LastRun:
             _log.warning("identity_not_kept", path=str(state.path), because=error.strerror)
 
 
-def _read(state: StateDir) -> tuple[AgentIdentity | None, ViewSnapshot | None]:
+def _read(state: StateDir) -> tuple[AgentIdentity | None, ViewSnapshot | None, frozenset[str]]:
     """Return the kept state; no identity if another agent owns the folder, since its ids are not ours. Blocks."""
     state.open()
-    return (state.read_identity() if state.is_held else None), state.read_snapshot()
+    if not state.is_held:
+        return None, state.read_snapshot(), frozenset()
+    return state.read_identity(), state.read_snapshot(), state.read_proven()
 
 
 def _draws() -> Iterator[str]:

@@ -14,9 +14,8 @@ from typing import Final
 
 import aiohttp
 import structlog
-from yarl import URL
 
-from agent.registries.client import headers_for
+from agent.registries.requests import RegistryRequests
 from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.causes import cause_of
@@ -37,6 +36,8 @@ MAX_WAITING: Final = 2000
 # The view may have advanced or been replaced while a service was read.
 TRIES: Final = 3
 RETRY_S: Final = 0.05
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=LOAD_S)
+_VERSION: Final = {PROTOCOL_HEADER: str(PROTOCOL)}
 
 _log = structlog.get_logger(component="agent.loader")
 
@@ -50,27 +51,21 @@ class ServiceLoader:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        requests: RegistryRequests,
         view: AgentView,
         *,
         registry: Callable[[], str | None],
         background: Background,
-        token: str = "",
     ) -> None:
-        self._session = session
+        self._requests = requests
         self._view = view
         self._registry = registry
-        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
         self._background = background
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._waiters = 0
         self.loads = self.failures = self.refusals = 0
-
-    def use_token(self, token: str) -> None:
-        """Send this token from now on."""
-        self._headers = {**headers_for(token), PROTOCOL_HEADER: str(PROTOCOL)}
 
     async def close(self) -> None:
         """Stop all reads and wake everything that waits for them. Safe to call twice."""
@@ -145,11 +140,10 @@ class ServiceLoader:
             self._view.give_up(label)
 
     async def _ask(self, url: str, label: str) -> Replaced:
-        async with self._session.get(
-            URL(f"{url}/watch?once=1&service={label}", encoded=True),
-            headers=self._headers,
-            allow_redirects=False,
-        ) as response:
+        answer = await self._requests.open(
+            "GET", url, f"/watch?once=1&service={label}", headers=_VERSION, within=_TIMEOUT
+        )
+        async with answer.response as response:
             if response.status != 200:
                 raise ConnectionError(f"HTTP {response.status}")
             reader = WatchReader(Cursor(), part=True)

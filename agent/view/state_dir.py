@@ -1,7 +1,7 @@
 """AGENT_STATE_DIR: what an agent keeps across restarts. One agent uses it at a time.
 
-It holds the snapshot of the view, the ids of the instances, and the latest epoch. An agent runs without a usable
-folder too: it reads what it can, logs a failed write once, and retries it.
+It holds the snapshot of the view, the ids of the instances, the latest epoch, and which registries take signatures. An
+agent runs without a usable folder too: it reads what it can, logs a failed write once, and retries it.
 Everything here blocks: it is called from threads, and before the loop runs.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,10 @@ from registry_core.errors import ValidationError
 SNAPSHOT: Final = "snapshot.jsonl"
 SET_ASIDE: Final = "snapshot.bad"
 IDENTITY: Final = "identity.json"
+PROVEN: Final = "registries.json"
 LOCK: Final = "lock"
 MAX_IDENTITY_BYTES: Final = 4 * 1024 * 1024
+MAX_PROVEN_BYTES: Final = 256 * 1024
 
 _log = structlog.get_logger(component="agent.state")
 
@@ -126,6 +129,24 @@ class StateDir:
     def write_identity(self, identity: AgentIdentity) -> None:
         """Replace the identity. Raises OSError."""
         replace_file(self.path / IDENTITY, [msgspec.json.encode(identity)])
+
+    # -- the registries that take signatures
+
+    def read_proven(self) -> frozenset[str]:
+        """Return the addresses of the registries that take signatures; logs a file that cannot be read."""
+        path = self.path / PROVEN
+        try:
+            return frozenset(msgspec.json.decode(read_own(path, MAX_PROVEN_BYTES), type=list[str]))
+        except FileNotFoundError:
+            return frozenset()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            _log.warning("proven_registries_not_read", file=str(path), because=cause_of(error))
+            return frozenset()
+
+    def write_proven(self, urls: Iterable[str]) -> None:
+        """Replace these addresses, unless another agent holds the folder. Raises OSError."""
+        if self.is_held:
+            replace_file(self.path / PROVEN, [msgspec.json.encode(sorted(urls))])
 
 
 def _said(path: Path, error: OSError) -> str:

@@ -15,14 +15,14 @@ from typing import Final
 
 import aiohttp
 import structlog
-from yarl import URL
 
 from agent.registration.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
 from agent.registries.choice import Trouble, Use
-from agent.registries.client import RegistryClient, RegistryReply, headers_for
+from agent.registries.client import RegistryClient, RegistryReply
 from agent.registries.clock import time_of
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
+from agent.registries.requests import RegistryRequests
 from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
 from agent.view.trust import Advice
@@ -78,7 +78,7 @@ class WatchSync:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        requests: RegistryRequests,
         upstreams: Upstreams,
         probes: RegistryProbes,
         view: AgentView,
@@ -88,11 +88,10 @@ class WatchSync:
         connected: Callable[[], None] = lambda: None,
         clock: Clock,
         random: Random,
-        token: str = "",
         silence_s: float = SILENCE_S,
         doubt_s: float = DOUBT_S,
     ) -> None:
-        self._session = session
+        self._requests = requests
         self._upstreams = upstreams
         self._probes = probes
         self._view = view
@@ -101,7 +100,6 @@ class WatchSync:
         self._clock = clock
         self._random = random
         self._client = client
-        self._headers = {**headers_for(token), **_VERSION}
         self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
         self._hurried = asyncio.Event()
         self._doubt_s = doubt_s
@@ -113,10 +111,6 @@ class WatchSync:
         self._say_again_at = -math.inf
         self.connected_to: str | None = None
         self.resyncs = self.losses = 0
-
-    def use_token(self, token: str) -> None:
-        """Send this token from the next stream on."""
-        self._headers = {**headers_for(token), **_VERSION}
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -169,7 +163,7 @@ class WatchSync:
         query = "?renewals=1&acknowledges=1"
         query += f"&cursor={cursor}" if cursor.positions else ""
         began = self._heard_at = self._clock.monotonic()
-        response = await self._probes.patiently(url, Use.WATCH, self._open(f"{url}/watch{query}"))
+        response = await self._probes.patiently(url, Use.WATCH, self._open(url, f"/watch{query}"))
         async with response:
             if response.status != 200:
                 raise StreamEnded(f"HTTP {response.status}")
@@ -190,10 +184,9 @@ class WatchSync:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _open(self, url: str) -> aiohttp.ClientResponse:
-        return await self._session.get(
-            URL(url, encoded=True), headers=self._headers, allow_redirects=False, timeout=self._timeout
-        )
+    async def _open(self, url: str, target: str) -> aiohttp.ClientResponse:
+        answer = await self._requests.open("GET", url, target, headers=_VERSION, within=self._timeout)
+        return answer.response
 
     async def _read(
         self,

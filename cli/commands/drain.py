@@ -11,11 +11,12 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from cli.client import HttpResponse, Unreachable, agent_url, ask, said_by, service_name
+from cli.client import HttpResponse, Unreachable, agent_url, ask, local_credentials, said_by, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import EXIT_CODES, FAILED, OK
 from cli.options import JSON, add_agent, add_output
@@ -58,20 +59,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `vertice drain` and return its exit code. Raises WrongUsage, SettingsError."""
     if arguments.undo and arguments.timeout is not None:
         raise WrongUsage("--timeout has no effect with --undo, which does not wait")
-    url = agent_url(arguments)
+    url, headers = agent_url(arguments), local_credentials()
     service, instance = arguments.what
     path = f"/drain?service={quote(service_name(service), safe='')}"
     path += f"&instance={quote(instance, safe='')}" if instance else ""
     try:
         with said_by("an agent", url):
-            answer = ask("DELETE" if arguments.undo else "POST", url, path)
+            answer = ask("DELETE" if arguments.undo else "POST", url, path, headers)
             if answer.status != HTTPStatus.OK:
                 return _refused(answer)
             if arguments.undo:
                 _show_undone(answer.json(), as_json=arguments.output == JSON)
                 return OK
             limit_s = LIMIT_S if arguments.timeout is None else arguments.timeout
-            return _follow(url, path, limit_s, as_json=arguments.output == JSON)
+            return _follow(url, path, headers, limit_s, as_json=arguments.output == JSON)
     except Unreachable as error:
         print(f"vertice: {error}", file=sys.stderr)
     return FAILED
@@ -85,12 +86,12 @@ def _show_undone(said: Any, *, as_json: bool) -> None:
     print(json.dumps(said) if as_json else "\n".join(lines))
 
 
-def _follow(url: str, path: str, limit_s: float, *, as_json: bool) -> int:
+def _follow(url: str, path: str, headers: Mapping[str, str], limit_s: float, *, as_json: bool) -> int:
     """Show the progress of the drain until every agent has acknowledged it, or the time is up; as JSON, its end."""
     ends = time.monotonic() + limit_s
     shown: list[str] = []
     while True:
-        answer = ask("GET", url, path)
+        answer = ask("GET", url, path, headers)
         if answer.status != HTTPStatus.OK:
             return _refused(answer)
         state = answer.json()

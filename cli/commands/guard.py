@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cli.client import Unreachable, ask, registry_url, said_by
+from cli.client import Unreachable, ask, registry_url, said_by, signer_in
 from cli.exit_codes import FAILED, NOT_FOUND, OK
 from cli.options import JSON
 
@@ -17,13 +17,12 @@ def tell(
     path: str,
     arguments: argparse.Namespace,
     environment: Mapping[str, str],
-    headers: Mapping[str, str] | None = None,
 ) -> int:
     """Print the registry's answer to a request about its guards, and return the exit code."""
-    url = registry_url(arguments, environment)
+    url, signer = registry_url(arguments, environment), signer_in(environment)
     try:
         with said_by("a registry", url):
-            answer = ask(method, url, path, headers)
+            answer = ask(method, url, path, signer=signer)
             said = answer.json() if answer.status == 200 else None
             if said is None:
                 print(f"vertice: {answer.message}", file=sys.stderr)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from cli.client import credentials
 from cli.commands.guard import tell
 from cli.exit_codes import EXIT_CODES
 from cli.options import add_output, add_registry
@@ -37,4 +36,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice guard release` and return its exit code."""
     query = "" if arguments.shard is None else f"?shard={quote(arguments.shard, safe='')}"
-    return tell("POST", f"/guard/release{query}", arguments, environment, credentials(environment))
+    return tell("POST", f"/guard/release{query}", arguments, environment)

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from cli.client import Unreachable, agent_url, ask, said_by, service_name
+from cli.client import Unreachable, agent_url, ask, local_credentials, said_by, service_name
 from cli.commands.resolve import exit_code
 from cli.exit_codes import FAILED, OK
 from cli.options import JSON, add_agent, add_output
@@ -35,13 +35,13 @@ def add_what(parser: argparse.ArgumentParser) -> None:
 
 def tell(method: str, arguments: argparse.Namespace) -> int:
     """Send one request about maintenance, print the states that it leads to, and return the exit code."""
-    url = agent_url(arguments)
+    url, headers = agent_url(arguments), local_credentials()
     service, instance = arguments.what or ("", "")
     named = {"service": service_name(service), "instance": instance}
     query = urlencode({name: value for name, value in named.items() if value})
     try:
         with said_by("an agent", url):
-            answer = ask(method, url, f"/maintenance?{query}" if query else "/maintenance")
+            answer = ask(method, url, f"/maintenance?{query}" if query else "/maintenance", headers)
             if answer.status != HTTPStatus.OK:
                 print(f"vertice: {answer.message}", file=sys.stderr)
                 return exit_code(answer)

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from cli.client import Unreachable, ask, credentials, registry_url
+from cli.client import Unreachable, ask, registry_url, signer_in
 from cli.commands.compose_edit import opened, variables_with
 from cli.commands.compose_inject import override_path
 from cli.commands.migrate import add_waves, fleet_of
@@ -32,6 +32,7 @@ from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.options import JSON, add_registry
 from registry_core.api.schemas import CatalogView
 from registry_core.domain.records import Status
+from registry_core.security.sending import RequestSigner
 from registry_core.shared_secret import SECRET
 
 OLD_S: Final = 10.0
@@ -56,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice migrate status` and return its exit code."""
-    url, headers = registry_url(arguments, environment), credentials(environment)
+    url, signer = registry_url(arguments, environment), signer_in(environment)
     try:
         fleet = fleet_of(arguments, environment)
-        instances = _registered(url, headers)
+        instances = _registered(url, signer)
         agents = registered_agents(fleet.found.project, instances, _standing(arguments, environment), fleet.zones[-1])
         would = _would(arguments.files, fleet.found, fleet.project, agents)
     except ComposeError as error:
@@ -103,9 +104,9 @@ def _would(files: Sequence[Path], found: Audit, project: Project, agents: Existi
         )
 
 
-def _registered(url: str, headers: Mapping[str, str]) -> list[RegisteredInstance]:
+def _registered(url: str, signer: RequestSigner) -> list[RegisteredInstance]:
     """Return the registry's instances. Raises Unreachable when it does not answer, or may not know them all."""
-    answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=MAX_ANSWER_BYTES)
+    answer = ask("GET", url, "/catalog", signer=signer, timeout_s=ANSWER_S, most_bytes=MAX_ANSWER_BYTES)
     if answer.status != 200:
         raise Unreachable(f"the registry at {url} answers: {answer.message}")
     try:

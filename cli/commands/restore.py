@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cli.client import HttpResponse, Unreachable, connect
+from cli.client import CommandRequest, HttpResponse, Unreachable, connect, sent_by
 from cli.commands.snapshot_file import SnapshotFileRecord
 from registry_core.causes import cause_of
 from registry_core.domain.restoration import RestoreOutcome, what
 from registry_core.errors import VerticeError
+from registry_core.security.sending import RequestSigner
 
 WORKERS: Final = 16
 # Longer than a replica holds a write during a failover.
@@ -58,14 +59,15 @@ class _Work:
         self,
         url: str,
         records: Sequence[SnapshotFileRecord],
-        headers: Mapping[str, str],
+        signer: RequestSigner,
         *,
         dry_run: bool,
         pauses_s: Sequence[float],
     ) -> None:
         self.url = url
         self.path = f"{urlsplit(url).path}/restore{'?dry_run=true' if dry_run else ''}"
-        self.headers = {"Content-Type": "application/json", **headers}
+        self.headers = {"Content-Type": "application/json"}
+        self.signer = signer
         self.pauses_s = pauses_s
         self.waiting: queue.SimpleQueue[tuple[int, SnapshotFileRecord]] = queue.SimpleQueue()
         for item in enumerate(records):
@@ -77,7 +79,7 @@ class _Work:
 def restore(
     url: str,
     records: Sequence[SnapshotFileRecord],
-    headers: Mapping[str, str],
+    signer: RequestSigner,
     *,
     dry_run: bool,
     tell: Callable[[int], None],
@@ -87,7 +89,7 @@ def restore(
 
     With `dry_run` nothing changes. Raises GaveUp when it stops early: a part may be restored, and a rerun is safe.
     """
-    work = _Work(url, records, headers, dry_run=dry_run, pauses_s=pauses_s)
+    work = _Work(url, records, signer, dry_run=dry_run, pauses_s=pauses_s)
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             workers = [pool.submit(_send_all, work) for _ in range(WORKERS)]
@@ -122,12 +124,16 @@ def _send_all(work: _Work) -> None:
 def _send(work: _Work, connection: http.client.HTTPConnection, body: bytes) -> HttpResponse | None:
     """Return the answer to one record, or None when the run is stopping. Raises GaveUp."""
     problem = ""
+
+    def send(request: CommandRequest) -> HttpResponse:
+        connection.request(request.method, request.target, request.body, dict(request.headers))
+        response = connection.getresponse()
+        return HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
+
     for pause_s in (*work.pauses_s, None):
         asked_s = 0.0
         try:
-            connection.request("POST", work.path, body, work.headers)
-            response = connection.getresponse()
-            answer = HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES))
+            answer = sent_by(work.signer, CommandRequest(work.url, "POST", work.path, work.headers, body), send)
         except (OSError, http.client.HTTPException) as error:
             connection.close()  # it reopens automatically
             problem = f"no answer from {work.url}: {cause_of(error)}"

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from cli.client import credentials, registry_url
+from cli.client import registry_url, signer_in
 from cli.commands import snapshot_file
 from cli.commands.restore import GaveUp, Tally, restore
 from cli.commands.snapshot_file import BadSnapshotFile, SnapshotFile
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice snapshot restore` and return its exit code."""
-    url, headers = registry_url(arguments, environment), credentials(environment)
+    url, signer = registry_url(arguments, environment), signer_in(environment)
     try:
         records = _read(arguments.file).records
     except BadSnapshotFile as error:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
             print(f"vertice: {done} of {len(records)}", file=sys.stderr)
 
     try:
-        tally = restore(url, records, headers, dry_run=arguments.dry_run, tell=tell)
+        tally = restore(url, records, signer, dry_run=arguments.dry_run, tell=tell)
     except GaveUp as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from cli.client import HttpResponse, Unreachable, ask, credentials, registry_url
+from cli.client import HttpResponse, Unreachable, ask, registry_url, signer_in
 from cli.commands import snapshot_file
 from cli.commands.snapshot_file import SnapshotFileHeader, SnapshotFileRecord
 from cli.exit_codes import FAILED, OK, exit_codes
@@ -26,6 +26,7 @@ from registry_core.api.schemas import CatalogView
 from registry_core.causes import cause_of
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import Instance, copied_as
+from registry_core.security.sending import RequestSigner
 from registry_core.shared_secret import SECRET
 
 # A snapshot from an older view of the store is still complete; the command only says how old it is.
@@ -56,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice snapshot save` and return its exit code."""
-    url, headers = registry_url(arguments, environment), credentials(environment)
+    url, signer = registry_url(arguments, environment), signer_in(environment)
     try:
-        catalog = _catalog(url, headers, may_be_empty=arguments.allow_empty)
+        catalog = _catalog(url, signer, may_be_empty=arguments.allow_empty)
         return _write(arguments, catalog, url)
     except (Unreachable, Incomplete) as error:
         print(f"vertice: {error}", file=sys.stderr)
@@ -67,9 +68,9 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     return FAILED
 
 
-def _catalog(url: str, headers: Mapping[str, str], *, may_be_empty: bool) -> CatalogView:
+def _catalog(url: str, signer: RequestSigner, *, may_be_empty: bool) -> CatalogView:
     """Return all registrations. Raises Unreachable, and Incomplete when some may be missing."""
-    answer = ask("GET", url, "/catalog", headers, timeout_s=ANSWER_S, most_bytes=snapshot_file.MAX_FILE_BYTES)
+    answer = ask("GET", url, "/catalog", signer=signer, timeout_s=ANSWER_S, most_bytes=snapshot_file.MAX_FILE_BYTES)
     catalog = _whole(answer, url)
     if not catalog.instances and not may_be_empty:
         raise Incomplete(f"nothing is registered at {url}; nothing was written (--allow-empty writes the file)")

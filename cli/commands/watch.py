@@ -16,13 +16,24 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from cli.client import MAX_ANSWER_BYTES, HttpResponse, Unreachable, connect, registry_url, service_name
+from cli.client import (
+    MAX_ANSWER_BYTES,
+    CommandRequest,
+    HttpResponse,
+    Unreachable,
+    connect,
+    registry_url,
+    sent_by,
+    service_name,
+    signer_in,
+)
 from cli.commands.changes import Changes
 from cli.exit_codes import EXIT_CODES, FAILED, USAGE
 from cli.options import JSON, add_output, add_registry
 from cli.parser import service
 from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff
+from registry_core.security.sending import RequestSigner
 from registry_core.watch.limits import MAX_LINE_BYTES, PROTOCOL, PROTOCOL_HEADER, SILENCE_S
 
 RETRY: Final = Backoff(0.5, 5.0)
@@ -54,14 +65,14 @@ class WatchRefused(Exception):
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice watch` until it is interrupted; return an exit code when it cannot start."""
-    base_url = registry_url(arguments)
+    base_url, signer = registry_url(arguments), signer_in()
     name = service_name(arguments.name or "")
     changes = Changes()
     connected = False
     failures = 0
     while True:
         try:
-            for raw in lines(base_url, changes.cursor, name):
+            for raw in lines(base_url, changes.cursor, name, signer):
                 if not connected:
                     connected, failures = True, 0
                 show(raw, changes, as_json=arguments.output == JSON)
@@ -83,16 +94,28 @@ def run(arguments: argparse.Namespace) -> int:
         time.sleep(RETRY.wait_s(failures))
 
 
-def lines(base_url: str, cursor: str, service: str) -> Iterator[dict[str, Any]]:
+def lines(base_url: str, cursor: str, service: str, signer: RequestSigner) -> Iterator[dict[str, Any]]:
     """Return the lines of one stream until it ends. Raises Unreachable, or WatchRefused."""
     query = urlencode({name: value for name, value in (("cursor", cursor), ("service", service)) if value})
     connection = connect(base_url, SILENCE_S)
     try:
         path = f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else "")
-        connection.request("GET", path, headers={PROTOCOL_HEADER: str(PROTOCOL)})
-        response = connection.getresponse()
-        if response.status != HTTPStatus.OK:
-            raise WatchRefused(HttpResponse(response.status, response.headers, response.read(MAX_ANSWER_BYTES)))
+        streams: list[http.client.HTTPResponse] = []
+
+        def send(request: CommandRequest) -> HttpResponse:
+            connection.request(request.method, request.target, headers=dict(request.headers))
+            response = connection.getresponse()
+            is_stream = response.status == HTTPStatus.OK
+            streams[:] = [response]
+            return HttpResponse(
+                response.status, response.headers, b"" if is_stream else response.read(MAX_ANSWER_BYTES)
+            )
+
+        request = CommandRequest(base_url, "GET", path, {PROTOCOL_HEADER: str(PROTOCOL)})
+        answer = sent_by(signer, request, send)
+        if answer.status != HTTPStatus.OK:
+            raise WatchRefused(answer)
+        (response,) = streams
         while raw := response.readline(MAX_LINE_BYTES):
             if raw.endswith(b"\n"):
                 yield json.loads(raw)

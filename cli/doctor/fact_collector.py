@@ -37,11 +37,13 @@ from cli.doctor.resolv_conf import read_resolv_conf
 from cli.doctor.resolvers_in_front import MOST_IN_BIND
 from cli.doctor.state_dir_facts import look_at
 from cli.doctor.stub import address_of
+from cli.tls import speaking
 from dns.access import LOOPBACK
 from dns.forward_rules import DENIED, SYSTEM
 from registry_core.causes import cause_of
 from registry_core.domain.records import Protocol
 from registry_core.errors import SettingsError
+from registry_core.security.sending import SenderKeys
 from registry_core.settings import Listen
 
 # Together less than 10 s, even if everything hangs.
@@ -74,7 +76,7 @@ def examine(
         not_in_time=tuple(here.missing),
         python=platform.python_version(),
     )
-    return _elsewhere(facts, settings.token)
+    return _elsewhere(facts, settings.keys)
 
 
 def url_of(where: Listen) -> str:
@@ -89,7 +91,8 @@ def _subject(settings: AgentSettings) -> Subject:
         http_listen=settings.http_listen,
         dns_listen=settings.dns_listen,
         registry_urls=settings.registry_urls,
-        has_token=bool(settings.token),
+        has_token=settings.keys.of() is not None,
+        tls=settings.tls,
         forwards=rules.rule_for(()).target not in ((), DENIED),
         denies=rules.rule_for(()).target is DENIED,
         forwards_to_system=rules.rule_for(()).target == SYSTEM,
@@ -124,7 +127,7 @@ def _completed(
     return subject, tuple(told)
 
 
-def _elsewhere(facts: Facts, token: str) -> Facts:
+def _elsewhere(facts: Facts, keys: SenderKeys) -> Facts:
     subject = facts.subject
     zone, dns = subject.zone, subject.dns_listen
     together = Together(ELSEWHERE_S)
@@ -137,7 +140,8 @@ def _elsewhere(facts: Facts, token: str) -> Facts:
     looking = together.begin("a lookup", partial(look_up, f"ns.{zone}"))
     services = [together.begin(f"the address of {one.name}", partial(_located, one)) for one in subject.services]
     registries = {
-        url: together.begin(url, partial(ask_registry, url, token)) for url in subject.registry_urls[:MAX_REGISTRIES]
+        url: together.begin(url, partial(speaking, subject.tls, partial(ask_registry, url, keys)))
+        for url in subject.registry_urls[:MAX_REGISTRIES]
     }
     folder = together.begin("AGENT_STATE_DIR", partial(_folder, subject.state_dir))
 

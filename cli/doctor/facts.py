@@ -10,6 +10,7 @@ import enum
 import msgspec
 
 from registry_core.listening_sockets import Listener
+from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.settings import Listen
 
 DNS_PORT = 53
@@ -52,6 +53,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     dns_listen: Listen
     registry_urls: tuple[str, ...]
     has_token: bool = False
+    tls: ClientTlsSettings = ClientTlsSettings()
     forwards: bool = True
     denies: bool = False  # it answers NXDOMAIN for names outside the zone
     forwards_to_system: bool = True

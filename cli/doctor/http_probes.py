@@ -22,6 +22,8 @@ from registry_core.causes import cause_of
 from registry_core.domain import names
 from registry_core.domain.host_port import split_host_port
 from registry_core.errors import PLAIN_HTTP, SettingsError
+from registry_core.ports.clock import SystemClock
+from registry_core.security.sending import RequestSigner, SenderKeys
 
 TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0
@@ -63,7 +65,7 @@ def _service(one: Any) -> AdvertisedService:
     return AdvertisedService(name=name, host=host, port=port, is_udp=scheme == "udp", refusal=refusal)
 
 
-def ask_registry(url: str, token: str) -> RegistrySeen:
+def ask_registry(url: str, keys: SenderKeys) -> RegistrySeen:
     """Return how the registry at `url` looks from here. Blocks for at most a few timeouts."""
     parts = urlsplit(url)
     try:
@@ -82,10 +84,10 @@ def ask_registry(url: str, token: str) -> RegistrySeen:
         if _field(ready, "status") not in _STATES:
             return RegistrySeen(url=url, problem=f"the server there is not a registry (GET /ready: {ready.status})")
         ahead_s, error_s = _clock(ready, began, took_s)
-        headers = {"X-Registry-Token": token} if token else {}
+        signer = RequestSigner(keys, SystemClock())
         health, reasons = _health(url)
         nobody = f"/deregister/doctor-{secrets.token_hex(8)}/nobody:1"
-        wrote = ask("DELETE", url, nobody, headers, timeout_s=TIMEOUT_S)
+        wrote = ask("DELETE", url, nobody, signer=signer, timeout_s=TIMEOUT_S)
         return RegistrySeen(
             url=url,
             dead_addresses=tuple(dead),

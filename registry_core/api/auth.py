@@ -1,45 +1,62 @@
 """Decides who sends a request, and whether that caller may do what the request asks. It never reads a body.
 
-Two forms: `X-Registry-Token`, the shared secret, whose holder is an operator, and `X-Registry-API-Key`, the hexadecimal
-SHA-256 of the service's name followed by the secret, whose holder is that one service. With two secrets (during a
-rotation) either is valid. Credentials are compared in constant time.
+The ways to be somebody, in one ordered list, of which the first that a request uses decides:
+
+1. a signature (`signatures.py`): what agents, commands and replicas send;
+2. the client's certificate (mutual TLS);
+3. the *plain forms*, secrets that are sent as they are: `X-Registry-Token`, the shared secret or an issued key;
+   `X-Registry-API-Key`, the hexadecimal SHA-256 of the service's name followed by the secret; and `Authorization:
+   Bearer`, the read key. Whoever sees one can use it, so a setting decides whether they are accepted over plain HTTP.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-from collections.abc import Mapping
-from typing import Final
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
+import msgspec
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from registry_core.api.endpoints import Endpoint
+from registry_core.api.plain_forms import PlainPolicy
 from registry_core.errors import Forbidden, Unauthorized
+from registry_core.ports.clock import Clock
+from registry_core.ports.once import signed_once
 from registry_core.security.identities import ANYONE, EVERYBODY, Identity, Proof, Role
-from registry_core.security.rights import OPEN_READS, Right, permits
+from registry_core.security.keyring import Keyring, is_api_key
+from registry_core.security.nonces import Nonces
+from registry_core.security.rights import FOR_ITSELF, OPEN_READS, Right, permits
+from registry_core.security.signatures import INPUT_HEADER, Signature, is_signed, read_signature
 
 TOKEN_HEADER: Final = "X-Registry-Token"  # noqa: S105 - a header's name
 API_KEY_HEADER: Final = "X-Registry-API-Key"
-_API_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-
-
-def api_key(service_name: str, secret: str) -> str:
-    """Return the key that may write `service_name`."""
-    return hashlib.sha256((service_name + secret).encode()).hexdigest()
+BEARER_HEADER: Final = "Authorization"
+_BEARER: Final = "bearer "
+_CREDENTIALS: Final = (INPUT_HEADER, TOKEN_HEADER, API_KEY_HEADER, BEARER_HEADER)
+# Returns who the client of a connection is by its certificate, or None. It may raise Unauthorized.
+Certified: TypeAlias = Callable[[asyncio.BaseTransport | None], Identity | None]
 
 
 class Caller:
     """The sender of a request, and the one that asks the table of rights on its behalf.
 
-    The key of a service does not say of which one: that is known once a request names its service.
+    An API key does not say of which service it is: that is known once a request names its service.
     """
 
-    def __init__(self, identity: Identity = EVERYBODY, secrets: tuple[str, ...] = (), key: str | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity = EVERYBODY,
+        *,
+        api_key: str | None = None,
+        keyring: Keyring | None = None,
+        signature: Signature | None = None,
+    ) -> None:
         self.identity = identity
-        self._secrets = secrets
-        self._key = key
+        self._api_key = api_key
+        self._keyring = keyring
+        self._signature = signature
 
     @property
     def may_displace(self) -> bool:
@@ -48,62 +65,151 @@ class Caller:
 
     def require(self, right: Right, service_name: str | None = None) -> None:
         """Raise Forbidden unless the caller has `right`, concerning `service_name` where that is given."""
-        if self._key is not None and service_name is not None and self.identity.service != service_name:
-            if not _any_equal([api_key(service_name, secret) for secret in self._secrets], self._key):
-                raise Forbidden(
-                    f"this API key does not cover {service_name!r}; a key is valid only for its own service",
-                    field=API_KEY_HEADER,
-                    example="sha256(service_name + secret), in hex",
-                )
-            self.identity = Identity(Role.SERVICE, Proof.API_KEY, service=service_name)
+        if self._api_key is not None and self._keyring is not None:
+            self._require_key(right, service_name, self._api_key, self._keyring)
         if not permits(self.identity, right, service_name):
             about = "every service" if service_name is None else repr(service_name)
             raise Forbidden(f"{self.identity.name} has no right to {right.value}, which concerns {about}")
 
+    def require_body(self, body: bytes) -> None:
+        """Raise AlteredBody when the caller signed another body."""
+        if self._signature is not None:
+            self._signature.require_body(body)
 
-class Authenticator:
-    """Checks credentials against the secrets. Without secrets it accepts every caller, if the settings allow that."""
-
-    def __init__(self, secrets: tuple[str, ...]) -> None:
-        self._secrets = secrets
-
-    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
-        """Note in `request` who sends it. Raises Unauthorized, and Forbidden when nobody in that role may do it."""
-        if endpoint.right is Right.BE_PROBED or endpoint.right in OPEN_READS:
-            request[CALLER] = Caller(ANYONE)
+    def _require_key(self, right: Right, service_name: str | None, key: str, keyring: Keyring) -> None:
+        if service_name is None:
+            if right not in FOR_ITSELF:
+                raise Forbidden(
+                    f"an API key is for what concerns its own service, not for {right.value}", field=API_KEY_HEADER
+                )
             return
-        caller = self.identify(request.headers)
-        request[CALLER] = caller
-        caller.require(endpoint.right)
-
-    def identify(self, headers: Mapping[str, str]) -> Caller:
-        """Return the caller with these headers. Raises Unauthorized when they have no valid credential."""
-        if not self._secrets:
-            return Caller()
-        token, key = headers.get(TOKEN_HEADER), headers.get(API_KEY_HEADER)
-        if token is not None:
-            if _any_equal(self._secrets, token):
-                return Caller(Identity(Role.OPERATOR, Proof.TOKEN))
-            raise Unauthorized(
-                "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry", field=TOKEN_HEADER
+        if self.identity.service == service_name:
+            return
+        if not keyring.covers(key, service_name):
+            raise Forbidden(
+                f"this API key does not cover {service_name!r}; a key is valid only for its own service",
+                field=API_KEY_HEADER,
+                example="sha256(service_name + secret), in hex",
             )
-        if key is not None:
-            if _API_KEY.fullmatch(key):
-                return Caller(Identity(Role.SERVICE, Proof.API_KEY), self._secrets, key.lower())
-            raise Unauthorized("an API key is 64 hexadecimal digits", field=API_KEY_HEADER)
-        raise Unauthorized(
-            f"writing needs {TOKEN_HEADER} or {API_KEY_HEADER}; agents and commands send the first when "
-            "REGISTRY_SECRET is set",
-            field=TOKEN_HEADER,
-            example="sha256(service_name + secret), in hex, as the API key",
-        )
+        self.identity = msgspec.structs.replace(self.identity, service=service_name)
 
 
 CALLER: Final = web.RequestKey("caller", Caller)
 
 
-def _any_equal(candidates: tuple[str, ...] | list[str], given: str) -> bool:
-    # Headers may contain surrogates for bytes that are not UTF-8; compare_digest takes ASCII text only.
-    shown = given.encode("utf-8", "surrogateescape")
-    # Every candidate is compared, so that the time does not reveal which one was close.
-    return sum(hmac.compare_digest(candidate.encode(), shown) for candidate in candidates) > 0
+class Authenticator:
+    """Checks the credentials of requests. A registry that is open asks nobody for one."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        nonces: Nonces,
+        plain: PlainPolicy,
+        clock: Clock,
+        *,
+        is_open: bool,
+        reads_are_open: bool = True,
+        store_lets_once: bool = False,
+        certified: Certified = lambda _: None,
+    ) -> None:
+        """`store_lets_once`: the store carries a signed write out once, whatever this process remembers."""
+        self._keyring = keyring
+        self._nonces = nonces
+        self._plain = plain
+        self._clock = clock
+        self._is_open = is_open
+        self._reads_are_open = reads_are_open
+        self._store_lets_once = store_lets_once
+        self._certified = certified
+        # The first that a request uses decides.
+        self._ways = (self._by_signature, self._by_certificate, self._by_token, self._by_api_key, self._by_bearer)
+
+    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
+        """Note in `request` who sends it. Raises Unauthorized, and Forbidden when nobody in that role may do it."""
+        signed_once.set(None)  # requests of one connection share their context
+        right = endpoint.right
+        if self._is_open:
+            request[CALLER] = Caller()
+        elif right is Right.BE_PROBED or (self._reads_are_open and self._needs_nobody(request, right)):
+            request[CALLER] = Caller(ANYONE)
+        else:
+            request[CALLER] = caller = self._caller(request, endpoint)
+            caller.require(right)
+
+    def _needs_nobody(self, request: web.Request, right: Right) -> bool:
+        # What an acknowledgement may cause depends on who sends it; a lookup is the same for everybody.
+        return right in OPEN_READS and (
+            right is not Right.ACKNOWLEDGE or not any(name in request.headers for name in _CREDENTIALS)
+        )
+
+    def _caller(self, request: web.Request, endpoint: Endpoint) -> Caller:
+        """Return the sender. Raises Unauthorized when the request has no valid credential."""
+        for way in self._ways:
+            caller = way(request, endpoint)
+            if caller is not None:
+                self._plain.used(caller.identity.proof)
+                return caller
+        what = "reading" if endpoint.right in OPEN_READS else "writing"
+        raise Unauthorized(
+            f"{what} needs a credential: agents and commands sign their requests when REGISTRY_SECRET is set; other "
+            f"programs send {TOKEN_HEADER} or {API_KEY_HEADER}, or for reading {BEARER_HEADER}",
+            field=BEARER_HEADER if endpoint.right in OPEN_READS else TOKEN_HEADER,
+            example="Bearer <REGISTRY_READ_KEY>"
+            if endpoint.right in OPEN_READS
+            else "sha256(service_name + secret), in hex, as the API key",
+        )
+
+    def _by_signature(self, request: web.Request, endpoint: Endpoint) -> Caller | None:
+        headers = request.headers
+        if not is_signed(headers):
+            return None
+        signature = read_signature(request.method, request.raw_path, _pairs(headers), has_body=request.body_exists)
+        # The audit names the key that a refused request claims.
+        request[CALLER] = Caller(Identity(Role.ANYONE, Proof.SIGNATURE, key_id=signature.key_id))
+        now = self._clock.wall()
+        identity = self._keyring.signer(signature, now)
+        # Only now: nobody but a holder of a key may fill the memory, or learn what is in it.
+        shared = self._store_lets_once and endpoint.writes and endpoint.from_store
+        self._nonces.spend(signature, now, shared=shared)
+        if shared:
+            signed_once.set(self._nonces.once(signature, now))
+        return Caller(identity, signature=signature)
+
+    def _by_certificate(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
+        identity = self._certified(request.transport)
+        return None if identity is None else Caller(identity)
+
+    def _by_token(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
+        token = request.headers.get(TOKEN_HEADER)
+        if token is None:
+            return None
+        self._plain.require(request, TOKEN_HEADER)
+        identity = self._keyring.holder_of_token(token, self._clock.wall())
+        if identity is None:
+            raise Unauthorized(
+                "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry", field=TOKEN_HEADER
+            )
+        return Caller(identity)
+
+    def _by_api_key(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
+        key = request.headers.get(API_KEY_HEADER)
+        if key is None:
+            return None
+        self._plain.require(request, API_KEY_HEADER)
+        if not is_api_key(key):
+            raise Unauthorized("an API key is 64 hexadecimal digits", field=API_KEY_HEADER)
+        return Caller(Identity(Role.SERVICE, Proof.API_KEY), api_key=key, keyring=self._keyring)
+
+    def _by_bearer(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
+        given = request.headers.get(BEARER_HEADER, "")
+        if not given.lower().startswith(_BEARER):
+            return None
+        self._plain.require(request, BEARER_HEADER)
+        identity = self._keyring.reader_with(given[len(_BEARER) :].strip(), self._clock.wall())
+        if identity is None:
+            raise Unauthorized("this is not the read key of this registry", field=BEARER_HEADER)
+        return Caller(identity)
+
+
+def _pairs(headers: CIMultiDictProxy[str]) -> list[tuple[str, str]]:
+    return list(headers.items())

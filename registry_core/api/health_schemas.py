@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import PoolReport, ShardReport
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
@@ -60,6 +61,15 @@ class WatchHealth(msgspec.Struct, kw_only=True):
     watchers: int
 
 
+class SecretsHealth(msgspec.Struct, kw_only=True):
+    """The secrets and signatures of this replica's callers."""
+
+    plain: str = "warn"  # what becomes of a secret that comes as it is over plain HTTP: "warn" | "on" | "off"
+    plain_exposed: int = 0  # how many came so from another machine, and were accepted
+    problem: str = ""  # why a file of secrets is not in use as it is
+    remembered_signatures: int = 0
+
+
 class AccessHealth(msgspec.Struct, kw_only=True):
     """The credentials of writes: `refusing` when writes were refused lately, and none had a valid credential."""
 
@@ -67,6 +77,7 @@ class AccessHealth(msgspec.Struct, kw_only=True):
     refused_recently: int  # in the last 90 s, or in the TTL of a lease if that is longer
     refused_total: int
     last_refusal: str  # in the words of the answer; "" when there was none
+    secrets: SecretsHealth = msgspec.field(default_factory=SecretsHealth)
 
 
 class PeersHealth(msgspec.Struct, kw_only=True):
@@ -116,6 +127,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     system: SystemHealth
     watch: WatchHealth
     access: AccessHealth
+    audit: AuditReport
     tls: CertificateHealth | UnsetType = UNSET  # only with TLS on the port
     peers: PeersHealth | UnsetType = UNSET  # only with REGISTRY_PEERS
     background: list[BackgroundReport]

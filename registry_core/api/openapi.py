@@ -13,6 +13,9 @@ import msgspec
 
 from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER
 from registry_core.api.endpoints import ENDPOINTS, ERROR, JSON, Endpoint
+from registry_core.api.request_limits import may_be_limited
+from registry_core.security.rights import Right
+from registry_core.security.signatures import SIGNATURE_HEADER
 
 REF: Final = "#/components/schemas/{name}"
 
@@ -43,6 +46,13 @@ def description(version: str) -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER},
                 "apiKey": {"type": "apiKey", "in": "header", "name": API_KEY_HEADER},
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": SIGNATURE_HEADER,
+                    "description": "HTTP Message Signatures (RFC 9421), with Signature-Input and Content-Digest",
+                },
+                "readKey": {"type": "http", "scheme": "bearer"},
             },
         },
     }
@@ -70,7 +80,10 @@ def _operation(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, kind in endpoint.answers.items():
         responses[str(status)] = _response(status, endpoint.media_type, None if kind is None else schema_of(kind))
-    for status in (400, *endpoint.errors):  # an unknown query parameter is refused everywhere
+    credentials = () if endpoint.right is Right.BE_PROBED else (401, 403)
+    limited = (429,) if may_be_limited(endpoint) else ()
+    # An unknown query parameter is refused everywhere.
+    for status in (400, *endpoint.errors, *credentials, *limited):
         responses.setdefault(str(status), _response(status, JSON, schema_of(ERROR)))
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
@@ -80,8 +93,10 @@ def _operation(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
     }
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of(endpoint.body)}}}
-    if endpoint.writes:
-        operation["security"] = [{"token": []}, {"apiKey": []}, {}]
+    if endpoint.right is not Right.BE_PROBED:
+        # Without one where reading is open, or the registry asks nobody.
+        plain: list[dict[str, list[str]]] = [{"token": []}, {"apiKey": []} if endpoint.writes else {"readKey": []}]
+        operation["security"] = [{"signature": []}, *plain, {}]
     return operation
 
 

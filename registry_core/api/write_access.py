@@ -7,9 +7,11 @@ about its owner.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
-from registry_core.api.health_schemas import AccessHealth
+from registry_core.api.health_schemas import AccessHealth, SecretsHealth
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.refusals import Refusals
 from registry_core.errors import Forbidden, Unauthorized
@@ -21,8 +23,16 @@ log = structlog.get_logger()
 class WriteAccess:
     """The writes of one replica that a living client sends: registrations, heartbeats, changes of a status."""
 
-    def __init__(self, view: ReplicaView, clock: Clock, ttl_s: float = 0.0) -> None:
-        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often."""
+    def __init__(
+        self,
+        view: ReplicaView,
+        clock: Clock,
+        ttl_s: float = 0.0,
+        *,
+        secrets: Callable[[], SecretsHealth] = SecretsHealth,
+    ) -> None:
+        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often. `secrets` reports on those."""
+        self._secrets = secrets
         self._view = view
         self._clock = clock
         self._logged = False
@@ -30,7 +40,7 @@ class WriteAccess:
 
     def accepted(self) -> None:
         """Note a write with a valid credential."""
-        self.refusals.accepted(self._clock.monotonic())
+        self.refusals.accepted(self._clock.monotonic(), self._view.empty_since)
         if self._logged:
             self.see()
 
@@ -39,11 +49,13 @@ class WriteAccess:
 
         It prolongs the warming of a replica that knows fewer instances than it refused lately; one that knows none
         returns to it. A replica that has been ready and knows some stays ready: anybody can send a wrong credential.
+        For the same reason this ends some time after a write was accepted.
         """
         now = self._clock.monotonic()
         self.refusals.refused(type(error).__name__, error.message, now)
         known = len(self._view.catalog)
-        if known < self.refusals.recent(now) and (not known or self._view.state is ReplicaState.WARMING):
+        tells = self.refusals.speak_of_unknown(known, now, self._view.empty_since)
+        if tells and (not known or self._view.state is ReplicaState.WARMING):
             self._view.stay_warming(self.refusals.recent_s)
         self.see()
 
@@ -76,4 +88,5 @@ class WriteAccess:
             refused_recently=self.refusals.recent(now),
             refused_total=self.refusals.counts.total(),
             last_refusal=self.refusals.because,
+            secrets=self._secrets(),
         )

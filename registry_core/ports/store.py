@@ -12,6 +12,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.restoration import RestoreOutcome
+from registry_core.ports.denials import DenialStore
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.watch.cursor import Cursor
 
@@ -94,7 +95,17 @@ class Store(Protocol):
 
     Every operation may raise StoreUnavailable; it then took effect entirely or not at all. When an
     operation returns, its effects have been delivered to the feed.
+
+    `lets_once`: all replicas of this store carry a signed request out once (`once.py`), whatever they remember
+    themselves; its other writes end in Replayed.
     """
+
+    lets_once: bool
+
+    @property
+    def denials(self) -> DenialStore:
+        """The deny list, which is in the same place."""
+        ...
 
     async def start(self, feed: Feed) -> None:
         """Start, and deliver a snapshot to `feed`, then every event."""

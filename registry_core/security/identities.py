@@ -17,6 +17,7 @@ class Role(StrEnum):
     SERVICE = "service"  # one service, for itself
     FOLLOWER = "follower"  # a registry that follows this one
     REPLICA = "replica"  # another replica of this deployment
+    LOCAL = "local"  # a program of an agent's own machine, at that agent
     OPERATOR = "operator"  # also the agents of a fleet that shares one secret
 
 
@@ -29,6 +30,7 @@ class Proof(StrEnum):
     READ_KEY = "read-key"
     SIGNATURE = "signature"
     CERTIFICATE = "certificate"  # mutual TLS
+    LOOPBACK = "loopback"  # it connects from the agent's own machine, and no proxy passed it on
     OFF = "off"  # this registry asks for no credentials
 
 

@@ -22,9 +22,28 @@ class Right(StrEnum):
     RELEASE_GUARD = "release-guard"
     CERTIFY = "certify"  # get a certificate for a service
     DENY = "deny"  # put certificates on the deny list
+    TEND = "tend"  # take an agent's own services out of use, and see how that stands
+    REPORT = "report"  # say how an agent's own service is
     AUDIT = "audit"  # read the audit log
     WITNESS = "witness"  # exchange signed heads of audit logs
 
+
+# What each right lets one do, for the table in docs/reference.
+MEANINGS: Final[Mapping[Right, str]] = {
+    Right.BE_PROBED: "ask whether the process lives and is ready, and for its description",
+    Right.LOOK_UP: "look services up: lists, one service, the catalogue, the watch, drains",
+    Right.OBSERVE: "see health in detail, metrics and guards",
+    Right.ACKNOWLEDGE: "say how far an own watch has come",
+    Right.WRITE: "register, renew, set the status of, and remove an instance",
+    Right.RESTORE: "put saved registrations back, of any service",
+    Right.RELEASE_GUARD: "release the guard against mass expiry",
+    Right.CERTIFY: "get a certificate for a service",
+    Right.DENY: "put certificates on the deny list",
+    Right.TEND: "take an agent's own services out of use, and see how that stands",
+    Right.REPORT: "say how an agent's own service is",
+    Right.AUDIT: "read the audit log",
+    Right.WITNESS: "exchange signed heads of audit logs",
+}
 
 _ALL: Final = frozenset(Role)
 _KNOWN: Final = _ALL - {Role.ANYONE}
@@ -38,6 +57,8 @@ MAY: Final[Mapping[Right, frozenset[Role]]] = {
     Right.RELEASE_GUARD: frozenset({Role.OPERATOR}),
     Right.CERTIFY: frozenset({Role.SERVICE, Role.OPERATOR}),
     Right.DENY: frozenset({Role.OPERATOR}),
+    Right.TEND: frozenset({Role.LOCAL, Role.OPERATOR}),
+    Right.REPORT: frozenset({Role.LOCAL, Role.OPERATOR}),
     Right.AUDIT: frozenset({Role.OPERATOR}),
     Right.WITNESS: frozenset({Role.OPERATOR, Role.REPLICA, Role.FOLLOWER}),
 }

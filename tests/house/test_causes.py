@@ -20,10 +20,12 @@ TABLES: Final = {
 # ValueErrors whose texts are ours: each of these calls readers of this repository.
 OF_OUR_READERS: Final = {
     "agent/settings/checks.py",
+    "agent/settings/registry_keys.py",
     "cli/client.py",
     "cli/parser.py",
     "dns/forward_rules.py",
     "dns/reverse.py",
+    "registry_core/security/access_settings.py",
     "registry_core/setting_values.py",
     "registry_core/store/redis/url.py",
 }

@@ -13,6 +13,7 @@ import dnslib
 import msgspec
 
 from agent.checks.spec import CheckKind, CheckPace, CheckSpec, HttpCheck, TcpCheck, Tls
+from agent.settings.local_port import WRITE_HEADER
 from agent.settings.settings import AgentSettings, ServiceSpec
 from agent.sidecar import Sidecar
 from dns.forward_rules import NOBODY
@@ -213,7 +214,8 @@ async def standing(
     sidecar = Sidecar(msgspec.structs.replace(settings, registry_urls=urls, services=services), clock=clock)
     await sidecar.start()
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        headers = {WRITE_HEADER: "1"}
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), headers=headers) as session:
             yield AgentUnderTest(sidecar, session)
     finally:
         await sidecar.close()

@@ -11,7 +11,10 @@ from agent.registries.choice import DEFAULT_PACE, Pace, RegistryAddress
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes
+from agent.registries.requests import RegistryRequests
 from registry_core.ports.clock import SystemClock
+from registry_core.security.sending import RequestSigner, SenderKeys
+from registry_core.security.signing_keys import shared_key
 
 
 class SmallestDraw:
@@ -33,8 +36,10 @@ async def registry_client_for(
     """Run a client for the duration of a `with`."""
     known = upstreams if upstreams is not None else upstreams_at(urls)
     async with aiohttp.ClientSession() as session:
-        probes = RegistryProbes(session, known, SystemClock(), SmallestDraw())
+        keys = SenderKeys(shared_key(token)) if token else SenderKeys()
+        requests = RegistryRequests(session, RequestSigner(keys, SystemClock()))
+        probes = RegistryProbes(requests, known, SystemClock(), SmallestDraw())
         try:
-            yield RegistryClient(session, known, probes, SystemClock(), token)
+            yield RegistryClient(requests, known, probes, SystemClock())
         finally:
             await probes.close()

@@ -125,7 +125,7 @@ def test_a_fleet_that_is_refused_stays_known_and_everybody_says_why(tmp_path: Pa
         for one in (*fleet, late):
             health = one.get("/health")[1]
             assert health["status"] == "degraded"
-            assert any(one.name in reason and "the secret is wrong" in reason for reason in health["reasons"]), health
+            assert any(one.name in reason and "its secret is another" in reason for reason in health["reasons"]), health
             said = one.get("/self")[1]
             assert (said["status"], said["services"][0]["refused"]) == ("degraded", True)
             assert (one.metric("agent_refused_services"), one.metric("agent_healthy")) == ("1.0", "0.0")

@@ -81,9 +81,9 @@ class Place:
         return [json.dumps(line) for line in lines if line["level"] in ("error", "critical")]
 
 
-def replica(folder: Path, name: str, store: str) -> Place:
+def replica(folder: Path, name: str, store: str, more: Mapping[str, str] | None = None) -> Place:
     """Return a replica that keeps its registrations in `store`; it is not started."""
-    settings = {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_LEASE_TTL": LEASE_S}
+    settings = {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_LEASE_TTL": LEASE_S, **(more or {})}
     return Place(folder, name, ["registry", "--listen", f"127.0.0.1:{(port := free_port())}"], settings, port)
 
 

@@ -12,6 +12,7 @@ from redis import exceptions
 from registry_core.causes import cause_of
 from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable, Unavailable
+from registry_core.security.signature_errors import RECEIVED_BEFORE, Replayed
 
 
 class FailureAction(enum.StrEnum):
@@ -87,6 +88,11 @@ def is_answer(error: BaseException) -> bool:
 def seen_by(error: BaseException) -> Seen:
     """Return what the breaker should record for a failed write."""
     return Seen.SUCCESS if is_answer(error) else Seen.FAILURE
+
+
+def refusal_in(error: BaseException) -> Replayed | None:
+    """Return the refusal of the caller's own request that a server's answer means, if it does."""
+    return Replayed(RECEIVED_BEFORE) if "REPLAYED" in str(error) else None
 
 
 def unavailable(error: BaseException, shard: str) -> Unavailable:

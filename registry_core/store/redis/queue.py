@@ -18,6 +18,8 @@ from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Reject
 from registry_core.domain.selection import Random
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports.clock import Clock
+from registry_core.ports.once import signed_once
+from registry_core.security.signature_errors import Replayed
 from registry_core.store.redis.failures import FailureAction, seen_by, unavailable, verdict_on, words_of
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
@@ -115,7 +117,7 @@ class WriteQueue:
         """Run one script as a write, and return its result once enough servers hold the write.
 
         Raises StoreUnavailable or NotReplicated when that did not happen in time, Overloaded when too many
-        writes are waiting already.
+        writes are waiting already, Replayed when the signed request for which this is done was carried out before.
         """
         now = self._clock.monotonic()
         # A closed breaker needs no random number, and each costs a system call.
@@ -132,7 +134,7 @@ class WriteQueue:
         if self._held >= self._terms.held:
             raise Overloaded(f"shard {self._masters.name!r} has {self._held} writes waiting already")
         done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        write = Write(name, arguments, now, done)
+        write = Write(name, arguments, now, done, signed_once.get())
         self._writes.append(write)
         self._held += 1
         self._wake.set()
@@ -143,6 +145,9 @@ class WriteQueue:
             self.refusal = self.last_failure if write.seen is Seen.SUCCESS else ""
             if write.seen is not None:
                 self._record(admission, write.seen)
+            raise
+        except Replayed:
+            self._record(admission, Seen.SUCCESS)
             raise
         else:
             self.refusal = ""

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from registry_core.domain.breaker import Seen
 from registry_core.errors import NotReplicated, StoreUnavailable
 from registry_core.ports.clock import Clock
-from registry_core.store.redis.failures import FailureAction, is_answer, seen_by, unavailable, verdict_on
+from registry_core.store.redis.failures import FailureAction, is_answer, refusal_in, seen_by, unavailable, verdict_on
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, lag_of, required
@@ -115,7 +115,7 @@ class Sender:
         first = len(commands)
         for write in sent:
             until_ms = link.server_ms(write.ends_at(self._terms) + ARRIVAL_S)
-            commands.append(called(write.name, self._prefix, write.arguments, until_ms=until_ms))
+            commands.append(called(write.name, self._prefix, write.arguments, until_ms=until_ms, once=write.once))
         if self._replicas:
             # A write that always propagates precedes each WAIT on its connection: since Redis 7.2, WAIT covers only the
             # connection's own last propagated write.
@@ -200,7 +200,7 @@ class Sender:
         """Record why a server refused a write, and fail the write when a retry cannot help."""
         match verdict_on(error):
             case FailureAction.HOPELESS:
-                write.fail(unavailable(error, self._masters.name), seen_by(error))
+                write.fail(refusal_in(error) or unavailable(error, self._masters.name), seen_by(error))
             case FailureAction.RELOAD:
                 self._knows_scripts = False
             case FailureAction.ELSEWHERE:

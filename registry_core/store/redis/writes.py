@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from registry_core.domain.breaker import BreakerTerms, Seen
+from registry_core.ports.once import SignedOnce
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.scripts import ScriptName
 
@@ -87,14 +88,20 @@ _TOLD_ONCE: Final = (ScriptName.CENSUS, ScriptName.RELEASE)
 class Write:
     """One write, from call to completion."""
 
-    __slots__ = ("arguments", "called_at", "done", "link", "name", "result", "seen", "state")
+    __slots__ = ("arguments", "called_at", "done", "link", "name", "once", "result", "seen", "state")
 
     def __init__(
-        self, name: ScriptName, arguments: tuple[str | bytes, ...], called_at: float, done: asyncio.Future[Any]
+        self,
+        name: ScriptName,
+        arguments: tuple[str | bytes, ...],
+        called_at: float,
+        done: asyncio.Future[Any],
+        once: SignedOnce | None = None,
     ) -> None:
         self.name = name
         self.arguments = arguments
         self.called_at = called_at
+        self.once = once
         self.done = done
         # What its failure tells the breaker: SUCCESS when a master answered, even with a refusal; None when the cause
         # was on our side.

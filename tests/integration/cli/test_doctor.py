@@ -19,6 +19,8 @@ from cli.doctor.dns_probes import ask_for_zone
 from cli.doctor.fact_collector import examine, look_up
 from cli.doctor.facts import ZoneAnswer
 from cli.doctor.http_probes import ask_agent, ask_registry
+from registry_core.security.sending import SenderKeys
+from registry_core.security.signing_keys import shared_key
 from tests.beside import http_server
 from tests.foreign import name_in, reply_to
 from tests.integration.replicas import READY, serving
@@ -112,8 +114,9 @@ async def test_the_registry_reports_the_source_address_of_a_request() -> None:
 
 @pytest.mark.parametrize(("token", "status"), [(TOKEN, 404), ("wrong", 401), ("", 401)])
 async def test_a_registry_is_seen_with_its_clock_and_its_answer_to_our_token(token: str, status: int) -> None:
+    keys = SenderKeys(shared_key(token)) if token else SenderKeys()
     async with serving(msgspec.structs.replace(READY, secrets=(TOKEN,))) as api:
-        seen = await asyncio.to_thread(ask_registry, api.url, token)
+        seen = await asyncio.to_thread(ask_registry, api.url, keys)
         assert (seen.problem, seen.is_ready, seen.write_status, seen.seen_as) == ("", True, status, "127.0.0.1")
         assert seen.version
         assert seen.ahead_s is not None
@@ -140,15 +143,15 @@ def website() -> Iterator[str]:
 
 
 def test_another_server_is_not_mistaken_for_a_registry_or_an_agent(website: str) -> None:
-    assert ask_registry(website, "").problem == "the server there is not a registry (GET /ready: 200)"
+    assert ask_registry(website, SenderKeys()).problem == "the server there is not a registry (GET /ready: 200)"
     assert ask_agent(website) is None
 
 
 def test_an_unreachable_registry_is_reported_with_the_reason() -> None:
-    assert ask_registry(f"http://127.0.0.1:{free_port()}", "").problem == "Connection refused"
-    assert "cannot be resolved" in ask_registry("http://registry.invalid:8888", "").problem
+    assert ask_registry(f"http://127.0.0.1:{free_port()}", SenderKeys()).problem == "Connection refused"
+    assert "cannot be resolved" in ask_registry("http://registry.invalid:8888", SenderKeys()).problem
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        assert ask_registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", "").problem == "timed out"
+        assert ask_registry(f"http://127.0.0.1:{deaf.getsockname()[1]}", SenderKeys()).problem == "timed out"
     assert "TLS" in ask_registry_with_tls().problem
 
 
@@ -157,7 +160,7 @@ def ask_registry_with_tls() -> Any:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         try:
-            return ask_registry(f"https://127.0.0.1:{server.server_address[1]}", "")
+            return ask_registry(f"https://127.0.0.1:{server.server_address[1]}", SenderKeys())
         finally:
             thread.join()
 

@@ -15,7 +15,7 @@ from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
 TOKEN = "a-long-random-word"
-WRONG = "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry"
+WRONG = "this is not the signature of key 'shared' for this request: its secret is another"
 # Short leases, and a guard that holds for longer than any test.
 SETTINGS = {
     "REGISTRY_SECRET": TOKEN,
@@ -55,7 +55,8 @@ def test_a_held_mass_expiry_is_shown_and_released(url: str) -> None:
     assert status.returncode == 0
     assert re.fullmatch(r"memory: holding: too many .*; releases by itself in (300|2\d\d) s\n", status.stdout)
     refused = guard("release", "--registry", url, token="wrong")
-    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"vertice: {WRONG}\n")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"vertice: {WRONG}")
     unknown = guard("release", "--registry", url, "--shard", "a b")
     assert (unknown.returncode, unknown.stderr) == (3, "vertice: there is no shard 'a b'\n")
     released = guard("release", "--registry", url)

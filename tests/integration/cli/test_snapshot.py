@@ -22,7 +22,7 @@ from tests.redis_topology import redis_server
 pytestmark = pytest.mark.long
 
 TOKEN = "a-long-random-word"
-WRONG = "the secret is wrong: REGISTRY_SECRET of the sender is not that of this registry"
+WRONG = "this is not the signature of key 'shared' for this request: its secret is another"
 
 
 def snapshot(*words: str | Path, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
@@ -218,7 +218,8 @@ def test_a_wrong_token_restores_nothing(source: str, tmp_path: Path) -> None:
     assert snapshot("save", file, "--registry", source).returncode == 0
     call(source, "DELETE", "/deregister/billing")
     done = snapshot("restore", file, "--registry", source, token="wrong")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"vertice: {WRONG}\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"vertice: {WRONG}")
     assert catalog(source)["instances"] == []
 
 

@@ -13,6 +13,8 @@ from cli import client
 from cli.client import HttpResponse, Unreachable
 from cli.commands import resolve
 from registry_core.errors import SettingsError
+from registry_core.security.sending import SenderKeys
+from registry_core.security.signing_keys import shared_key
 
 
 def answer(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
@@ -50,6 +52,7 @@ def test_the_agents_url_comes_from_the_flag_or_the_setting(
     [
         (None, {}, "http://127.0.0.1:8888"),
         (None, {"REGISTRY_URL": "http://a:1, http://b:2"}, "http://a:1"),
+        (None, {"REGISTRY_URL": "srv:_r._tcp.example,srv+https:_r._tcp.example,https://b:2"}, "https://b:2"),
         ("far:9", {"REGISTRY_URL": "http://a:1"}, "http://far:9"),
         ("https://far", {"REGISTRY_URL": "http://a:1"}, "https://far"),
     ],
@@ -150,10 +153,10 @@ def test_the_secret_is_sent_under_each_of_its_names(tmp_path: Path) -> None:
         {"REGISTRY_SECRET_FILE": str(file)},
         {"VERTICE_REGISTRY_TOKEN_FILE": str(file), "REGISTRY_SECRET": "s3cret"},
     ):
-        assert client.credentials(environment) == {"X-Registry-Token": "s3cret"}
-    assert client.credentials({"SERVICE_NAME": "web"}) == {}
+        assert client.signer_in(environment).keys == SenderKeys(shared_key("s3cret"))
+    assert client.signer_in({"SERVICE_NAME": "web"}).keys == SenderKeys()
     with pytest.raises(SettingsError, match="are names of one setting and differ"):
-        client.credentials({"REGISTRY_SECRET": "one", "VERTICE_REGISTRY_TOKEN": "other"})
+        client.signer_in({"REGISTRY_SECRET": "one", "VERTICE_REGISTRY_TOKEN": "other"})
 
 
 def test_a_misspelt_setting_of_a_command_is_found() -> None:
@@ -163,7 +166,7 @@ def test_a_misspelt_setting_of_a_command_is_found() -> None:
     with pytest.raises(SettingsError, match=r"REGISTRY_URLS: .*did you mean REGISTRY_URL\?"):
         client.registry_url(registry, {"REGISTRY_URLS": "http://r"})
     with pytest.raises(SettingsError, match=r"VERTICE_REGISTRY_TOKN: .*did you mean VERTICE_REGISTRY_TOKEN\?"):
-        client.credentials({"VERTICE_REGISTRY_TOKN": "x"})
+        client.signer_in({"VERTICE_REGISTRY_TOKN": "x"})
     assert client.agent_url(agent, {"AGENT_HTTP_SERVICE_HOST": "x", "AGENT_NAME": "y"}) == client.AGENT_URL
 
 

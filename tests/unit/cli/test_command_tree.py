@@ -93,3 +93,16 @@ def test_options_are_not_abbreviated(leaf: LeafCommand, capsys: pytest.CaptureFi
         assert shown.out == ""
         assert shown.err.startswith(f"vertice: {name_of(leaf)}: unknown option '{option[:-1]}' (did you mean --")
         assert len(shown.err.splitlines()) == 1
+
+
+def test_no_option_takes_a_secret() -> None:
+    """Every user of a machine sees the words of a command line, in ps(1)."""
+    words = re.compile("token|secret|password|credential|key$|auth")
+    found = {
+        (name_of(leaf), option)
+        for leaf in LEAVES
+        for action in options(leaf)
+        for option in action.option_strings
+        if action.nargs != 0 and words.search(option)
+    }
+    assert found == set()

@@ -1,5 +1,6 @@
 -- The common beginning of every script of a shard. ARGV[1] is the prefix of the keys; ARGV[2] the deadline after which
--- nothing may be written, in ms of this server's clock, or ''.
+-- nothing may be written, in ms of this server's clock, or ''. For a signed request, its mark, its attempt and the ms for
+-- which the mark is kept follow the deadline, with blanks between them.
 --
 -- A record's value is one line that scripts decide by, then the instance as JSON. No script decodes or encodes that:
 -- cjson would turn empty arrays into objects, and change numbers. LINE, the pattern of the line, is built from the list

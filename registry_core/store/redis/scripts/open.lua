@@ -21,7 +21,13 @@ if kind ~= 'none' then
         return {'newer', format}
     end
 end
+-- What only signed requests need is tried now: a missing permission shows at the start.
+local function try_marks()
+    redis.call('SET', P .. ':signed:', '', 'PX', 1)
+    redis.call('GET', P .. ':signed:')
+end
 local function begin(revision, born)
+    try_marks()
     local life = next_life(0)
     redis.call('HSET', META, 'format', FORMAT, 'layout', LAYOUT, 'epoch', ARGV[4], 'run', ARGV[3],
         'replication', ARGV[7], 'revision', revision,
@@ -66,6 +72,7 @@ if found[4] ~= epoch then
     life = next_life(tonumber(life))
     redis.call('HSET', META, 'layout', LAYOUT, 'life', life, 'life_of', epoch, 'replication', ARGV[7])
 end
+try_marks()
 local _, revision = position()
 local age = now - tonumber(redis.call('HGET', META, 'born') or '0')
 return {'open', epoch, revision, age >= 0 and age < tonumber(ARGV[5]) and '1' or '0', life}

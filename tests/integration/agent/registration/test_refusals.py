@@ -15,6 +15,8 @@ from agent.registration.decisions import Phase
 from agent.settings.settings import ServiceSpec
 from agent.sidecar import Sidecar
 from registry_core.domain.records import Registration
+from registry_core.security.sending import SenderKeys
+from registry_core.security.signing_keys import shared_key
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, line_to, spec, stand_in, standing
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
@@ -177,8 +179,9 @@ async def test_a_signal_or_a_new_watch_has_a_refused_service_tried_again(patient
 
 async def test_new_settings_have_a_refused_service_tried_again() -> None:
     async with serving(msgspec.structs.replace(READY, secrets=("right",))) as api:
-        settings = msgspec.structs.replace(QUICK, registry_urls=(api.url,), services=(of("127.77.1.1"),), token="wrong")
-        sidecar = Sidecar(settings, read_again=lambda: msgspec.structs.replace(settings, token="right"))
+        wrong, right = (SenderKeys(shared_key(word)) for word in ("wrong", "right"))
+        settings = msgspec.structs.replace(QUICK, registry_urls=(api.url,), services=(of("127.77.1.1"),), keys=wrong)
+        sidecar = Sidecar(settings, read_again=lambda: msgspec.structs.replace(settings, keys=right))
         await sidecar.start()
         try:
             session = sidecar.session

@@ -14,6 +14,7 @@ from agent.checks.spec import CheckKind
 from agent.registration.decisions import RequestOutcome
 from agent.registries.choice import Pace, Trouble, Use, Why
 from agent.registries.probes import RegistryProbes
+from agent.registries.requests import RegistryRequests
 from agent.registries.srv import RegistryLookup
 from agent.settings.settings import read_agent_settings
 from dns.forward_rules import read_rules
@@ -163,7 +164,7 @@ async def test_a_silent_registry_is_dead_and_is_probed_once_for_all_waiters() ->
     async with deaf() as dead:
         upstreams = upstreams_at([dead, "http://127.0.0.1:1"])
         async with aiohttp.ClientSession() as session:
-            probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
+            probes = RegistryProbes(RegistryRequests(session), upstreams, SystemClock(), SmallestDraw())
             assert not await probes.lives(dead)
             assert list(await asyncio.gather(probes.lives(dead), probes.lives(dead))) == [False] * 2
             assert probes.asked == 2, "waiters for the same one probe once"
@@ -174,7 +175,7 @@ async def test_probes_are_few_and_find_unreachable_registries(api: Api) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     upstreams = upstreams_at([nobody, api.url])
     async with aiohttp.ClientSession() as session:
-        probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
+        probes = RegistryProbes(RegistryRequests(session), upstreams, SystemClock(), SmallestDraw())
         task = asyncio.create_task(probes.run())
         await eventually(lambda: not upstreams.is_reachable(nobody), "nobody is there")
         await eventually(lambda: upstreams.report().known[1].latency_seconds is not None, "the other is measured")
@@ -187,7 +188,7 @@ async def test_probes_are_few_and_find_unreachable_registries(api: Api) -> None:
 async def test_a_single_registry_is_not_probed(api: Api) -> None:
     async with aiohttp.ClientSession() as session:
         upstreams = upstreams_at([api.url])
-        probes = RegistryProbes(session, upstreams, SystemClock(), SmallestDraw())
+        probes = RegistryProbes(RegistryRequests(session), upstreams, SystemClock(), SmallestDraw())
 
         async def slow() -> str:
             await asyncio.sleep(0.7)

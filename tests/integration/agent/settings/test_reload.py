@@ -21,6 +21,8 @@ from agent.sidecar import Sidecar
 from agent.view.state_dir import StateDir
 from registry_core.domain.records import Status
 from registry_core.replica_settings import ReplicaSettings
+from registry_core.security.sending import SenderKeys
+from registry_core.security.signing_keys import shared_key
 from registry_core.settings import Listen
 from tests.integration.agents import AgentUnderTest, StandIn, becomes, stand_in
 from tests.integration.replicas import Api, serving
@@ -308,6 +310,39 @@ async def test_the_registry_and_the_token_follow_the_file(tmp_path: Path) -> Non
             await becomes(agent.watched, second.url)
 
 
+async def test_a_secret_that_is_mounted_is_followed_when_it_is_swapped(tmp_path: Path) -> None:
+    """As Kubernetes does it: the file is a link through a link to a folder, and only the latter changes."""
+    for version, secret in (("1", "the-old-word"), ("2", "the-new-word")):
+        (tmp_path / f"v{version}").mkdir()
+        (tmp_path / f"v{version}" / "secret").write_text(f"{secret}\n")
+        (tmp_path / f"v{version}" / "token").write_text(f"{secret}-at-the-agent\n")
+    (tmp_path / "..data").symlink_to("v1")
+    for name in ("secret", "token"):
+        (tmp_path / name).symlink_to(Path("..data") / name)
+    environment = {
+        "REGISTRY_SECRET_FILE": str(tmp_path / "secret"),
+        "AGENT_HTTP_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    settings = ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0, secrets=("the-new-word",))
+    async with serving(settings) as api, reloading(tmp_path, api.url, service("geo"), environment) as agent:
+
+        async def refused() -> object:
+            return (await agent.get("/self")).body["services"][0]["refused"]
+
+        async def drained_with(token: str) -> object:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with agent.session.get(f"{agent.url}/drain", headers=headers) as answer:
+                return answer.status
+
+        await becomes(refused, wanted=True)
+        assert await drained_with("the-old-word-at-the-agent") == 200
+        (tmp_path / "..fresh").symlink_to("v2")
+        (tmp_path / "..fresh").replace(tmp_path / "..data")
+        await eventually(lambda: names(api) == ["geo"], "it is registered with the new secret")
+        assert await drained_with("the-old-word-at-the-agent") == 401
+        assert await drained_with("the-new-word-at-the-agent") == 200
+
+
 async def test_the_static_file_the_zone_and_the_reports_follow_the_file(api: Api, tmp_path: Path) -> None:
     static = tmp_path / "static.toml"
     static.write_text('billing = "10.9.9.1:80"\n')
@@ -361,8 +396,11 @@ def test_every_setting_is_either_live_or_needs_a_restart() -> None:
 
 def test_a_plan_keeps_fixed_settings_and_takes_the_rest() -> None:
     old = AgentSettings()
-    new = msgspec.structs.replace(old, dns_zone="other", token="t", zone="z")
+    new = msgspec.structs.replace(old, dns_zone="other", keys=SenderKeys(shared_key("t")), zone="z")
     plan = planned(old, new)
     assert plan.settings == msgspec.structs.replace(new, dns_zone=old.dns_zone)
-    assert (plan.changed, plan.need_restart) == (("REGISTRY_SECRET", "AGENT_ZONE"), ("AGENT_DNS_ZONE",))
+    assert (plan.changed, plan.need_restart) == (
+        ("REGISTRY_SECRET, REGISTRY_KEY, REGISTRY_SEND", "AGENT_ZONE"),
+        ("AGENT_DNS_ZONE",),
+    )
     assert planned(old, old).is_empty

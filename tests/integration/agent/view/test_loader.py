@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from agent.registries.requests import RegistryRequests
 from agent.view.loader import MAX_LOADS, ServiceLoader
 from agent.view.lru import ViewLimits
 from agent.view.view import AgentView
@@ -110,7 +111,9 @@ async def loading(sent: bytes = b"") -> AsyncIterator[tuple[ServiceLoader, Agent
     view._cache.replace(*staging.taken())
     view.cursor = cursor_of([Position(0, "e", 1)])
     async with aiohttp.ClientSession() as session:
-        loader = ServiceLoader(session, view, registry=lambda: deaf.url or None, background=Background())
+        loader = ServiceLoader(
+            RegistryRequests(session), view, registry=lambda: deaf.url or None, background=Background()
+        )
         view.fetcher = loader.fetch
         try:
             yield loader, view, deaf

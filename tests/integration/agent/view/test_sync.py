@@ -14,6 +14,7 @@ from agent.registration.decisions import WATCH_RETRY
 from agent.registries.choice import Use
 from agent.registries.client import RegistryClient
 from agent.registries.probes import RegistryProbes
+from agent.registries.requests import RegistryRequests
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
@@ -39,13 +40,14 @@ class Following:
         self.view = AgentView(SystemClock())
         self.asserted = 0
         self.upstreams = upstreams_at(urls)
-        self.probes = RegistryProbes(session, self.upstreams, SystemClock(), SmallestDraw())
+        requests = RegistryRequests(session)
+        self.probes = RegistryProbes(requests, self.upstreams, SystemClock(), SmallestDraw())
         self.sync = WatchSync(
-            session,
+            requests,
             self.upstreams,
             self.probes,
             self.view,
-            RegistryClient(session, self.upstreams, self.probes, SystemClock()),
+            RegistryClient(requests, self.upstreams, self.probes, SystemClock()),
             reassert=self._reassert,
             clock=SystemClock(),
             random=SmallestDraw(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 
 from agent.hosts import machine_files
-from agent.hosts.machine_files import KEEP_CHARACTERS, MAX_THREADS, LocalNames, MachineFiles
+from agent.hosts.machine_files import KEEP_CHARACTERS, MAX_THREADS, LocalNames, MachineFiles, machine_names, own_names
 
 
 @pytest.fixture
@@ -65,3 +66,19 @@ async def test_a_burst_of_names_finds_all_that_a_long_hosts_file_has(
 @pytest.mark.usefixtures("no_threads")
 async def test_files_that_cannot_be_read_say_nothing(files: MachineFiles) -> None:
     assert (await LocalNames(files).know("orders")).addresses == ()
+
+
+def test_a_machine_has_the_names_of_its_lines_and_its_search_list() -> None:
+    hosts = "127.0.0.1 localhost\n127.0.1.1 Web1.prod.example.net web1 # web9\n10.0.0.9 other.example web10\n"
+    assert own_names("web1", hosts, ("corp.example",)) == {"web1", "web1.prod.example.net", "web1.corp.example"}
+    assert own_names("web1.prod.example.net.", hosts, ()) == {"web1.prod.example.net", "web1"}
+    assert own_names("", hosts, ()) == frozenset()
+
+
+async def test_the_names_of_this_machine_are_read(tmp_path: Path) -> None:
+    own = socket.gethostname().lower()
+    (tmp_path / "hosts").write_text(f"127.0.1.1 {own}.test.example {own}\n")
+    (tmp_path / "resolv.conf").write_text("search corp.example\n")
+    names = await machine_names(MachineFiles(tmp_path / "hosts", tmp_path / "resolv.conf"))
+    assert {own, f"{own}.test.example", f"{own.partition('.')[0]}.corp.example"} <= names
+    assert own in await machine_names(MachineFiles(tmp_path / "none", tmp_path / "none"))

@@ -16,6 +16,7 @@ from dns.record_data import name_of
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.security.signing_keys import SHARED
 from registry_core.settings import Listen
 
 ONE = {"SERVICE_NAME": "osint_service", "SERVICE_HOST": "10.0.0.7", "SERVICE_PORT": "8034"}
@@ -27,6 +28,12 @@ def refusal(environment: dict[str, str], config: Path | None = None) -> str:
     line = str(error.value)
     assert "\n" not in line
     return line
+
+
+def token_in(settings: AgentSettings) -> str:
+    assert settings.keys.default is not None
+    assert settings.keys.default.id == SHARED
+    return settings.keys.default.secret
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -51,7 +58,7 @@ def test_the_names_that_the_fleet_uses_today_are_read() -> None:
         }
     )
     assert settings.registry_urls == ("http://a:8888", "http://b:8888")
-    assert (settings.heartbeat_s, settings.initial_wait_s, settings.token) == (10.0, 5.0, "s3cret")
+    assert (settings.heartbeat_s, settings.initial_wait_s, token_in(settings)) == (10.0, 5.0, "s3cret")
     claim = settings.services[0].claim
     assert (claim.service_name, claim.host, claim.port) == ("osint_service", "10.0.0.7", 8034)
     assert (claim.instance_id, claim.health_endpoint) == ("10.0.0.7:8034", "/healthz")
@@ -163,24 +170,24 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
 
 
 def test_the_secret_is_never_shown_and_its_older_name_is_kept() -> None:
-    (secret,) = [setting for setting in TABLE if setting.secret]
-    assert (secret.name, secret.aliases) == ("REGISTRY_SECRET", ("VERTICE_REGISTRY_TOKEN",))
+    secrets = {setting.name: setting.aliases for setting in TABLE if setting.secret}
+    assert secrets == {"REGISTRY_SECRET": ("VERTICE_REGISTRY_TOKEN",), "REGISTRY_KEY": (), "AGENT_HTTP_TOKEN": ()}
 
 
 def test_the_secret_has_one_name_for_registries_agents_and_commands(tmp_path: Path) -> None:
-    assert read_agent_settings({"REGISTRY_SECRET": "s3cret"}).token == "s3cret"
-    assert read_agent_settings({"REGISTRY_SECRET": "new,old"}).token == "new", "of two the first is sent"
+    assert token_in(read_agent_settings({"REGISTRY_SECRET": "s3cret"})) == "s3cret"
+    assert token_in(read_agent_settings({"REGISTRY_SECRET": "new,old"})) == "new", "of two the first is sent"
     both = {"REGISTRY_SECRET": "s3cret", "VERTICE_REGISTRY_TOKEN": "s3cret"}
-    assert read_agent_settings(both).token == "s3cret"
+    assert token_in(read_agent_settings(both)) == "s3cret"
     rotating = {"REGISTRY_SECRET": "new,old", "VERTICE_REGISTRY_TOKEN": "old"}
-    assert read_agent_settings(rotating).token == "old", "one of the registry's secrets was chosen for the agent"
+    assert token_in(read_agent_settings(rotating)) == "old", "one of the registry's secrets was chosen for the agent"
     line = refusal({"REGISTRY_SECRET": "one", "VERTICE_REGISTRY_TOKEN": "other"})
     assert line == (
         "REGISTRY_SECRET and VERTICE_REGISTRY_TOKEN: they are names of one setting and differ; set only REGISTRY_SECRET"
     )
     path = written(tmp_path, '[agent]\nregistry_token = "of-file"\nregistry_secret = "another"\n')
     assert refusal({}, path).startswith(f"{path}: [agent] registry_secret and {path}: [agent] registry_token: they are")
-    assert read_agent_settings({"REGISTRY_SECRET": "of-environment"}, path).token == "of-environment"
+    assert token_in(read_agent_settings({"REGISTRY_SECRET": "of-environment"}, path)) == "of-environment"
 
 
 @pytest.mark.parametrize("name", ["REGISTRY_SECRET_FILE", "VERTICE_REGISTRY_TOKEN_FILE"])
@@ -188,9 +195,9 @@ def test_the_secret_may_stand_in_a_file_which_is_read_again(name: str, tmp_path:
     secret = tmp_path / "secret"
     secret.write_text("s3cret\r\n", encoding="utf-8")
     settings = read_agent_settings({name: str(secret)})
-    assert (settings.token, settings.files) == ("s3cret", (str(secret),))
+    assert (token_in(settings), settings.files) == ("s3cret", (str(secret),))
     path = written(tmp_path, f'[agent]\n{file_key(name)} = "{secret}"\n')
-    assert read_agent_settings({}, path).token == "s3cret"
+    assert token_in(read_agent_settings({}, path)) == "s3cret"
     secret.write_text("sec ret", encoding="utf-8")
     line = refusal({name: str(secret)})
     assert line.startswith(f"{name}: the content of {secret} cannot be used: ")
@@ -282,7 +289,7 @@ def test_a_file_has_settings_and_many_services(tmp_path: Path) -> None:
     settings = read_agent_settings({"AGENT_CONFIG": str(path), "HEARTBEAT_INTERVAL": "20", "AGENT_ZONE": " "})
     assert settings.http_listen == Listen("127.0.0.1", 9000)
     assert settings.registry_urls == ("http://a:8888", "http://b:8888")
-    assert settings.token == "s3cret"
+    assert token_in(settings) == "s3cret"
     assert settings.services[0].checks[0].pace.interval_s == 0.5
     assert settings.heartbeat_s == 20.0, "the environment wins"
     assert [s.claim.instance_id for s in settings.services] == ["127.77.0.1:8034", "127.77.0.2:8034", "127.77.0.3:80"]

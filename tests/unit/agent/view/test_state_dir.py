@@ -16,7 +16,7 @@ from agent.files import replace_file
 from agent.registration.identity import AgentIdentity
 from agent.view import snapshot_file
 from agent.view.snapshot_file import ViewSnapshot
-from agent.view.state_dir import IDENTITY, LOCK, SET_ASIDE, SNAPSHOT, StateDir
+from agent.view.state_dir import IDENTITY, LOCK, PROVEN, SET_ASIDE, SNAPSHOT, StateDir
 from registry_core.watch.cursor import Cursor
 from tests.samples import instance, lived
 
@@ -238,3 +238,22 @@ def test_records_that_no_registry_can_have_sent_are_left_out(tmp_path: Path) -> 
     (log,) = logs
     assert (log["event"], log["records"]) == ("snapshot_records_left_out", 1)
     assert log["because"] == "the name of 'Not A Name'"
+
+
+def test_the_registries_that_take_signatures_survive_a_restart(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as state:
+        assert state.read_proven() == frozenset()
+        state.write_proven({"http://b:8888", "http://a:8888"})
+        other = StateDir(tmp_path / "state")
+        other.open()
+        other.write_proven(())  # it does not hold the folder
+    with opened(tmp_path / "state") as state:
+        assert state.read_proven() == {"http://a:8888", "http://b:8888"}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff", b'"a"', b"[" * 100_000])
+def test_a_damaged_list_of_registries_is_empty(tmp_path: Path, content: bytes) -> None:
+    with opened(tmp_path) as state, capture_logs() as logs:
+        (tmp_path / PROVEN).write_bytes(content)
+        assert state.read_proven() == frozenset()
+    assert [line["event"] for line in logs] == ["proven_registries_not_read"]

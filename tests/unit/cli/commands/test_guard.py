@@ -28,7 +28,7 @@ def test_an_unexpected_answer_is_one_line_on_stderr(
     body: bytes,
     said: str,
 ) -> None:
-    monkeypatch.setattr(guard, "ask", lambda *_: HttpResponse(status, http.client.HTTPMessage(), body))
+    monkeypatch.setattr(guard, "ask", lambda *_, **_more: HttpResponse(status, http.client.HTTPMessage(), body))
     arguments = argparse.Namespace(output="text", registry="http://far")
     assert guard_status.run(arguments, {}) == 1
     assert capsys.readouterr() == ("", said + "\n")

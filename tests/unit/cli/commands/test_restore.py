@@ -14,6 +14,9 @@ import pytest
 from cli.commands import restore
 from cli.commands.restore import GaveUp, Tally
 from registry_core.domain.restoration import RestoreOutcome
+from registry_core.ports.clock import SystemClock
+from registry_core.security.sending import RequestSigner, Send, SenderKeys
+from registry_core.security.signing_keys import shared_key
 from tests.beside import http_server
 from tests.programs import free_port
 from tests.samples import instance
@@ -52,7 +55,9 @@ def answering(*answers: Said) -> Iterator[Registry]:
                 registry.at_once += 1
                 registry.most_at_once = max(registry.most_at_once, registry.at_once)
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers, body = registry.answer({**sent, "path": self.path, "token": self.headers["X-Token"]})
+            status, headers, body = registry.answer(
+                {**sent, "path": self.path, "token": self.headers["X-Registry-Token"]}
+            )
             with registry.lock:
                 registry.at_once -= 1
             data = json.dumps(body).encode()
@@ -70,8 +75,11 @@ def answering(*answers: Said) -> Iterator[Registry]:
         yield registry
 
 
+SIGNER = RequestSigner(SenderKeys(shared_key("t"), send=Send.TOKEN), SystemClock())
+
+
 def brought_back(url: str, pauses_s: tuple[float, ...] = (0.0, 0.0), *, dry_run: bool = False) -> Tally:
-    return restore.restore(url, RECORDS, {"X-Token": "t"}, dry_run=dry_run, tell=lambda _: None, pauses_s=pauses_s)
+    return restore.restore(url, RECORDS, SIGNER, dry_run=dry_run, tell=lambda _: None, pauses_s=pauses_s)
 
 
 def test_every_record_is_sent_once_and_a_few_at_a_time() -> None:
@@ -101,7 +109,7 @@ def test_a_busy_registry_gets_the_pause_that_it_asks_for(monkeypatch: pytest.Mon
     limited: Said = (429, {"Retry-After": "600"}, {"message": "slowly"})
     with answering(busy, limited, (500, {}, {}), GOOD) as registry:
         monkeypatch.setattr(restore, "WORKERS", 1)
-        work = restore._Work(registry.url, RECORDS[:1], {}, dry_run=False, pauses_s=(0.0, 0.0, 0.0))
+        work = restore._Work(registry.url, RECORDS[:1], SIGNER, dry_run=False, pauses_s=(0.0, 0.0, 0.0))
         monkeypatch.setattr(work.stop, "wait", lambda seconds: wait(work.stop, seconds))
         restore._send_all(work)
     assert waited == [7.0, restore.MOST_PAUSE_S, 0.0]

@@ -6,13 +6,13 @@ import pytest
 
 from registry_core.api.endpoints import ENDPOINTS
 from registry_core.security.identities import ANYONE, EVERYBODY, Identity, Proof, Role
-from registry_core.security.rights import FOR_ITSELF, MAY, OPEN_READS, Right, permits
+from registry_core.security.rights import FOR_ITSELF, MAY, MEANINGS, OPEN_READS, Right, permits
 
 IP_INTEL = Identity(Role.SERVICE, Proof.SIGNATURE, "ip_intel")
 
 
 def test_the_table_names_every_right() -> None:
-    assert set(MAY) == set(Right)
+    assert set(MAY) == set(Right) == set(MEANINGS)
 
 
 def test_every_endpoint_that_writes_needs_a_right_that_a_stranger_lacks() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from registry_core.domain.leases import LeaseTerms
 from registry_core.errors import SettingsError
 from registry_core.ports.clock import SystemClock
+from registry_core.ports.once import SignedOnce, signed_once
 from registry_core.ports.store import Beat
 from registry_core.replica_settings import replica_values, settings_from
 from registry_core.store.redis.masters import masters_of
@@ -67,6 +69,10 @@ async def every_operation(store: RedisStore) -> None:
     await store.release_guard()
     await store.restore(record)
     await store.deregister(record.key)
+    signed_once.set(SignedOnce("mark", secrets.token_hex(4), 1_000))
+    await store.register(claim(port=1))
+    signed_once.set(None)
+    await store.deregister(claim(port=1).key)
 
 
 @pytest.mark.parametrize("ask_clients", [False, True])

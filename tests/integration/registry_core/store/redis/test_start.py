@@ -32,7 +32,8 @@ pytestmark = pytest.mark.long
 LEAST = (
     "resetchannels -@all +eval +evalsha +script|load +info +role +ping +wait +select +time +exists +type +hget +hset "
     "+hmget +hdel +hexists +hincrby +hscan +zadd +zrem +zrange +zrangebyscore +zrevrange +zrevrangebyscore +zcard "
-    "+zcount +zscore +zmscore +zrank +zrandmember +xadd +xread +hlen +hrandfield +xrevrange +xdel +del"
+    "+zcount +zscore +zmscore +zrank +zrandmember +xadd +xread +hlen +hrandfield +xrevrange +xdel +del "
+    "+get +set"
 )
 
 
@@ -105,6 +106,7 @@ def test_a_user_without_the_needed_permissions_ends_the_start(tmp_path: Path) ->
                 f"~vertice:* {LEAST} -hset",
                 r"can't run this command|no permissions to run the 'hset' command",
             ),
+            ("marks", f"~vertice:* {LEAST} -set", r"can't run this command|no permissions to run the 'set' command"),
             ("asking", f"~vertice:* {LEAST} -info", "no permissions to run the 'info' command"),
         ):
             server.ask("ACL", "SETUSER", name, "on", ">pw", *rules.split())

@@ -1,0 +1,145 @@
+"""The keys that a registry accepts, and whose each is. It compares in constant time, and shows no secret.
+
+A request never shows which of two secrets came close: each candidate is compared, whatever the others gave.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from registry_core.security.identities import Identity, Proof, Role
+from registry_core.security.issued_keys import IssuedKey
+from registry_core.security.signature_errors import UnknownKey, WrongSignature
+from registry_core.security.signatures import Signature
+from registry_core.security.signing_keys import READER, REPLICA, SHARED, api_key, service_of
+
+_HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """The secrets of one registry: of each kind the valid ones, which are two during a rotation."""
+
+    shared: tuple[str, ...] = ()
+    read_keys: tuple[str, ...] = ()
+    issued: tuple[IssuedKey, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = f"shared={len(self.shared)}, read_keys={len(self.read_keys)}, issued={len(self.issued)}"
+        return f"Credentials({counts})"
+
+
+class Keyring:
+    """The credentials in use; `use` replaces them, when a file of them has changed."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.use(credentials)
+
+    def use(self, credentials: Credentials) -> None:
+        """Accept these from now on, and no others."""
+        self._credentials = credentials
+        self._issued = {key.id: key for key in credentials.issued}
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The secrets of the fleet, the current one first."""
+        return self._credentials.shared
+
+    def signer(self, signature: Signature, now: float) -> Identity:
+        """Return who signed. Raises UnknownKey for a key that is not in use at `now`, WrongSignature."""
+        secrets, holder = self._candidates(signature.key_id, now)
+        found = _matching(secrets, signature.is_of)
+        if found is None:
+            raise WrongSignature(
+                f"this is not the signature of key {signature.key_id!r} for this request: its secret is another, or "
+                "the method, the path, the query, a header or the digest of the body was altered on the way, for "
+                "example by a proxy that rewrites paths",
+                field="Signature",
+            )
+        return msgspec.structs.replace(holder, key_id=_key_id(signature.key_id, found, len(secrets)))
+
+    def holder_of_token(self, token: str, now: float) -> Identity | None:
+        """Return who may send `token`: the secret of the fleet, or an issued key as `ID.SECRET`."""
+        found = _matching(self.shared, lambda secret: same_text(secret, token))
+        if found is not None:
+            return Identity(Role.OPERATOR, Proof.TOKEN, key_id=_key_id(SHARED, found, len(self.shared)))
+        return self._holder_of_issued(token, Proof.TOKEN, now)
+
+    def reader_with(self, bearer: str, now: float) -> Identity | None:
+        """Return who may send the bearer token `bearer`: the read key, or an issued key of a reader."""
+        keys = self._credentials.read_keys
+        found = _matching(keys, lambda secret: same_text(secret, bearer))
+        if found is not None:
+            return Identity(Role.READER, Proof.READ_KEY, key_id=_key_id(READER, found, len(keys)))
+        holder = self._holder_of_issued(bearer, Proof.READ_KEY, now)
+        return holder if holder is not None and holder.role is Role.READER else None
+
+    def covers(self, key: str, service_name: str) -> bool:
+        """Return whether `key` is the API key of this service."""
+        if not is_api_key(key):
+            return False
+        keys = [api_key(service_name, secret) for secret in self.shared]
+        return _matching(keys, lambda one: same_text(one, key.lower())) is not None
+
+    def _holder_of_issued(self, text: str, proof: Proof, now: float) -> Identity | None:
+        key_id, _, secret = text.rpartition(".")
+        key = self._issued.get(key_id)
+        is_right = same_text(key.secret if key is not None else "", secret)
+        if key is None or not is_right or not key.is_valid(_time(now)):
+            return None
+        return Identity(key.role, proof, key.service, key.id)
+
+    def _candidates(self, key_id: str, now: float) -> tuple[tuple[str, ...], Identity]:
+        """Return the secrets that a key of this id may have, and its holder. Raises UnknownKey."""
+        issued = self._issued.get(key_id)
+        if issued is not None:
+            if not issued.is_valid(_time(now)):
+                raise UnknownKey(f"key {key_id!r} has ended: sign with the one that replaced it", field="keyid")
+            return (issued.secret,), Identity(issued.role, Proof.SIGNATURE, issued.service)
+        service = service_of(key_id)
+        secrets: tuple[str, ...] = ()
+        holder = Identity(Role.OPERATOR, Proof.SIGNATURE)
+        if key_id in (SHARED, REPLICA):
+            secrets = self.shared
+            holder = Identity(Role.OPERATOR if key_id == SHARED else Role.REPLICA, Proof.SIGNATURE)
+        elif key_id == READER:
+            secrets = self._credentials.read_keys
+            holder = Identity(Role.READER, Proof.SIGNATURE)
+        elif service is not None:
+            secrets = tuple(api_key(service, secret) for secret in self.shared)
+            holder = Identity(Role.SERVICE, Proof.SIGNATURE, service)
+        if not secrets:
+            raise UnknownKey(
+                f"this registry has no key {key_id!r}: it was revoked, or is another registry's", field="keyid"
+            )
+        return secrets, holder
+
+
+def is_api_key(text: str) -> bool:
+    """Return whether `text` could be the API key of a service."""
+    return _HEX_KEY.fullmatch(text) is not None
+
+
+def same_text(one: str, other: str) -> bool:
+    """Compare in constant time. Text of a header may hold surrogates, for octets that are not UTF-8."""
+    return hmac.compare_digest(one.encode(), other.encode("utf-8", "surrogateescape"))
+
+
+def _matching(candidates: Iterable[str], is_right: Callable[[str], bool]) -> int | None:
+    """Return the place of the candidate that is right; all of them are asked."""
+    right = [is_right(candidate) for candidate in candidates]
+    return right.index(True) if True in right else None
+
+
+def _key_id(key_id: str, place: int, count: int) -> str:
+    """Return the id as the audit keeps it: with two secrets, also which of them it was."""
+    return f"{key_id}#{place + 1}" if count > 1 else key_id
+
+
+def _time(now: float) -> datetime:
+    return datetime.fromtimestamp(now, UTC)
