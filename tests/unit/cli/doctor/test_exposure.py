@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cli.doctor.exposure import ENOUGH_SECRET, judge
-from cli.doctor.facts import Facts, RegistrySeen, Subject
+from cli.doctor.facts import Facts, Machine, RegistrySeen, Subject
 from registry_core.settings import Listen
 
 HERE = RegistrySeen(url="http://127.0.0.1:8888", reads_are_open=True, is_audited=False)
@@ -20,7 +20,7 @@ def found(*registries: RegistrySeen, secret_length: int | None = None) -> list[s
         registry_urls=tuple(one.url for one in registries),
         secret_length=secret_length,
     )
-    return [finding.id for finding in judge(Facts(subject=subject, registries=registries))]
+    return [finding.id for finding in judge(Facts(subject=subject, machine=Machine(), registries=registries))]
 
 
 def test_a_registry_on_loopback_is_not_judged() -> None:
