@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check chaos fuzz gateways bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos fuzz gateways bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -75,6 +75,9 @@ check: setup-dev ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+attack: setup-dev ## hold connections to a registry and an agent in many ways, and print what a good neighbour sees
+	$(BIN)/python -m tests.attacks.run
+
 chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under load, many times over: one line each
 	$(BIN)/python -m tests.chaos.run
 
@@ -100,7 +103,7 @@ lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
+		--extra certificates --extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
 	echo 'pip-audit>=2.9' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		- -o requirements-audit.lock
 

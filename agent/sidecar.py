@@ -20,6 +20,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from agent.certificates.part import begin_certificates
 from agent.checks.probes import CheckProbes
 from agent.descriptors import ENOUGH, budget
 from agent.hosts.connecting import BookResolver
@@ -29,7 +30,7 @@ from agent.hosts.own_names import OwnNames
 from agent.http.about import About
 from agent.http.check_api import CheckReports
 from agent.http.hosts import AcceptedHosts
-from agent.http.local_api import LocalApi
+from agent.http.local_api import LocalApi, http_logger
 from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
 from agent.http.own_machine import LocalCallers
@@ -59,12 +60,14 @@ from agent.view.snapshot_writer import SnapshotKeeper
 from agent.view.state_dir import StateDir
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
+from dns.dns_settings import DnsSettings
 from dns.forward_rules import ForwardRules
 from dns.forwarding import Forwarder, ForwardLimits
 from dns.listener import serve_dns
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
+from registry_core.api.http_connection import serving
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
@@ -87,7 +90,7 @@ END_S: Final = 0.5
 # Time limits for draining at shutdown: with a reachable registry, and with one known to be down.
 FAREWELL_S: Final = 5.0
 FAREWELL_AWAY_S: Final = 1.0
-HTTP_LIMITS: Final = ConnectionLimits(first_request_s=10.0, unread_s=10.0, keepalive_s=30.0)
+HTTP_LIMITS: Final = ConnectionLimits(header_s=10.0, unread_s=10.0, keepalive_s=30.0)
 
 _log = structlog.get_logger(component="agent")
 
@@ -163,7 +166,6 @@ class Sidecar:
         self._api = LocalApi(
             self.lookups,
             self.view,
-            self._connections,
             self._operator_drain,
             CheckReports(lambda: self.session),
             callers=LocalCallers(lambda: self.settings.local_port.tokens),
@@ -171,6 +173,7 @@ class Sidecar:
             zone=settings.dns_zone,
             random=self._random,
             clock=self._clock,
+            work=self.responder.work,
             about=self.about.report,
             health=self.about.health,
             exposition=AgentMetrics(self.about.samples, self._clock).exposition,
@@ -265,7 +268,7 @@ class Sidecar:
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
         self._names.listens_on(where.host, udp.port)
-        self.about.answers_on(udp)
+        self.about.answers_on(udp, tcp, self._connections)
 
     async def _serve_http(self) -> None:
         where = self.settings.http_listen
@@ -274,9 +277,10 @@ class Sidecar:
         await runner.setup()
         self._stack.push_async_callback(self._connections.end)
         self._stack.push_async_callback(runner.cleanup)
-        serve = runner.server
-        assert serve is not None  # set by setup()
-        server = await listening(self._connections.guarding(serve), where, "HTTP", setting=HTTP_LISTEN.name)
+        answering = runner.server
+        assert answering is not None  # set by setup()
+        protocols = serving(self._connections, answering, http_logger())
+        server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
 
@@ -344,6 +348,7 @@ class Sidecar:
             tasks += [keep("snapshot", self.keeper.run), keep("proven registries", proven.run)]
         if self.reloader is not None:
             tasks.append(keep("reload", self.reloader.run))
+        self.about.certificates = begin_certificates(keep, tasks, self, client, self._clock)
         self._stack.push_async_callback(end, tasks, END_S)
         self._stack.push_async_callback(self.session.close)
         self.session.start()

@@ -122,11 +122,11 @@ def agent(folder: Path, fleet: BenchFleet) -> Iterator[tuple[DnsServerProcess, s
             yield _answering(DnsServerProcess("our agent", program.pid, port), fleet), url
 
 
-def register(url: str, fleet: BenchFleet, number: int, weight: int = 1) -> None:
+def register(url: str, fleet: BenchFleet, number: int, weight: int = 1, instance_id: str = "one") -> None:
     """Register a service of the fleet, or change its weight. Raises OSError when the registry refuses it."""
     body = {
         "service_name": fleet.names[number],
-        "instance_id": "one",
+        "instance_id": instance_id,
         "host": fleet.address(number),
         "port": PORT,
         "weight": weight,

@@ -7,6 +7,7 @@ missing there.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
@@ -80,9 +81,10 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
 
-async def connected(port: int, status: bytes = b"200") -> Client:
-    """Return a connection that expects answers with that status."""
-    _, client = await asyncio.get_running_loop().create_connection(lambda: Client(status), "127.0.0.1", port)
+async def connected(port: int, status: bytes = b"200", tls: ssl.SSLContext | None = None) -> Client:
+    """Return a connection that expects answers with that status, over TLS with `tls`."""
+    loop = asyncio.get_running_loop()
+    _, client = await loop.create_connection(lambda: Client(status), "127.0.0.1", port, ssl=tls)
     return client
 
 
@@ -94,9 +96,11 @@ def request(method: str, path: str, body: bytes = b"") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-async def flood(port: int, requests: Iterable[bytes], in_flight: int, status: bytes = b"200") -> HttpLoad:
+async def flood(
+    port: int, requests: Iterable[bytes], in_flight: int, status: bytes = b"200", tls: ssl.SSLContext | None = None
+) -> HttpLoad:
     """Send all `requests`, `in_flight` at a time. Raises UnexpectedStatus for any other status."""
-    clients = [await connected(port, status) for _ in range(in_flight)]
+    clients = [await connected(port, status, tls) for _ in range(in_flight)]
     remaining = iter(requests)
     samples: list[int] = []
 

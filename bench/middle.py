@@ -18,12 +18,17 @@ from typing import Any, Final
 from bench.load import request
 from bench.machine import pin, unpin
 from tests.networks import HERE
-from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, VERTICE, Program, accepts, free_port, running, wait_until
 from tests.redis_topology import Shard
 
 MASTER: Final = "bench"
 # Leases outlast the run, since only the load sends heartbeats.
-SETTINGS: Final = {"REGISTRY_LEASE_TTL": "3600", "REGISTRY_WARMING": "1", "REGISTRY_LOG_LEVEL": "warning"}
+SETTINGS: Final = {
+    "REGISTRY_LEASE_TTL": "3600",
+    "REGISTRY_WARMING": "1",
+    "REGISTRY_LOG_LEVEL": "warning",
+    **NO_INSTANCE_LIMITS,
+}
 
 
 class Middle:

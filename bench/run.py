@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, large, propagation, replicated
+from bench import agent, audit, large, neighbour, propagation, replicated
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -25,6 +25,8 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "replicated": replicated.measure,
     "large": large.measure,
     "agent": agent.measure,
+    "audit": audit.measure,
+    "neighbour": neighbour.measure,
 }
 
 

@@ -34,7 +34,7 @@ from registry_core.settings import http_url, items, listen, shown
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"
-SRV_PREFIX: Final = "srv:"
+SRV_PREFIXES: Final = ("srv:", "srv+https:")
 TIMEOUT_S: Final = 5.0
 DNS_ZONE: Final = "vertice.internal"
 WRONG_PART: Final = (
@@ -229,7 +229,7 @@ def registry_url(arguments: argparse.Namespace, environment: Mapping[str, str] =
     given = _set_in(environment, "REGISTRY_URL")
     # The part after '#' is a zone, which only the agent needs. SRV names would need a lookup and are skipped.
     urls = items(lambda url: _read_registry(url.partition("#")[0]))(given)
-    return next((url for url in urls if not url.startswith(SRV_PREFIX)), REGISTRY_URL)
+    return next((url for url in urls if not url.lower().startswith(SRV_PREFIXES)), REGISTRY_URL)
 
 
 def service_name(given: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -293,7 +293,7 @@ def _address(name: str, given: str, example: str) -> str:
 
 def _read_registry(given: str) -> str:
     try:
-        return given if given.startswith(SRV_PREFIX) else http_url(given)
+        return given if given.lower().startswith(SRV_PREFIXES) else http_url(given)
     except ValueError as error:
         reason = f"{shown(given)} cannot be used: {error} (example: {REGISTRY_URL})"
         raise SettingsError(f"REGISTRY_URL: {reason}") from None

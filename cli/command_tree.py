@@ -101,6 +101,30 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
         ),
     ),
     CommandGroup(
+        "ca",
+        "run the fleet's certificate authority: services get certificates from it",
+        (
+            Command("init", "cli.commands.ca_init", "make the authority: a root, and an intermediate for the replicas"),
+            Command("intermediate", "cli.commands.ca_intermediate", "make a new intermediate under the present root"),
+            Command("issue", "cli.commands.ca_issue", "issue a certificate for a replica, balancer or operator"),
+            Command("rotate", "cli.commands.ca_rotate", "replace the root, in three steps without a gap"),
+            Command("status", "cli.commands.ca_status", "show what signs, what is trusted, and when it ends"),
+            Command("deny", "cli.commands.ca_deny", "deny the certificates of a service, or one certificate"),
+            Command("allow", "cli.commands.ca_allow", "withdraw a denial"),
+            Command("denied", "cli.commands.ca_denied", "list what is denied"),
+        ),
+    ),
+    CommandGroup(
+        "audit",
+        "read and verify the audit log of a registry",
+        (
+            Command("show", "cli.commands.audit_show", "show who wrote what, and who was refused"),
+            Command("verify", "cli.commands.audit_verify", "verify that nothing was altered, removed or moved"),
+            Command("prove", "cli.commands.audit_prove", "write a proof that a line is in the log"),
+            Command("consistency", "cli.commands.audit_consistency", "check that a log continues an earlier head"),
+        ),
+    ),
+    CommandGroup(
         "compose",
         "audit a compose file, and prepare it for Vértice",
         (

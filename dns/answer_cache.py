@@ -136,6 +136,7 @@ class AnswerCache:
         self.bytes = 0
         self.evictions = 0
         self._hits = 0
+        self._spent: bytes | None = None  # the key whose orders were used up last
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -183,9 +184,17 @@ class AnswerCache:
         if not entry.restock():
             if entry.lives <= 0:
                 self._drop(key)
+                self._spent = key
             return None
         self._ready[key] = entry.stock
         return next(entry.stock)
+
+    def is_spent(self, key: bytes) -> bool:
+        """Return whether the orders of `key` were just used up, so that new ones are to be drawn; say it once."""
+        is_spent = self._spent == key
+        if is_spent:
+            self._spent = None
+        return is_spent
 
     def drop(self, labels: Iterable[str]) -> None:
         """Drop what depends on any of these services."""

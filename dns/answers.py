@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 
 from dns import codec, record_data, txt_strings
-from dns.access import IpNetwork
 from dns.answer_shapes import NOT_READY, AnswerShapes, cannot_tell
 from dns.codec import Answer, Name, Query, Rcode, Record, Type
 from dns.instance_records import addresses, distinct, has_records, instance_label, ips_of, one_type, transport_of
@@ -37,6 +36,7 @@ from dns.zone_names import (
     zone_name,
 )
 from registry_core.domain.names import ip_address, label_of, short_id
+from registry_core.domain.networks import IpNetwork
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import ANY, WhenNonePass, selected
 from registry_core.ports.local_view import LocalView
@@ -67,6 +67,7 @@ MOST_DESCRIBED: Final = 8
 _MAX_WEIGHT: Final = 65535
 # The shortest record in an answer: a pointer, the fixed fields, an IPv4 address.
 _MIN_RECORD: Final = 16
+_BEFORE_DATA: Final = 12  # the pointer and the fixed fields
 
 
 class ZoneSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,7 +256,7 @@ class Zone:
             number=number,
         )
         if query.qtype == Type.SRV:
-            answer = self._srv(order[:most], shuffled(selection.leaving, random, self._is_far)[:most])
+            answer = self._srv(order, shuffled(selection.leaving, random, self._is_far), most * _MIN_RECORD)
         elif query.qtype == Type.PTR and name.is_type:
             answer = self._listed(query, name, [*order, *selection.leaving], most)
         else:
@@ -284,12 +285,13 @@ class Zone:
             case _:
                 return self._shapes.of_types(query, {})
 
-    def _srv(self, usable: Sequence[Instance], leaving: Sequence[Instance]) -> Answer:
+    def _srv(self, usable: Sequence[Instance], leaving: Sequence[Instance], octets: int) -> Answer:
         """Return SRV records: by nearness, then by weight, and last the leaving instances, with weight 0.
 
         A leaving instance never has a better priority than the best of the others: a client picks
         within the best priority, and would find only leaving instances there. Nor may it get a share from a client
-        that reads 0 as 1: the weights of the others are multiples of `WEIGHT_UNIT`.
+        that reads 0 as 1: the weights of the others are multiples of `WEIGHT_UNIT`. Of records that do not fit into
+        `octets`, only the first is made.
         """
         best = min((self._priority(i) for i in usable), default=NEAR_PRIORITY)
         placed = [
@@ -299,20 +301,29 @@ class Zone:
         if not placed:
             return self._shapes.nothing(Rcode.NOERROR)
         answers: list[Record] = []
-        additional: list[Record] = []
+        targets: list[tuple[Instance, Name]] = []
         ttl_s = self._shapes.ttl_s()
         for instance, priority, weight in placed:
+            if octets < 0:
+                targets = []  # addresses are the first to be left out
+                break
             target = self._target(instance)
             data = record_data.srv_data(priority, weight, instance.port, target)
             answers.append(Record(None, Type.SRV, ttl_s, data))
-            additional += self._addresses_of(instance, target)
+            targets.append((instance, target))
+            octets -= _BEFORE_DATA + len(data)
+        additional: list[Record] = []
+        for instance, target in targets:
+            additional += self._addresses_of(instance, target, ttl_s)
+            if len(additional) * _MIN_RECORD > octets:
+                break
         return Answer(
             Rcode.NOERROR, answers=tuple(answers), additional=tuple(additional), extended_error=self._shapes.age()
         )
 
-    def _addresses_of(self, instance: Instance, target: Name) -> list[Record]:
+    def _addresses_of(self, instance: Instance, target: Name, ttl_s: int) -> list[Record]:
         return [
-            Record(target, type_, self._shapes.ttl_s(), address)
+            Record(target, type_, ttl_s, address)
             for type_ in (Type.A, Type.AAAA)
             for address in addresses([instance], type_)
         ]
@@ -330,7 +341,7 @@ class Zone:
                 target = self._target(instance)
                 for type_, data in self._description(instance, target).items():
                     additional.append(Record(owner, type_, self._shapes.ttl_s(), data[0]))
-                additional += self._addresses_of(instance, target)
+                additional += self._addresses_of(instance, target, self._shapes.ttl_s())
         return msgspec.structs.replace(answer, additional=tuple(additional))
 
     def _listed_instance(self, query: Query, name: ListedInstance) -> CacheableAnswer:
@@ -342,7 +353,9 @@ class Zone:
         target = self._target(instance)
         answer = self._shapes.of_types(query, self._description(instance, target))
         if query.qtype == Type.SRV:
-            answer = msgspec.structs.replace(answer, additional=tuple(self._addresses_of(instance, target)))
+            answer = msgspec.structs.replace(
+                answer, additional=tuple(self._addresses_of(instance, target, self._shapes.ttl_s()))
+            )
         return CacheableAnswer(answer, label=name.label)
 
     def _description(self, instance: Instance, target: Name) -> dict[Type, list[bytes]]:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Final
 
 from dns.answer_cache import NONE_READY, Ready
+from dns.arrivals import Arrivals
 from dns.late_answers import LateAnswers
 from dns.mmsg import HEAD, ID, PLACE, Batch, Calls, Source, place_of
 from dns.one_by_one_udp import BATCH, MAX_QUERY
@@ -39,8 +40,10 @@ class Batched:
         self._batch = Batch(calls, listening, source, size=BATCH, most=MAX_QUERY)
         self._size = BATCH  # size of the next batch
         self._local: set[Source] = set()
-        self._late = LateAnswers(responder, listening)
+        self._late = LateAnswers(listening)
+        self._arrivals = Arrivals(listening)
         self._dropped = 0
+        self.too_late = 0
 
     @property
     def dropped(self) -> int:
@@ -54,6 +57,10 @@ class Batched:
         if not lengths:
             return
         count = len(lengths)
+        if count == self._size and self._arrivals.too_late():
+            # There is a backlog, and the youngest of these is too old: so are all.
+            self.too_late += count
+            return
         keys = batch.keys(lengths)
         remote: dict[int, str] = {}
         if not self._local.issuperset(sources := batch.sources(count)):
@@ -81,10 +88,12 @@ class Batched:
                 continue
             query = batch.datagram(slot, length)
             host = remote.get(slot)
-            reply = responder.udp(query) if host is None else responder.remote(query, host)
+            reply = responder.udp(query, port=batch.port(slot)) if host is None else responder.remote(query, host)
             if reply is None:
                 # It cannot wait here: the next batch takes this slot.
-                self._late.expect(batch.asker(slot), batch.reply_from(slot))
+                later = responder.take_later()
+                if later is not None:
+                    self._late.expect(later, batch.asker(slot), batch.reply_from(slot))
                 silent.append(slot)
                 ready[slot] = _SILENCE
             else:

@@ -67,6 +67,14 @@ class Type(enum.IntEnum):
     ANY = 255
 
 
+def type_name(qtype: int) -> str:
+    """Return the label under which a type is counted; unusual types share one, to keep labels few."""
+    try:
+        return Type(qtype).name
+    except ValueError:
+        return "other"
+
+
 class Rcode(enum.IntEnum):
     """Response codes; those above 15 need an OPT record (RFC 6891 section 6.1.3)."""
 

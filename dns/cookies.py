@@ -6,6 +6,7 @@ kept for any client. A valid cookie proves only that the sender's address is not
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -62,9 +63,12 @@ class Cookies:
 
 def server_hash(key: bytes, client: bytes, head: bytes, host: str) -> bytes:
     """Return the hash in a server cookie (RFC 9018 section 4.4); `head` is version, reserved and time."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    asker = unmapped(address)
-    return siphash(key, client + head + asker.packed)
+    return siphash(key, client + head + _packed(host))
+
+
+@functools.lru_cache(maxsize=1024)
+def _packed(host: str) -> bytes:
+    return unmapped(ipaddress.ip_address(host.partition("%")[0])).packed
 
 
 def _age_s(cookie: bytes, now_s: int) -> int:

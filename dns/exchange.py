@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 from dns.codec import MAX_MESSAGE
 from dns.foreign import ForeignReply, Odd, Sent, judge
@@ -17,6 +18,9 @@ from dns.forward_rules import ResolverAddress
 
 # Datagrams read in one turn of the loop, so that a flood of forgeries does not block it.
 BATCH: Final = 16
+Judge: TypeAlias = Callable[[bytes, Sent], Awaitable[ForeignReply | Odd | None]]
+"""Reads a message as the answer to a question, in its turn; None when it is not one."""
+
 # Unrelated messages accepted before a TCP connection is given up: they are not forgeries there.
 _MAX_STRANGE: Final = 4
 
@@ -70,14 +74,14 @@ def _connected(server: ResolverAddress) -> socket.socket:
     return asking
 
 
-async def over_tcp(server: ResolverAddress, sent: Sent) -> ForeignReply | Odd:
-    """Return the answer to `sent` over TCP. Raises OSError or EOFError when there is none."""
+async def over_tcp(server: ResolverAddress, sent: Sent, judged: Judge) -> ForeignReply | Odd:
+    """Return the answer to `sent` over TCP, as `judged` reads it. Raises OSError or EOFError when there is none."""
     reader, writer = await asyncio.open_connection(server.host, server.port, limit=MAX_MESSAGE)
     try:
         writer.write(len(sent.message).to_bytes(2) + sent.message)
         for _ in range(_MAX_STRANGE):
             length = int.from_bytes(await reader.readexactly(2))
-            found = judge(await reader.readexactly(length), sent)
+            found = await judged(await reader.readexactly(length), sent)
             if found is not None:
                 return found
         raise ConnectionError("the messages received did not answer the question")

@@ -170,6 +170,7 @@ def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignRepl
     question_end = at
     names = WireNames(message)
     marks: list[Mark] = []
+    zeroed: list[int] = []  # where the TTLs are that mean 0
     rcode = flags & 0xF
     errors = b""
     opt_at = 0
@@ -196,9 +197,15 @@ def _read(message: bytes, flags: int, at: int, counts: list[int]) -> ForeignRepl
                 if class_ != CLASS_IN or not is_whole(message, type_, at - length, at, names):
                     return None
                 # Records after OPT can only point to themselves: being additional, they are dropped with it.
-                marks.append(Mark(section, type_, ttl if ttl <= _MAX_TTL else 0, name_end + 4, at))
-    kept = message[: opt_at or at]
-    return ForeignReply(kept, flags, rcode, tuple(marks), errors, question_end, _aliases(kept, question_end, marks))
+                if ttl > _MAX_TTL:
+                    ttl = 0
+                    zeroed.append(name_end + 4)
+                marks.append(Mark(section, type_, ttl, name_end + 4, at))
+    kept = bytearray(message[: opt_at or at])
+    for ttl_at in zeroed:
+        kept[ttl_at : ttl_at + 4] = bytes(4)
+    whole = bytes(kept)
+    return ForeignReply(whole, flags, rcode, tuple(marks), errors, question_end, _aliases(whole, question_end, marks))
 
 
 def _aliases(message: bytes, question_end: int, marks: list[Mark]) -> tuple[bytes, ...]:

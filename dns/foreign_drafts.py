@@ -14,7 +14,7 @@ from dns.drafts import Draft, draft_of
 from dns.foreign import ForeignReply
 from dns.forwarding import ForeignAnswer
 from dns.hop import Hop
-from dns.relay import completed_draft, leads_into, question_for, relay_draft
+from dns.relay import AgedMessages, completed_draft, leads_into, question_for, relay_draft
 from registry_core.ports.local_view import LocalView
 
 
@@ -25,6 +25,7 @@ class ForeignDrafts:
         self._zone = zone
         self._view = view
         self._random = random
+        self._aged = AgedMessages()
 
     def draft(self, query: Query, found: ForeignAnswer, hop: Hop) -> Draft:
         """Return the draft of the answer to `query`, a question for a foreign name."""
@@ -37,7 +38,7 @@ class ForeignDrafts:
             answer = self._own(asked, hop)
             if answer.rcode is not Rcode.SERVFAIL or not _has_answer(found.reply, query.qtype):
                 completed = completed_draft(query, found, asked, answer, hop)
-        return completed if completed is not None else relay_draft(query, found, hop.room)
+        return completed if completed is not None else relay_draft(query, found, hop.room, self._aged)
 
     def _own(self, asked: Query, hop: Hop) -> Answer:
         found = self._zone.answer(asked, self._random, hop.size)

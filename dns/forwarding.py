@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Hashable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,9 @@ import msgspec
 import structlog
 
 from dns.codec import CLASS_IN, RD, Answer, Name, Query, Rcode
+from dns.costs import ASK_US
+from dns.dear_work import DearWork
+from dns.flights import Flight, FlightLimits, Flights, WaitingClient, suffix_of
 from dns.foreign import VIA_OCTETS, ForeignReply, Inquiry, inquiry, inquiry_of, lifetime_s, via_of
 from dns.foreign_cache import CachedReply, ForeignCache, ForeignLimits
 from dns.forward_rules import ForwardRules
@@ -52,13 +56,9 @@ ForeignAnswer: TypeAlias = Relayed | Answer
 _log = structlog.get_logger(component="dns.forwarding")
 
 
-class ForwardLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of forwarding. `_s` means seconds."""
+class ForwardLimits(FlightLimits, frozen=True, kw_only=True):
+    """The bounds of forwarding, with those of the questions in flight. `_s` means seconds."""
 
-    # Distinct questions in flight, each with a few sockets; dnsmasq's limit is the same.
-    in_flight: int = 150
-    # Clients waiting, over all questions.
-    waiting: int = 2000
     # RFC 8767 section 5: how long a client waits for a fresh answer while there is a stale one.
     stale_after_s: float = 1.8
     # RFC 9520 section 3.2: failures are cached, briefly.
@@ -78,30 +78,12 @@ class ForwardingReport(msgspec.Struct, kw_only=True):
     cached: int
 
 
-class _Waiting:
-    """One waiting client."""
-
-    __slots__ = ("answer", "timer")
-
-    def __init__(self, answer: asyncio.Future[ForeignAnswer]) -> None:
-        self.answer = answer
-        self.timer: asyncio.TimerHandle | None = None
-
-
-class _Flight:
-    """One question in flight, and the clients waiting for it."""
-
-    __slots__ = ("task", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: list[_Waiting] = []
-        self.task: asyncio.Task[None] | None = None
-
-
 class Forwards(Protocol):
     """Answers for foreign names."""
 
-    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
+    def answer(
+        self, query: Query, message: bytes, asker: Hashable = None
+    ) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         """Return the answer, or a future that is cancelled when there will be none: see `Forwarder`."""
         ...
 
@@ -118,8 +100,12 @@ class Forwarder:
         *,
         zone: str | None = None,
         background: Background | None = None,
+        work: DearWork | None = None,
     ) -> None:
-        """`zone` is the one that is answered here: aliases that lead into it are kept for as long as they hold."""
+        """`zone` is the one that is answered here: aliases that lead into it are kept for as long as they hold.
+
+        `work` is the budget for large replies.
+        """
         self._zone = None if zone is None else name_data(name_of(zone))
         self._rules = rules
         self._clock = clock
@@ -128,11 +114,11 @@ class Forwarder:
         self._threads = Threads("read resolv.conf", 1)
         self._background = background if background is not None else Background(clock)
         self._resolvers = Resolvers(rules)
-        self._asking = ResolverClient(clock, self._limits.patience, self._background)
+        self.work = work if work is not None else DearWork(clock)
+        self._asking = ResolverClient(clock, self._limits.patience, self._background, self.work)
         self._cache = ForeignCache(self._limits.cache)
-        self._flights: dict[bytes, _Flight] = {}
+        self._flights: Flights[ForeignAnswer] = Flights(self._limits)
         self._failed: dict[bytes, tuple[float, Unanswered]] = {}
-        self._waiting = 0
         self._watch: asyncio.Task[None] | None = None
         self._counts: Counter[str] = Counter()
 
@@ -153,19 +139,20 @@ class Forwarder:
 
     async def close(self) -> None:
         """Stop everything, once no new query can arrive; waiting clients get no answer. Safe to call twice."""
-        await end([self._watch, *(flight.task for flight in self._flights.values())])
-        for flight in self._flights.values():  # those cancelled before they started
-            for waiting in flight.waiting:
-                waiting.answer.cancel()
-        self._flights.clear()
+        await end([self._watch, *(flight.task for flight in self._flights)])
+        for flight in self._flights:  # those cancelled before they started
+            self._landed(flight)
         await self._asking.close()
 
     # -- queries of clients
 
-    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
+    def answer(
+        self, query: Query, message: bytes, asker: Hashable = None
+    ) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         """Return the answer to `query`, a question for a foreign name of class IN.
 
-        `message` is its bytes. When resolvers have to be asked first, returns a future; `close` cancels it.
+        `message` is its bytes; `asker` is who asks, for fair turns. When resolvers have to be asked first, returns
+        a future; `close` cancels it.
         Nothing in an answer depends on the client: what does is added by `dns/hop.py`.
         """
         asked = inquiry_of(query)
@@ -190,11 +177,15 @@ class Forwarder:
             return self._failure(verdict, old)
         self._asking.try_where_due(group)
         flight = self._flights.get(asked.key)
-        if self._waiting >= self._limits.waiting or (flight is None and len(self._flights) >= self._limits.in_flight):
-            return self._given("overloaded", self._old_or_failed(old, OTHER, b""))
         if flight is None:
-            flight = self._flights[asked.key] = _Flight()
-            flight.task = asyncio.create_task(self._fly(asked, via_of(message, query), group, flight))
+            suffix = suffix_of(asked.name, group.suffix)
+            if self._flights.is_full and not self._jostled(suffix, asker, now):
+                return self._given("overloaded", self._old_or_failed(old, OTHER, b""))
+            flight = Flight(asked.key, suffix, asker, now)
+            self._flights.begin(flight)
+            begin = partial(self._begin, asked, via_of(message, query), group, flight)
+            otherwise = partial(self._shed, flight)
+            self.work.later(flight.crowd, ASK_US, begin, otherwise, only_begins=True)
         if old is not None and all(upstream.state is not ResolverState.UP for upstream in group.upstreams):
             return self._given("stale", _stale(old))
         return self._wait(flight, old)
@@ -221,16 +212,38 @@ class Forwarder:
         is_above_ours = self._zone is not None and is_below(self._zone, asked.question[:-4])
         return is_above_ours or is_above_special(asked.name) or self._rules.has_names_below(asked.name)
 
-    def _wait(self, flight: _Flight, old: CachedReply | None) -> asyncio.Future[ForeignAnswer]:
+    def _jostled(self, suffix: Name, asker: Hashable, now: float) -> bool:
+        """End another question to make room for a new one; return whether there is room."""
+        flight = self._flights.in_the_way(suffix, asker, now)
+        if flight is not None:
+            self._give_up(flight, now)
+        return flight is not None
+
+    def _give_up(self, flight: Flight[ForeignAnswer], now: float) -> None:
+        # As after a failure, it is not asked again at once. Its sockets are closed when its task has ended.
+        self._remember_failure(flight.key, Unanswered(), now)
+        for client in flight.waiting:
+            self._turn_away(client, flight.key, now)
+        if flight.task is not None:
+            flight.task.cancel()
+        self._flights.end(flight)
+
+    def _turn_away(self, client: WaitingClient[ForeignAnswer], key: bytes, now: float) -> None:
+        if not client.answer.done():
+            client.answer.set_result(
+                self._given("overloaded", self._old_or_failed(self._cache.stale(key, now), OTHER, b""))
+            )
+
+    def _wait(self, flight: Flight[ForeignAnswer], old: CachedReply | None) -> asyncio.Future[ForeignAnswer]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(loop.create_future())
-        flight.waiting.append(waiting)
-        self._waiting += 1
+        waiting: WaitingClient[ForeignAnswer] = WaitingClient(loop.create_future())
+        for displaced in self._flights.wait(flight, waiting):
+            self._turn_away(displaced, flight.key, self._clock.monotonic())
         if old is not None:
             waiting.timer = loop.call_later(self._limits.stale_after_s, self._tire, waiting, old)
         return waiting.answer
 
-    def _tire(self, waiting: _Waiting, old: CachedReply) -> None:
+    def _tire(self, waiting: WaitingClient[ForeignAnswer], old: CachedReply) -> None:
         if not waiting.answer.done():
             waiting.answer.set_result(self._given("stale", _stale(old)))
 
@@ -246,22 +259,35 @@ class Forwarder:
         question = name_data(name) + qtype.to_bytes(2) + CLASS_IN.to_bytes(2)
         return await self._asking.ask(inquiry(question), b"", group)
 
-    async def _fly(self, asked: Inquiry, via: bytes, group: Group, flight: _Flight) -> None:
+    def _begin(self, asked: Inquiry, via: bytes, group: Group, flight: Flight[ForeignAnswer]) -> bool:
+        """Ask, in its turn, unless the question was given up meanwhile."""
+        if self._flights.get(flight.key) is flight:
+            flight.task = asyncio.create_task(self._fly(asked, via, group, flight))
+        return True
+
+    def _shed(self, flight: Flight[ForeignAnswer]) -> None:
+        """Give up a question that found no turn."""
+        if self._flights.get(flight.key) is flight:
+            self._give_up(flight, self._clock.monotonic())
+
+    async def _fly(self, asked: Inquiry, via: bytes, group: Group, flight: Flight[ForeignAnswer]) -> None:
         try:
-            outcome = await self._asking.ask(asked, via, group)
+            outcome = await self._asking.ask(asked, via, group, flight.crowd)
             self._land(asked, outcome, flight)
         except Exception:  # noqa: BLE001 - the top of one question's task: the others go on
             self._counts["failed"] += len(flight.waiting)
             _log.exception("forwarding_failed", question=asked.question.hex())
         finally:
-            del self._flights[asked.key]
-            self._waiting -= len(flight.waiting)
-            for waiting in flight.waiting:
-                if waiting.timer is not None:
-                    waiting.timer.cancel()
-                waiting.answer.cancel()  # has no effect once answered
+            self._landed(flight)
 
-    def _land(self, asked: Inquiry, outcome: ForeignReply | Unanswered, flight: _Flight) -> None:
+    def _landed(self, flight: Flight[ForeignAnswer]) -> None:
+        self._flights.end(flight)
+        for waiting in flight.waiting:
+            if waiting.timer is not None:
+                waiting.timer.cancel()
+            waiting.answer.cancel()  # has no effect once answered
+
+    def _land(self, asked: Inquiry, outcome: ForeignReply | Unanswered, flight: Flight[ForeignAnswer]) -> None:
         now = self._clock.monotonic()
         old = self._cache.stale(asked.key, now)
         if isinstance(outcome, Unanswered) and self._leads_here(outcome.aliases, asked):

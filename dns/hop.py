@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from dns.askers import Asker, asker_of
 from dns.codec import COOKIE, DO, KEEPALIVE, MAX_MESSAGE, MIN_UDP_PAYLOAD, RA, Edns, Query, Refusal, Type
 from dns.cookies import CLIENT_LENGTH, SECRET_LENGTH, Cookies
 from dns.drafts import Draft, fitting, option
@@ -35,6 +36,12 @@ class Hop(msgspec.Struct, frozen=True):
     options: bytes
     payload: int  # the largest datagram that this server accepts
     recursion: bool  # whether foreign names are looked up for this client
+    port: int = 0  # of a client on this machine
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks, for fair turns."""
+        return asker_of(self.host, self.port, over_tcp=self.over_tcp)
 
     @property
     def over_tcp(self) -> bool:
@@ -73,14 +80,16 @@ class Hops:
         self._epoch_s = clock.wall() - clock.monotonic()
         self._cookies = Cookies(secrets.token_bytes(SECRET_LENGTH))
 
-    def of(self, asked: Query | Refusal, host: str, idle_s: float | None, *, admitted: bool = True) -> Hop:
+    def of(
+        self, asked: Query | Refusal, host: str, idle_s: float | None, *, admitted: bool = True, port: int = 0
+    ) -> Hop:
         """Return the hop of a query from `host`, as `Hop` has it; `admitted` is whether that client may query."""
         edns = asked.edns
         size = MAX_MESSAGE
         if idle_s is None:
             size = MIN_UDP_PAYLOAD if edns is None else max(MIN_UDP_PAYLOAD, min(edns.payload, self._payload))
         options = self._options(edns, host, idle_s)
-        return Hop(host, idle_s, edns, size, options, self._payload, self._recursion and admitted)
+        return Hop(host, idle_s, edns, size, options, self._payload, self._recursion and admitted, port)
 
     def proves(self, edns: Edns | None, host: str) -> bool:
         """Return whether a query has a valid cookie: then its sender's address is not forged."""

@@ -8,22 +8,18 @@ from functools import partial
 from typing import Any
 
 from dns.reply_source import Ancillary
-from dns.responder import Responder
 
 
 class LateAnswers:
-    """Sends the late answers of `responder`, over a socket that may be closed meanwhile."""
+    """Sends late answers over a socket that may be closed meanwhile."""
 
-    def __init__(self, responder: Responder, listening: socket.socket) -> None:
-        self._responder = responder
+    def __init__(self, listening: socket.socket) -> None:
         self._socket = listening
         self.dropped = 0  # answers that could not be sent
 
-    def expect(self, asker: tuple[Any, ...], source: Ancillary) -> None:
-        """Send the pending answer to the last query to `asker` from `source` once it is ready, if one is pending."""
-        later = self._responder.take_later()
-        if later is not None:
-            later.add_done_callback(partial(self._send, asker, source))
+    def expect(self, later: asyncio.Future[bytes], asker: tuple[Any, ...], source: Ancillary) -> None:
+        """Send `later` to `asker` from `source` once it is ready."""
+        later.add_done_callback(partial(self._send, asker, source))
 
     def _send(self, asker: tuple[Any, ...], source: Ancillary, answer: asyncio.Future[bytes]) -> None:
         if answer.cancelled() or self._socket.fileno() < 0:

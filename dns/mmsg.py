@@ -211,10 +211,13 @@ class Batch:
         at, length = (slot * _NAME + 4, 4) if self._family == socket.AF_INET else (slot * _NAME + 8, 16)
         return socket.inet_ntop(self._family, self._names[at : at + length])
 
+    def port(self, slot: int) -> int:
+        """Return a datagram's source port."""
+        return int.from_bytes(self._names[slot * _NAME + 2 : slot * _NAME + 4])
+
     def asker(self, slot: int) -> tuple[str, int] | tuple[str, int, int, int]:
         """Return a datagram's source in the form that `sendto` takes."""
-        at, host = slot * _NAME, self.host(slot)
-        port = int.from_bytes(self._names[at + 2 : at + 4])
+        at, host, port = slot * _NAME, self.host(slot), self.port(slot)
         if self._family == socket.AF_INET:
             return host, port
         # Link-local addresses need their interface.

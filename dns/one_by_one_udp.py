@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
+from dns.arrivals import Arrivals
 from dns.late_answers import LateAnswers
 from dns.reply_source import NO_SOURCE, Ancillary, ReplySource
 from dns.responder import Responder
@@ -23,8 +24,10 @@ class OneByOne:
         self._socket = listening
         self._source = source
         self._control_size = socket.CMSG_SPACE(source.size) if source is not None else 0
-        self._late = LateAnswers(responder, listening)
+        self._late = LateAnswers(listening)
+        self._arrivals = Arrivals(listening)
         self._dropped = 0
+        self.too_late = 0
 
     @property
     def dropped(self) -> int:
@@ -34,7 +37,7 @@ class OneByOne:
     def drain(self) -> None:
         """Answer the datagrams that have arrived, at most one batch."""
         answer, answer_remote, is_local = self._responder.udp, self._responder.remote, self._responder.is_local
-        for _ in range(BATCH):
+        for number in range(BATCH):
             try:
                 query, asker, source = self._receive()
             except BlockingIOError:
@@ -42,9 +45,14 @@ class OneByOne:
             except OSError:
                 # An ICMP error for an earlier answer (its client is gone): not our fault.
                 continue
-            reply = answer(query) if is_local(asker[0]) else answer_remote(query, asker[0])
+            if number and self._arrivals.too_late():  # only a backlog can be
+                self.too_late += 1
+                continue
+            reply = answer(query, port=asker[1]) if is_local(asker[0]) else answer_remote(query, asker[0])
             if reply is None:
-                self._late.expect(asker, source)
+                later = self._responder.take_later()
+                if later is not None:
+                    self._late.expect(later, asker, source)
                 continue
             try:
                 self._socket.sendmsg((reply,), source, 0, asker)

@@ -1,8 +1,8 @@
-"""Response rate limiting: bounds the answers of one kind to one network per second.
+"""Response rate limiting: bounds the answers to one network per second, of one kind and in all.
 
 A UDP source address can be forged: without a limit, an attacker could make us flood the victim. Answers over
 the limit are dropped, but every second one is replaced by "retry over TCP", so that a real client still gets
-an answer. The memory used does not depend on the clients or their questions.
+an answer; those are bounded as well. The memory used does not depend on the clients or their questions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ _V6_PREFIX_OCTETS: Final = 7
 # times the limit, however many networks an attacker invents.
 SLOTS: Final = 16_384
 _HEADER: Final = 12
+# What one network may have of all kinds together, as a multiple of one kind: a victim must not get 3,000 kinds.
+KINDS: Final = 4
+# The mean size of its answers at that rate. Larger ones are fewer.
+USUAL_OCTETS: Final = 512
 
 
 class RateLimitAction(enum.Enum):
@@ -28,25 +32,67 @@ class RateLimitAction(enum.Enum):
     DROP = "drop"
 
 
+class _Buckets:
+    """One allowance per second for each slot, and as much at once after a pause: the generic cell rate algorithm.
+
+    Each slot has its theoretical arrival time (ITU-T I.371).
+    """
+
+    def __init__(self, per_second: float, slots: int) -> None:
+        self._step_s = 1.0 / per_second
+        self._paid_until = array("d", bytes(8 * slots))
+
+    def has(self, slot: int, now_s: float, count: int = 1) -> bool:
+        """Return whether the slot has `count` left."""
+        return max(self._paid_until[slot], now_s) + count * self._step_s - now_s <= 1.0 + 1e-9
+
+    def take(self, slot: int, now_s: float, count: int = 1) -> None:
+        """Take `count` from the slot, a second's allowance more than it has at most."""
+        paid_until = max(self._paid_until[slot], now_s) + count * self._step_s
+        self._paid_until[slot] = min(paid_until, now_s + 2.0)
+
+
 class RateLimit:
-    """Allows `per_second` answers of one kind to one network, and a burst of as many after a pause."""
+    """Allows `per_second` answers of one kind to one network, `KINDS` times as many in all, and bursts of as many."""
 
     def __init__(self, per_second: int, slots: int = SLOTS) -> None:
-        self._step_s = 1.0 / per_second
-        # Each slot's theoretical arrival time (the generic cell rate algorithm, ITU-T I.371).
-        self._paid_until = array("d", bytes(8 * slots))
+        self._kinds = _Buckets(per_second, slots)
+        self._answers = _Buckets(KINDS * per_second, slots)
+        self._octets = _Buckets(KINDS * per_second * USUAL_OCTETS, slots)
+        self._advice = _Buckets(KINDS * per_second, slots)
         self._slipped = bytearray(slots)
+
+    def excess(self, host: str, now_s: float) -> RateLimitAction:
+        """Return what to do with a question from `host`, before its answer is made: SEND if it may have one."""
+        # hash() of text is SipHash with a key of this process, so collisions cannot be provoked.
+        slot = hash(network_of(host)) % len(self._slipped)
+        if self._answers.has(slot, now_s) and self._octets.has(slot, now_s):
+            return RateLimitAction.SEND
+        return self._over(slot, slot, now_s)
 
     def verdict(self, host: str, answer: bytes, now_s: float) -> RateLimitAction:
         """Count `answer` to `host` and return what to do with it; `now_s` is of a monotonic clock."""
-        # hash() of text is SipHash with a key of this process, so collisions cannot be provoked.
-        slot = hash((network_of(host), kind_of(answer))) % len(self._slipped)
-        paid_until = max(self._paid_until[slot], now_s)
-        if paid_until + self._step_s - now_s <= 1.0 + 1e-9:
-            self._paid_until[slot] = paid_until + self._step_s
-            return RateLimitAction.SEND
-        self._slipped[slot] ^= 1
-        return RateLimitAction.SLIP if self._slipped[slot] else RateLimitAction.DROP
+        network = network_of(host)
+        slot = hash(network) % len(self._slipped)
+        kind = hash((network, kind_of(answer))) % len(self._slipped)
+        if not self._kinds.has(kind, now_s):
+            return self._over(kind, slot, now_s)
+        self._kinds.take(kind, now_s)
+        self._answers.take(slot, now_s)
+        self._octets.take(slot, now_s, len(answer))
+        return RateLimitAction.SEND
+
+    def charge(self, host: str, octets: int, now_s: float) -> None:
+        """Count octets of an answer that `verdict` was not shown."""
+        self._octets.take(hash(network_of(host)) % len(self._slipped), now_s, octets)
+
+    def _over(self, limited: int, slot: int, now_s: float) -> RateLimitAction:
+        """Return SLIP for every second answer over the limit of `limited`, within the advice for the network `slot`."""
+        self._slipped[limited] ^= 1
+        if not self._slipped[limited] or not self._advice.has(slot, now_s):
+            return RateLimitAction.DROP
+        self._advice.take(slot, now_s)
+        return RateLimitAction.SLIP
 
 
 def network_of(host: str) -> str | bytes:

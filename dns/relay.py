@@ -7,6 +7,9 @@ does not know ours, so what it says of that name is replaced by what the view sa
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -19,6 +22,9 @@ from dns.wire_names import is_below, name_at
 
 STALE_ANSWER: Final = 3
 STALE_NXDOMAIN: Final = 19
+# Replies with fewer records are aged anew for each answer; of the others, so many are kept aged.
+_MANY_RECORDS: Final = 100
+_MOST_AGED: Final = 16
 _MAX_TTL_S: Final = 0x7FFFFFFF
 _HEADER: Final = struct.Struct("!HHHHHH")
 # From a record's TTL to its data: the TTL and the length.
@@ -34,7 +40,30 @@ class Relayed(msgspec.Struct, frozen=True):
     stale: bool = False
 
 
-def relay_draft(query: Query, relayed: Relayed, room: int) -> Draft:
+class AgedMessages:
+    """The messages of a few large replies with the TTLs of this second, written once for all clients."""
+
+    def __init__(self) -> None:
+        self._aged: dict[tuple[int, int, int], tuple[ForeignReply, bytes]] = {}
+
+    def of(self, relayed: Relayed, marks: Sequence[Mark]) -> bytes:
+        """Return the message up to the last of `marks`, the first records of the reply."""
+        reply, end = relayed.reply, marks[-1].end if marks else relayed.reply.question_end
+        if not relayed.age_s and relayed.most_ttl_s == _MAX_TTL_S:
+            return reply.message[:end]
+        if len(marks) < _MANY_RECORDS:
+            return bytes(_aged(relayed, marks, end))
+        key = id(reply), relayed.age_s, relayed.most_ttl_s
+        kept = self._aged.get(key)
+        if kept is None:
+            whole = bytes(_aged(relayed, reply.marks, len(reply.message)))
+            kept = self._aged[key] = reply, whole  # with the reply, so that its id stays its own
+            if len(self._aged) > _MOST_AGED:
+                del self._aged[next(iter(self._aged))]
+        return kept[1][:end]
+
+
+def relay_draft(query: Query, relayed: Relayed, room: int, aged: AgedMessages) -> Draft:
     """Return the draft of a resolver's reply as the answer to `query`, in at most `room` octets.
 
     It has the client's id and spelling of the name, and TTLs less the reply's age. What does not fit is dropped
@@ -43,19 +72,17 @@ def relay_draft(query: Query, relayed: Relayed, room: int) -> Draft:
     reply = relayed.reply
     errors = b"" if query.edns is None else fitting(_errors(relayed), room - reply.question_end)
     room -= len(errors)
-    marks = [mark for mark in reply.marks if mark.end <= room]
-    message = bytearray(reply.message[: marks[-1].end if marks else reply.question_end])
-    cut = any(mark.section < 2 for mark in reply.marks[len(marks) :])
-    counts = [0, 0, 0]
-    for mark in marks:
-        counts[mark.section] += 1
-        _set_age(message, mark, relayed)
+    # The records are in the order of their places and of their sections.
+    count = bisect_right(reply.marks, room, key=attrgetter("end"))
+    marks, cut = reply.marks[:count], count < len(reply.marks) and reply.marks[count].section < 2
+    ends = [bisect_right(marks, section, key=attrgetter("section")) for section in range(3)]
+    counts = (ends[0], ends[1] - ends[0], ends[2] - ends[1])
+    message = aged.of(relayed, marks)
     wants_ad = query.flags & AD or (query.edns is not None and query.edns.dnssec_ok)  # RFC 6840 section 5.7
     flags = QR | (query.flags & (RD | CD)) | (reply.flags & AD if wants_ad else 0) | (TC if cut else 0)
     flags |= (reply.flags & TC) | (reply.rcode & 0xF)
-    message[:HEADER] = _HEADER.pack(query.id, flags, 1, *counts)
-    message[HEADER : reply.question_end] = query.question
-    return Draft(bytes(message), reply.rcode, errors)
+    head = _HEADER.pack(query.id, flags, 1, *counts)
+    return Draft(b"".join((head, query.question, message[reply.question_end :])), reply.rcode, errors)
 
 
 def stale_error(rcode: int) -> int:
@@ -130,6 +157,13 @@ def _lead(relayed: Relayed, asked: Query) -> Lead | None:
     if not name_place:
         return None
     return Lead(bytes(message[reply.question_end : end]), count, asked.name, name_place)
+
+
+def _aged(relayed: Relayed, marks: Sequence[Mark], end: int) -> bytearray:
+    message = bytearray(relayed.reply.message[:end])
+    for mark in marks:
+        _set_age(message, mark, relayed)
+    return message
 
 
 def _set_age(message: bytearray, mark: Mark, relayed: Relayed) -> None:

@@ -7,9 +7,10 @@ After a failure it asks the next one at once. Tries, open sockets and time are b
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Final
 
@@ -17,8 +18,10 @@ import msgspec
 import structlog
 
 from dns.codec import CLASS_IN, TC, Name, Rcode, Type
+from dns.costs import ASK_US, OCTET_US
+from dns.dear_work import CHEAP_US, DearWork
 from dns.exchange import over_tcp, over_udp
-from dns.foreign import VIA_OCTETS, ForeignReply, Inquiry, Odd, inquiry, mixed_case, outgoing
+from dns.foreign import VIA_OCTETS, ForeignReply, Inquiry, Odd, Sent, inquiry, judge, mixed_case, outgoing
 from dns.record_data import name_data
 from dns.resolvers import Group
 from dns.upstreams import ResolverState, UpstreamResolver, in_order
@@ -65,7 +68,9 @@ class Unanswered(msgspec.Struct, frozen=True):
 class ResolverClient:
     """Asks resolvers. Call `close` at the end."""
 
-    def __init__(self, clock: Clock, patience: Patience, background: Background) -> None:
+    def __init__(self, clock: Clock, patience: Patience, background: Background, work: DearWork) -> None:
+        """`work` is the budget for large replies."""
+        self._work = work
         self._clock = clock
         self._patience = patience
         self._background = background
@@ -79,11 +84,12 @@ class ResolverClient:
         """Stop the probes."""
         await end(self._tries)
 
-    async def ask(self, asked: Inquiry, via: bytes, group: Group) -> ForeignReply | Unanswered:
+    async def ask(self, asked: Inquiry, via: bytes, group: Group, asker: Hashable = None) -> ForeignReply | Unanswered:
         """Return the first answer to `asked`. `via`: the agents that the question has passed before us."""
         plan = deque(in_order(group.upstreams))
         silent: deque[UpstreamResolver] = deque()  # asked once more, since packets get lost
         slow: set[UpstreamResolver] = set()
+        heard = {upstream: upstream.answered for upstream in plan}
         running: dict[asyncio.Task[ForeignReply], UpstreamResolver] = {}
         verdict = Unanswered()
         started = 0
@@ -95,7 +101,7 @@ class ResolverClient:
                     if len(running) == self._patience.open:
                         await _end([oldest := next(iter(running))])
                         del running[oldest]
-                    running[self._start(upstream, asked, via)] = upstream
+                    running[self._start(upstream, asked, via, asker)] = upstream
                     started += 1
                 if not running:
                     break
@@ -112,14 +118,18 @@ class ResolverClient:
                         verdict = Unanswered(heard=True, errors=found.errors or verdict.errors, aliases=aliases)
                 if not done and newest not in slow:
                     slow.add(newest)
-                    newest.has_failed(self._clock.monotonic())
+                    if newest.answered == heard[newest]:
+                        # If it answered other questions meanwhile, it is this name that is slow.
+                        newest.has_failed(self._clock.monotonic())
                     silent.append(newest)
         finally:
             await _end(list(running))
         return verdict
 
-    def _start(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> asyncio.Task[ForeignReply]:
-        task = asyncio.create_task(self._attempt(upstream, asked, via))
+    def _start(
+        self, upstream: UpstreamResolver, asked: Inquiry, via: bytes, asker: Hashable
+    ) -> asyncio.Task[ForeignReply]:
+        task = asyncio.create_task(self._attempt(upstream, asked, via, asker))
         self._attempts[task] = upstream
         task.add_done_callback(self._attempts.pop)
         return task
@@ -136,7 +146,9 @@ class ResolverClient:
         upstream.has_answered()
         return reply
 
-    async def _attempt(self, upstream: UpstreamResolver, asked: Inquiry, via: bytes) -> ForeignReply:
+    async def _attempt(
+        self, upstream: UpstreamResolver, asked: Inquiry, via: bytes, asker: Hashable = None
+    ) -> ForeignReply:
         """Return the reply of `upstream`, with any rcode. Raises OSError or EOFError when it is unusable."""
         server = upstream.server
         for _ in range(_TURNS):
@@ -149,7 +161,8 @@ class ResolverClient:
             )
             found = await over_udp(server, sent)
             if isinstance(found, ForeignReply) and found.flags & TC:
-                found = await over_tcp(server, sent)
+                await self._turn(asker)
+                found = await over_tcp(server, sent, partial(self._judged, asker))
             match found:
                 case ForeignReply():
                     return found
@@ -159,6 +172,21 @@ class ResolverClient:
                 case Odd.NO_EDNS:
                     upstream.refused_edns(self._clock.monotonic())
         raise ConnectionError("it gives no usable answer")
+
+    async def _judged(self, asker: Hashable, message: bytes, sent: Sent) -> ForeignReply | Odd | None:
+        """Return what `judge` does, within the budget. Raises OSError, as a shortage, when there is none left."""
+        cost_us = int(len(message) * OCTET_US)
+        if cost_us <= CHEAP_US:
+            return judge(message, sent)
+        judged = await self._work.in_turn(asker, cost_us, lambda: (judge(message, sent),))
+        if judged is None:
+            raise OSError(errno.ENOBUFS, "too much to do at a time")
+        return judged[0]
+
+    async def _turn(self, asker: Hashable) -> None:
+        """Return when it may ask over TCP. Raises OSError, as a shortage, when that takes too long."""
+        if await self._work.in_turn(asker, ASK_US, lambda: True, only_begins=True) is None:
+            raise OSError(errno.ENOBUFS, "too much to do at a time")
 
     # -- probes
 

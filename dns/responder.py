@@ -9,53 +9,41 @@ from __future__ import annotations
 import asyncio
 import random as random_module
 from collections import Counter
-from collections.abc import Callable
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 import msgspec
 import structlog
 
 from dns import codec
-from dns.access import LOOPBACK, AllowedNetworks
-from dns.answer_cache import CachedAnswers, CacheLimits, ReadyAnswers, folded, respelled
-from dns.answers import NOT_SUPPORTED, Zone, ZoneSettings
+from dns.access import AllowedNetworks
+from dns.advice import Advice
+from dns.answer_cache import CachedAnswers, ReadyAnswers, folded, respelled
+from dns.answers import NOT_SUPPORTED, Zone
+from dns.askers import asker_of
+from dns.awaited import after
 from dns.codec import Answer, Query, Rcode, Refusal, Type
+from dns.costs import ANSWER_US, AnswerCosts
+from dns.dear_work import CHEAP_US, DearWork
+from dns.dns_settings import DnsSettings
+from dns.draft_cache import DraftCache, MadeDraft, draft_key, made_draft
 from dns.drafts import draft_of, error_option, refusal_draft
 from dns.foreign_drafts import ForeignDrafts
-from dns.forwarding import ForeignAnswer, Forwards
+from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.hop import Hop, Hops
 from dns.rate_limit import RateLimit, RateLimitAction
-from dns.reverse import ReverseNames
+from dns.record_data import name_of
 from dns.reverse_fallback import ReverseFallback
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
 
-# An Extended DNS Error: RFC 8914 section 4.19.
-_PROHIBITED: Final = 18
+# Extended DNS Errors: RFC 8914 sections 4.1 and 4.19.
+_REFUSED: Final = Answer(Rcode.REFUSED, authoritative=False, extended_error=18)
+_BUSY: Final = Answer(Rcode.SERVFAIL, authoritative=False, extended_error=0, error_text="too many questions at a time")
 _HERE: Final = "127.0.0.1"
 
-T = TypeVar("T")
-
 _log = structlog.get_logger(component="dns")
-
-
-class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of the DNS server. `_s` means seconds; `udp_payload` is in octets."""
-
-    zone: str = "vertice.internal"
-    ttl_s: int = 5
-    negative_ttl_s: int = 5
-    local_zone: str = ""
-    when_none_pass: WhenNonePass = WhenNonePass.ALL
-    # Fits every path without fragmentation (DNS flag day 2020).
-    udp_payload: int = 1232
-    # Networks that may query, such as 10.0.0.0/8.
-    allow_networks: tuple[str, ...] = LOOPBACK
-    # Answers of one kind per second to one network beyond loopback; 0 means no limit.
-    rate_limit: int = 1000
-    reverse: ReverseNames = ReverseNames()
-    cache: CacheLimits = CacheLimits()
 
 
 class Responder:
@@ -79,17 +67,7 @@ class Responder:
         self._forwarder = forwarder
         self._later: asyncio.Future[bytes] | None = None
         self._view = view
-        self._zone = Zone(
-            view,
-            ZoneSettings(
-                zone=settings.zone,
-                ttl_s=settings.ttl_s,
-                negative_ttl_s=settings.negative_ttl_s,
-                local_zone=settings.local_zone,
-                when_none_pass=settings.when_none_pass,
-                reverse_networks=settings.reverse.at_once(asks_resolvers=forwarder is not None),
-            ),
-        )
+        self._zone = Zone(view, settings.of_zone(asks_resolvers=forwarder is not None))
         if forwarder is not None and settings.reverse.fallback:
             self._forwarder = ReverseFallback(forwarder, self._zone.reverse)
         self._foreign = ForeignDrafts(self._zone, view, random)
@@ -97,7 +75,12 @@ class Responder:
         self.admits, self.is_local = access.admits, access.is_local
         self._clock = clock if clock is not None else SystemClock()
         self._hops = Hops(self._clock, settings.udp_payload, recursion=forwarder is not None)
+        self._advice = Advice(self._hops)
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        # One budget for all that is dear on this loop.
+        self.work = forwarder.work if isinstance(forwarder, Forwarder) else DearWork(self._clock)
+        self._costs = AnswerCosts(view, name_of(settings.zone))
+        self._drafts = DraftCache()
         self._ready = ReadyAnswers(settings.cache)
         self.ready = self._ready.take
         self._cells: dict[tuple[str, str], list[int]] = {}
@@ -113,7 +96,7 @@ class Responder:
         self._zone.prefer(local_zone, when_none_pass)
         self._changed(frozenset())
 
-    def udp(self, query: bytes, host: str = _HERE) -> bytes | None:
+    def udp(self, query: bytes, host: str = _HERE, port: int = 0) -> bytes | None:
         """Return the answer to a datagram from `host`, which may query, or None for no answer now."""
         key = query[2:]
         ready = self._ready.take_one(key)
@@ -124,33 +107,38 @@ class Responder:
             ready = self._ready.take_one(plain)
             if ready is not None:
                 return query[:2] + respelled(ready.answer, key)
-        self.misses += 1
-        return self._answer(query, plain, host)
+        return self._made(query, plain, host, port)
 
     def remote(self, query: bytes, host: str) -> bytes | None:
         """Return the answer to a datagram from `host`, another machine, or None for no answer now.
 
-        The sender may be forged, so answers are rate-limited unless a cookie proves otherwise.
+        The sender may be forged, so answers are limited, and truncated ones small, unless a cookie proves otherwise.
         """
-        admitted = self.admits(host)
+        admitted, now = self.admits(host), self._clock.monotonic()
+        excess = self._rates.excess(host, now) if self._rates is not None else RateLimitAction.SEND
+        if excess is not RateLimitAction.SEND and not self._proves(query, host):
+            return self._limit(query, host, excess, admitted=admitted)
         answer = self.udp(query, host) if admitted else self.refuse(query, host)
-        if self._rates is None or (answer is None and self._later is None) or self._proves(query, host):
+        later = self._later
+        if (answer is None and later is None) or self._proves(query, host):
             return answer
-        # A late answer is counted now, as an answer to its question.
-        counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
-        verdict = self._rates.verdict(host, counted, self._clock.monotonic())
-        if verdict is RateLimitAction.SEND:
-            return answer
-        self.limited += 1
-        self._later = None
-        return self._slip(query, host) if verdict is RateLimitAction.SLIP and admitted else None
+        if self._rates is not None:
+            # A late answer is counted now, as an answer to its question; its octets are, when it is there.
+            counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
+            verdict = self._rates.verdict(host, counted, now)
+            if verdict is not RateLimitAction.SEND:
+                return self._limit(query, host, verdict, admitted=admitted)
+        if answer is None and later is not None:
+            self._later = after(later, partial(self._late, query, host))
+            return None
+        return self._advice.brief(answer, query, host) if answer is not None else None
 
-    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0) -> bytes | None:
+    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int = 0) -> bytes | None:
         """Return the answer to a message that came over TCP: in full, up to 64 KiB.
 
         `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828).
         """
-        return self._answer(query, None, host, idle_s=idle_s)
+        return self._made(query, None, host, port, idle_s)
 
     def take_later(self) -> asyncio.Future[bytes] | None:
         """Return a future of the answer to the last query if it comes later; None when there will be none.
@@ -170,9 +158,8 @@ class Responder:
         hop = self._hops.of(asked, host, idle_s, admitted=False)
         if isinstance(asked, Refusal):
             return hop.finish(refusal_draft(asked))
-        self._counter(_type_name(asked.qtype), Rcode.REFUSED)[0] += 1
-        answer = Answer(Rcode.REFUSED, authoritative=False, extended_error=_PROHIBITED)
-        return hop.finish(draft_of(asked, answer, hop.room))
+        self._counter(codec.type_name(asked.qtype), Rcode.REFUSED)[0] += 1
+        return hop.finish(draft_of(asked, _REFUSED, hop.room))
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
@@ -192,30 +179,66 @@ class Responder:
 
     @property
     def cache_entries(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._drafts)
 
     @property
     def cache_bytes(self) -> int:
-        return self._ready.bytes
+        return self._ready.bytes + self._drafts.bytes
 
     # -- what is not ready
 
+    def _made(self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None = None) -> bytes | None:
+        """Return a new answer, as `_answer` does, once there is time for it."""
+        if self.work.admits(ANSWER_US):
+            self.misses += key is not None
+            began = self.work.now()
+            answer = self._answer(query, key, host, port=port, idle_s=idle_s)
+            self.work.done(began, ANSWER_US)
+            return answer
+        asker = asker_of(host, port, over_tcp=idle_s is not None)
+        answers = partial(self._answer, query, None, host, port=port, idle_s=idle_s, is_busy=True)
+        if not self.work.has_room(asker, ANSWER_US):
+            return None if idle_s is None else answers()
+        begins = partial(self._made_in_turn, query, key, host, port, idle_s)
+        self._later = self.work.later(asker, ANSWER_US, begins, answers)
+        return None
+
+    def _made_in_turn(
+        self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None
+    ) -> bytes | asyncio.Future[bytes] | None:
+        self.misses += key is not None
+        answer = self._answer(query, key, host, port=port, idle_s=idle_s)
+        return answer if answer is not None else self.take_later()
+
     def _answer(
-        self, message: bytes, key: bytes | None, host: str, *, idle_s: float | None = None, may_wait: bool = True
+        self,
+        message: bytes,
+        key: bytes | None,
+        host: str,
+        *,
+        port: int = 0,
+        idle_s: float | None = None,
+        may_wait: bool = True,
+        is_busy: bool = False,
     ) -> bytes | None:
         """Return a new answer; `idle_s` is None over UDP. `key`, folded, is its cache key; None: not cached.
 
-        Without `may_wait`, an answer that is not available now is not sent later either.
+        Without `may_wait`, an answer that is not available now is not sent later either. With `is_busy`, there is no
+        time for it: over UDP, an asker that is still there asks again, later.
         """
+        if is_busy and idle_s is None:
+            return None
         hop: Hop | None = None
         try:
             asked = codec.read(message)
             if asked is None:
                 self.malformed += 1
                 return None
-            hop = self._hops.of(asked, host, idle_s)
+            hop = self._hops.of(asked, host, idle_s, port=port)
             if isinstance(asked, Refusal):
                 return self._answer_refusal(asked, hop)
+            if is_busy:
+                return self._busy(asked, hop)
             return self._answer_query(asked, message, key, hop, may_wait=may_wait)
         except Exception:  # noqa: BLE001 - the last line of defence: no packet stops the server
             return self._failed(message, hop)
@@ -240,35 +263,64 @@ class Responder:
         # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
-        found = self._zone.answer(query, self._random, hop.size, entry.number if entry is not None else None)
-        if found.lacking:
-            keeps = False  # being fetched, or will be asked again
-            if may_wait and (later := self._when_fetched(found.label, message, hop)) is not None:
-                self._later = later
+        number = entry.number if entry is not None else None
+        common, began = draft_key(query, hop), self.work.now()
+        if key is not None and self._ready.found.is_spent(key):
+            self._drafts.forget(common)
+        made = self._drafts.take(common, number, began)
+        if not isinstance(made, MadeDraft):
+            number = made
+            cost_us = self._costs.of(query, hop.size)
+            dear = cost_us > CHEAP_US
+            if dear and may_wait and not self.work.admits(cost_us):
+                again = partial(self._answer, message, key, hop.host, port=hop.port, idle_s=hop.idle_s)
+                at_once, busy = partial(again, may_wait=False), partial(again, is_busy=True)
+                self._later = self.work.later(hop.asker, cost_us, at_once, busy)
                 return None
-        answer = found.answer
-        if self._forwarder is not None and answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
-            foreign = self._forwarder.answer(query, message)
-            if not isinstance(foreign, asyncio.Future):
-                return hop.finish(self._foreign.draft(query, foreign, hop))
-            self._later = self._when_answered(foreign, query, message, hop)
-            return None
-        packed = hop.finish(draft_of(query, answer, hop.room, over_tcp=hop.over_tcp))
-        counter = self._counter(_type_name(query.qtype), answer.rcode)
+            found = self._zone.answer(query, self._random, hop.size, number)
+            if found.lacking:
+                keeps = False  # being fetched, or will be asked again
+                if may_wait and (later := self._when_fetched(found.label, message, hop)) is not None:
+                    self._later = later
+                    return None
+            if self._forwarder is not None and found.answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
+                return self._forwarded(self._forwarder, query, message, hop)
+            made = made_draft(query, found, hop, dear=dear)
+            if dear and made.found and not found.lacking:
+                self._drafts.put(common, made, cost_us, began)
+            if dear and may_wait:
+                self.work.done_within(began, cost_us)
+            packed = hop.finish(made.draft)
+        else:
+            packed = hop.finish(made.answering(query))
+        counter = self._counter(codec.type_name(query.qtype), made.rcode)
         counter[0] += 1
         if key is not None and keeps:
-            kept = self._ready.found if answer.answers else self._ready.missing
+            kept = self._ready.found if made.found else self._ready.missing
             if entry is None or entry is not kept.get(key):
-                entry = CachedAnswers(found.label, found.orders, counter, self._random.random())
+                entry = CachedAnswers(made.label, made.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
         return packed
+
+    def _busy(self, query: Query, hop: Hop) -> bytes:
+        """Return the answer to a question that waited for too long, or had no room to wait."""
+        self._counter(codec.type_name(query.qtype), Rcode.SERVFAIL)[0] += 1
+        return hop.finish(draft_of(query, _BUSY, hop.room))
+
+    def _forwarded(self, forwarder: Forwards, query: Query, message: bytes, hop: Hop) -> bytes | None:
+        foreign = forwarder.answer(query, message, hop.asker)
+        if not isinstance(foreign, asyncio.Future):
+            return hop.finish(self._foreign.draft(query, foreign, hop))
+        self._later = self._when_answered(foreign, query, message, hop)
+        return None
 
     def _when_fetched(self, label: str, message: bytes, hop: Hop) -> asyncio.Future[bytes] | None:
         """Return a future of the answer, ready when the view has the service or knows that it cannot get it."""
         fetched = self._view.fetch(label)
         if fetched is None:
             return None
-        return _after(fetched, lambda _: self._answer(message, None, hop.host, idle_s=hop.idle_s, may_wait=False))
+        answer = partial(self._answer, message, None, hop.host, port=hop.port, idle_s=hop.idle_s, may_wait=False)
+        return after(fetched, lambda _: answer())
 
     def _when_answered(
         self, foreign: asyncio.Future[ForeignAnswer], query: Query, message: bytes, hop: Hop
@@ -283,7 +335,7 @@ class Responder:
             except Exception:  # noqa: BLE001 - as in `_answer`
                 return self._failed(message, hop)
 
-        return _after(foreign, answer)
+        return after(foreign, answer)
 
     def _answer_refusal(self, refusal: Refusal, hop: Hop) -> bytes:
         edns, rcode = refusal.edns, refusal.rcode
@@ -300,17 +352,21 @@ class Responder:
         self._counter("other", rcode)[0] += 1
         return hop.finish(refusal_draft(msgspec.structs.replace(refusal, rcode=rcode), errors))
 
-    def _slip(self, query: bytes, host: str) -> bytes | None:
-        """Return a minimal answer: it tells a real client to retry over TCP, and costs a victim next to nothing."""
-        asked = codec.read(query)
-        if not isinstance(asked, Query):
+    def _limit(self, query: bytes, host: str, action: RateLimitAction, *, admitted: bool) -> bytes | None:
+        """Return what a client above its limit gets, if anything, and forget its answer."""
+        self.limited += 1
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+        return self._advice.instead_of_any(query, host) if action is RateLimitAction.SLIP and admitted else None
+
+    def _late(self, query: bytes, host: str, answered: asyncio.Future[bytes]) -> bytes | None:
+        if answered.cancelled():
             return None
-        hop = self._hops.of(asked, host, None)
-        if asked.edns is not None and asked.edns.cookie is not None and asked.edns.version == 0:
-            answer = Answer(Rcode.BADCOOKIE, authoritative=False)
-        else:
-            answer = Answer(Rcode.NOERROR, authoritative=False, ask_over_tcp=True)
-        return hop.finish(draft_of(asked, answer, hop.room))
+        answer = self._advice.brief(answered.result(), query, host)
+        if self._rates is not None:
+            self._rates.charge(host, len(answer), self._clock.monotonic())
+        return answer
 
     def _proves(self, query: bytes, host: str) -> bool:
         # The option's code and the upper half of its length: without them there is no need to parse again.
@@ -326,35 +382,12 @@ class Responder:
         if labels:
             # Answers without a label may depend on any service, as the list of all services does.
             self._ready.drop([*labels, ""])
+            self._drafts.drop([*labels, ""])
         else:
             self._ready.clear()
-
-
-def _after(awaited: asyncio.Future[T], answer: Callable[[asyncio.Future[T]], bytes | None]) -> asyncio.Future[bytes]:
-    """Return a future of what `answer` makes of `awaited` once that is done; cancelled when that is None."""
-    later: asyncio.Future[bytes] = awaited.get_loop().create_future()
-
-    def done(_: asyncio.Future[T]) -> None:
-        if later.done():
-            return
-        packed = answer(awaited)
-        if packed is None:
-            later.cancel()
-        else:
-            later.set_result(packed)
-
-    awaited.add_done_callback(done)
-    return later
+            self._drafts.clear()
 
 
 def _can_be_forwarded(query: Query) -> bool:
     """Return whether a question that the zone refuses is for a foreign name, rather than for an unsupported type."""
     return query.qclass == codec.CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)
-
-
-def _type_name(qtype: int) -> str:
-    """Return the label under which a type is counted; unusual types share one, to keep labels few."""
-    try:
-        return Type(qtype).name
-    except ValueError:
-        return "other"

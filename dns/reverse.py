@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from dns.access import IpNetwork, network_of
 from dns.codec import Name
 from registry_core.domain.names import unmapped
+from registry_core.domain.networks import IpNetwork, network_of
 
 _V4: Final = (b"in-addr", b"arpa")
 _V6: Final = (b"ip6", b"arpa")

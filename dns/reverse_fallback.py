@@ -6,7 +6,7 @@ It stands before the forwarder and waits for the resolvers only briefly: a servi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Final
 
@@ -25,15 +25,17 @@ class ReverseFallback:
         self._resolvers = resolvers
         self._own = own
 
-    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
+    def answer(
+        self, query: Query, message: bytes, asker: Hashable = None
+    ) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         """Return the answer, or a future that is cancelled when there will be none."""
         own = self._own(query)
         if own is None:
-            return self._resolvers.answer(query, message)
+            return self._resolvers.answer(query, message, asker)
         if not query.flags & RD:
             # A resolver that was told to ask here what there is here: it asks others by itself.
             return own
-        theirs = self._resolvers.answer(query, message)
+        theirs = self._resolvers.answer(query, message, asker)
         if not isinstance(theirs, asyncio.Future):
             return theirs if _has_records(theirs) else own
         loop = asyncio.get_running_loop()

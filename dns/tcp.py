@@ -1,6 +1,7 @@
 """DNS over TCP (RFC 7766): length-prefixed messages, several on one connection.
 
-The only thing it decides is which connections to close: idle ones, slow ones, and those over the limit.
+The only thing it decides is which connections to close: idle ones and slow ones. Whose place a newcomer gets when
+there is no room is decided in `connection_slots.py`.
 """
 
 from __future__ import annotations
@@ -8,20 +9,25 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from functools import partial
+from time import monotonic
 from typing import Final
 
 import msgspec
 
 from dns.responder import Responder
+from registry_core.domain.connection_slots import Closing, ConnectionSlots, SlotTerms, owner_of
+from registry_core.listener import ACCEPTS_PER_TURN, Listening, accepting_several
 from registry_core.resolution import addresses_to_listen_on
+from registry_core.turns import LoopTurns
 
 # No query is larger; a longer announced length is not a query.
 MAX_QUERY: Final = 4096
 # Memory for one connection, unread and unsent: two queries, and the last answer.
 _READ_LIMIT: Final = MAX_QUERY
 _UNSENT_LIMIT: Final = 0
-# Answers to one connection per turn of the loop, so that others get their turns.
-BATCH: Final = 16
+# Answers to one connection per turn of the loop, so that others get their turns; and of how many connections.
+BATCH: Final = 8
+BATCHES_PER_TURN: Final = 2
 # Questions of one connection that wait for resolvers while later ones are answered.
 WAITING: Final = 32
 
@@ -36,6 +42,12 @@ class TcpLimits(msgspec.Struct, frozen=True):
     send_s: float = 5.0
     queries: int = 10_000  # on one connection; then the client has to reconnect
 
+    @property
+    def slots(self) -> SlotTerms:
+        """How the connections are shared: an owner may lose those in use beyond an eighth of all."""
+        share = min(self.of_one_host, max(1, self.connections // 2))
+        return SlotTerms(self.connections, of_one_owner=share, large=self.connections // 8)
+
 
 class TcpServer:
     """One listening socket and its connections."""
@@ -43,11 +55,14 @@ class TcpServer:
     def __init__(self, responder: Responder, limits: TcpLimits) -> None:
         self._responder = responder
         self._limits = limits
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._hosts: Counter[str] = Counter()
+        self._busy: dict[asyncio.StreamWriter, float] = {}
+        self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots, self._busy.get)
+        self._turns = LoopTurns(BATCHES_PER_TURN)
         self._closed = False
-        self.refused = 0
+        # How many were closed, or not accepted, for which reason.
+        self.closed: Counter[Closing] = Counter()
 
     @property
     def port(self) -> int:
@@ -63,7 +78,8 @@ class TcpServer:
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the address cannot be listened on."""
         addresses = await addresses_to_listen_on(host)
-        self._server = await asyncio.start_server(self._connected, addresses, port, limit=_READ_LIMIT, backlog=128)
+        serve = partial(asyncio.start_server, self._connected, limit=_READ_LIMIT, backlog=ACCEPTS_PER_TURN)
+        self._server = await accepting_several(await serve(addresses, port), serve)
 
     async def close(self) -> None:
         """Stop listening and close every connection. Safe to call twice."""
@@ -77,32 +93,39 @@ class TcpServer:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         host = peer[0] if peer is not None else ""
-        too_many = self._hosts[host] >= self._limits.of_one_host and not self._responder.is_local(host)
-        if self._closed or too_many or len(self._tasks) >= self._limits.connections:
-            self.refused += 1
+        if self._closed or not self._enters(writer, host):
             writer.transport.abort()
             return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._hosts[host] += 1
         try:
             await self._serve(reader, writer, host)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # closed, silent, or cut off in the middle of a query
         finally:
             self._tasks.discard(task)
-            self._hosts[host] -= 1
-            if not self._hosts[host]:
-                del self._hosts[host]
+            self._slots.leave(writer)
+            self._busy.pop(writer, None)
             # Answers have been sent already; a client that reads nothing is not waited for.
             writer.transport.abort()
 
+    def _enters(self, writer: asyncio.StreamWriter, host: str) -> bool:
+        """Return whether a new connection is served. When there is no room, another is closed for it, if one may be."""
+        verdict = self._slots.enter(writer, owner_of(host), monotonic())
+        if verdict.why is not None:
+            self.closed[verdict.why] += 1
+        if verdict.victim is not None:
+            verdict.victim.transport.abort()
+        return verdict.admitted
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         responder, limits = self._responder, self._limits
-        answered = responder.tcp if responder.admits(host) else responder.refuse
+        port = (writer.get_extra_info("peername") or ("", 0))[1]  # tells connections of this machine apart
+        answered = partial(responder.tcp, port=port) if responder.admits(host) else responder.refuse
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
         waiting: set[asyncio.Future[bytes]] = set()
+        slots, busy = self._slots, self._busy
         try:
             for number in range(1, limits.queries + 1):
                 # One deadline for the whole query: occasional bytes do not keep a connection open.
@@ -111,6 +134,7 @@ class TcpServer:
                     if length > MAX_QUERY:
                         return
                     query = await reader.readexactly(length)
+                busy.setdefault(writer, monotonic())
                 reply = answered(query, host, limits.idle_s)
                 if reply is not None:
                     # Length and answer in one write: some clients fail to reassemble two segments
@@ -120,11 +144,14 @@ class TcpServer:
                     await _wait_for(later, waiting, writer)
                 else:
                     return
+                if not waiting:  # one that does not read is as good as idle
+                    busy.pop(writer, None)
+                    slots.rested(writer, monotonic())
                 async with asyncio.timeout(limits.send_s):
                     await writer.drain()
                 if number % BATCH == 0:
                     # Queries already received are read without waiting, so other tasks must be let in explicitly.
-                    await asyncio.sleep(0)
+                    await self._turns.next()
         except asyncio.IncompleteReadError:
             # A client that has stopped sending may still be reading.
             async with asyncio.timeout(limits.send_s):

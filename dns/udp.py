@@ -35,6 +35,11 @@ class Exchange(Protocol):
         """Answers that could not be sent."""
         ...
 
+    @property
+    def too_late(self) -> int:
+        """Queries that had waited for longer than their askers do, and were not answered."""
+        ...
+
     def drain(self) -> None:
         """Answer the datagrams that have arrived, at most one batch. Never waits."""
         ...
@@ -54,7 +59,9 @@ def fastest(responder: Responder, listening: socket.socket, source: ReplySource 
 class UdpServer:
     """Listening sockets on one port, which it owns and closes."""
 
-    def __init__(self, exchanges: Sequence[tuple[socket.socket, Exchange]]) -> None:
+    def __init__(self, responder: Responder, exchanges: Sequence[tuple[socket.socket, Exchange]]) -> None:
+        """Serve until `close`; from now on, `responder` shares the loop with others."""
+        responder.work.share_loop()
         self._exchanges = exchanges
         self._loop = asyncio.get_running_loop()
         for listening, exchange in exchanges:
@@ -69,6 +76,11 @@ class UdpServer:
     def dropped(self) -> int:
         """Answers that could not be sent."""
         return sum(exchange.dropped for _, exchange in self._exchanges)
+
+    @property
+    def too_late(self) -> int:
+        """Queries that had waited for longer than their askers do, and were not answered."""
+        return sum(exchange.too_late for _, exchange in self._exchanges)
 
     def close(self) -> None:
         """Stop answering. Safe to call twice."""
@@ -94,7 +106,7 @@ async def serve_udp(responder: Responder, host: str, port: int, *, exchange: Exc
                 listening.close()
                 raise
             port = listening.getsockname()[1]
-        return UdpServer(exchanges)
+        return UdpServer(responder, exchanges)
     except BaseException:
         for listening, _ in exchanges:
             listening.close()

@@ -37,6 +37,13 @@ class WireNames:
     def end(self, at: int) -> int | None:
         """Return the offset after the name at `at`, or None when it is malformed."""
         message = self._message
+        if at + 1 < len(message) and message[at] >= _POINTER:
+            # Most names of a large message: a pointer to one that was checked before.
+            target = (message[at] & 0x3F) << 8 | message[at + 1]
+            known = self._rests.get(target)
+            if known is not None and target < at and known[1] < MAX_POINTERS:
+                self._rests[at] = known[0], known[1] + 1
+                return at + 2
         end: int | None = None
         octets = pointers = 0
         walked: list[tuple[int, int, int]] = []

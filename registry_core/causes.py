@@ -60,6 +60,11 @@ _CERTIFICATE_FAULTS: Final = {
     26: "its certificate is not for this use (extendedKeyUsage)",
     62: "its certificate is for another name",
     64: "its certificate is for another address",
+    79: "the certificate of its authority is not one of an authority (basicConstraints)",
+    85: "its certificate lacks the id of its authority (authorityKeyIdentifier, RFC 5280)",
+    86: "the certificate of its authority lacks an id (subjectKeyIdentifier, RFC 5280)",
+    89: "the certificate of its authority has basicConstraints that are not critical (RFC 5280)",
+    92: "the certificate of its authority lacks keyUsage (RFC 5280)",
 }
 _UNTRUSTED: Final = "its certificate is not trusted here"
 _NO_TLS: Final = "TLS cannot be set up with it"

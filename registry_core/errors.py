@@ -140,6 +140,10 @@ class StoodStill(Unavailable):
     """Raised when this process stalled and the request may have waited meanwhile: it was not carried out."""
 
 
+class AuditUnavailable(Unavailable):
+    """Raised when the audit log cannot be written or read, and the request needs that; nothing was carried out."""
+
+
 class CannotListen(VerticeError):
     """Raised when the program cannot listen on an address, usually because the port is taken."""
 

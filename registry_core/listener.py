@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,33 +18,79 @@ from registry_core.resolution import addresses_to_listen_on
 from registry_core.settings import Listen
 
 BACKLOG: Final = 1024
+# asyncio accepts as many in one turn of the loop as its queue is said to hold. Those that are accepted only to be
+# closed have descriptors until then, and whoever is connected already waits meanwhile.
+ACCEPTS_PER_TURN: Final = 16
+_HANDLES: Final = 8
 # With port 0 the system picks a free port of the first address, which may be in use on another: then one more is tried.
 TRIES: Final = 20
 LOOK_S: Final = 3.0
 _FIRST_FREE_PORT: Final = 1024
 
 
+class Listening:
+    """Listening sockets, and whatever accepts their connections."""
+
+    def __init__(self, server: asyncio.Server, beside: Sequence[asyncio.Server] = ()) -> None:
+        self._servers = (server, *beside)
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The listening sockets; none after the end."""
+        return self._servers[0].sockets
+
+    def close(self) -> None:
+        """Stop listening. Connections stay."""
+        for server in self._servers:
+            server.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing is accepted any more."""
+        await asyncio.gather(*(server.wait_closed() for server in self._servers))
+
+
 async def listening(
     protocol: Callable[[], asyncio.Protocol], where: Listen, what: str = "", *, setting: str
-) -> asyncio.Server:
+) -> Listening:
     """Return a server that serves each connection with a new `protocol`.
 
     Raises CannotListen, which names `what` and the `setting` of the address.
     """
     loop = asyncio.get_running_loop()
+    serve = partial(loop.create_server, protocol, backlog=ACCEPTS_PER_TURN)
     try:
         addresses = await addresses_to_listen_on(where.host)
         chooses = where.port == 0 and len(addresses) > 1
         for left in reversed(range(TRIES if chooses else 1)):
             port = _free_port(addresses[0]) if chooses else where.port
             try:
-                return await loop.create_server(protocol, addresses, port, backlog=BACKLOG)
+                server = await serve(addresses, port)
             except OSError:
                 if not left:
                     raise
+            else:
+                return await accepting_several(server, serve)
     except OSError as error:
         raise await cannot_listen(where, error, what, setting=setting) from error
     raise AssertionError("the last try returns or raises")
+
+
+async def accepting_several(server: asyncio.Server, serve: Callable[..., Awaitable[asyncio.Server]]) -> Listening:
+    """Let `server` accept several connections in one turn of the loop, but not all of a burst.
+
+    `serve` takes a socket, `sock`, and serves it as well: uvloop accepts one connection of each listening socket in one
+    turn, so there the same one is listened on several times.
+    """
+    more = 0 if isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop) else _HANDLES - 1
+    beside = [await serve(sock=_same(each)) for each in server.sockets for _ in range(more)]
+    for each in server.sockets:
+        with _same(each) as same:
+            same.listen(BACKLOG)
+    return Listening(server, beside)
+
+
+def _same(each: socket.socket) -> socket.socket:
+    return socket.socket(fileno=os.dup(each.fileno()))
 
 
 def _free_port(address: str) -> int:

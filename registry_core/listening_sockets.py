@@ -95,6 +95,17 @@ def _address(digits: str) -> str:
 
 def _holders(root: Path, inodes: set[str]) -> dict[str, str]:
     """Return the program that holds each socket, as far as this user may see it."""
+    programs: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for inode, pid in sockets_of_processes(root, inodes).items():
+        if pid not in programs:
+            programs[pid] = f"{_program(root / 'proc' / pid)} (pid {pid})"
+        found[inode] = programs[pid]
+    return found
+
+
+def sockets_of_processes(root: Path, inodes: set[str]) -> dict[str, str]:
+    """Return the pid that holds each of the sockets with these inodes, as far as this user may see it. Blocks."""
     found: dict[str, str] = {}
     folders = (folder for folder in (root / "proc").glob("[0-9]*"))
     for _, process in zip(range(_MAX_PROCESSES), folders, strict=False):
@@ -105,7 +116,7 @@ def _holders(root: Path, inodes: set[str]) -> dict[str, str]:
                     target = str(descriptor.readlink())
                     inode = target.removeprefix("socket:[").removesuffix("]")
                     if inode in inodes and inode != target:
-                        found[inode] = f"{_program(process)} (pid {process.name})"
+                        found[inode] = process.name
     return found
 
 

@@ -18,16 +18,20 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
+from registry_core.api.audit_metrics import add_audit_metrics
+from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.gauges import add_gauges, add_tls_gauges
+from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
 from registry_core.api.operations import Operations, Policy
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
@@ -38,17 +42,19 @@ from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
-from registry_core.listener import listening
+from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.store import Store
 from registry_core.replica_access import ReplicaAccess
+from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
+from registry_core.security.tls_port import HandshakeLimits
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.store.memory import MemoryStore
@@ -64,8 +70,6 @@ from registry_core.watch.limits import SYNC_EVERY_S
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests in flight may take to finish at shutdown; part of the 2 s in which a replica stops.
 SHUTDOWN_S: Final = 1.0
-# How long to read the rest of a refused body, so that a reset does not discard the refusal.
-LINGER_S: Final = 1.0
 # Timers may fire a little early; no loop may spin for that.
 _LEAST_WAIT_S: Final = 0.01
 
@@ -94,7 +98,7 @@ class Replica:
         hub_limits: HubLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        budget = replica_budget(descriptor_limit(), settings.redis)
+        budget = replica_budget(descriptor_limit(), settings.redis, with_tls=settings.tls.pair is not None)
         self.settings = settings = msgspec.structs.replace(settings, redis=budget.redis)
         self._clock = clock if clock is not None else SystemClock()
         chance = random if random is not None else secrets.SystemRandom()
@@ -110,15 +114,28 @@ class Replica:
         )
         self.hub = WatchHub(self.view, hub_limits)
         self._first = FirstDelivery(self.view)
-        self.tls = ReplicaTls(settings.tls, self._clock)
+        self._authority = authority_of(settings.authority, self._clock)
+        self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
+        self.certificates.add_metrics(self.metrics)
+        self.tls = ReplicaTls(
+            settings.tls,
+            self._clock,
+            limits=HandshakeLimits(connections=budget.handshakes),
+            is_denied=self.certificates.denied.is_denied,
+        )
         self._callers = ReplicaAccess(
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
-        self._connections = Connections(connection_limits or ConnectionLimits(connections=budget.connections))
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
+        self._connections = Connections(
+            connection_limits or ConnectionLimits(connections=budget.connections), is_shared=self.limits.proxies.trusts
+        )
         self._gate = WriteGate(self.metrics, waiting=lambda: wait_to_be_accepted(self._server))
-        refusals, audit = RefusalLog(self._clock), NoAudit()
+        refusals = RefusalLog(self._clock)
+        self.audit = audit_of(settings.audit, self._clock, self._background)
+        audit = self.audit or NoAudit()
         operations = Operations(
             self.store,
             self.view,
@@ -137,7 +154,7 @@ class Replica:
             random=chance,
             clock=self._clock,
         )
-        self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared)
+        self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -145,9 +162,11 @@ class Replica:
             self._access,
             self._sampler,
             self._background,
+            audit=audit,
             peers=self._peer_watch,
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
+            authority_problem=lambda: self._authority.problem,
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
@@ -156,8 +175,12 @@ class Replica:
             self.view,
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
+            audit=self.audit,
             first=self._first,
             peers=self._peers,
+            certificates=self.certificates,
+            unread=self.limits.unread,
+            clock=self._clock,
             health=self.health.view,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
@@ -166,26 +189,28 @@ class Replica:
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, self._callers.authenticator),
+            steps=steps(self._gate, audit, self._callers.authenticator, self.limits),
             notes=notes,
             first=self._first,
-            connections=self._connections,
+            limits=self.limits,
             metrics=self.metrics,
             zone=settings.zone,
         )
         self._callers.add_metrics(self.metrics, notes.refused)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
+        add_audit_metrics(self.metrics, audit.report)
         add_gauges(
             self.metrics,
             self.view,
             self.store,
             self._access,
+            limits=self.limits,
             watchers=lambda: len(self.hub),
-            connections=lambda: len(self._connections.open),
+            connections=self._connections,
             sampler=self._sampler,
             background=self._background,
         )
@@ -198,18 +223,17 @@ class Replica:
         """
         self.health.begin()
         self._first.begin()
-        self._runner = web.AppRunner(
-            self.app,
-            access_log=None,
-            logger=http_logger(),
-            auto_decompress=False,  # compressed bodies are refused, so never inflate them
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            shutdown_timeout=SHUTDOWN_S,
-            lingering_time=LINGER_S,
-        )
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await self.tls.load()
+            await self._authority.start()
             await self._peers.start()
+            if self.audit is not None:
+                await self.audit.start()
+                exchange = exchange_of(self.audit, self._peers)
+                self._run("audit heads", exchange, lambda: EXCHANGE_EVERY_S)
+            elif not self.settings.listen.is_loopback:
+                log.info("audit_off", because="no REGISTRY_AUDIT: who writes and who is refused is not kept")
             await self._runner.setup()
             self._server = await self._listen(self._runner)
             self._tasks += self.tls.start(self._background)
@@ -218,15 +242,16 @@ class Replica:
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
             self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
-            if self._callers.files.paths:
-                self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             if self.settings.redis is not None and self.settings.redis.access.tls:
                 keeping = partial(keep_certificates, self.settings.redis)
                 self._tasks.append(self._background.keep("certificates of the store", keeping))
+            if self._callers.files.paths:
+                self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
             await self.store.start(self.view)
             self._run("sweep", self._sweep, self._next_sweep_s)
+            self._run("authority", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
             raise
@@ -251,6 +276,8 @@ class Replica:
                 async with asyncio.timeout(SHUTDOWN_S):
                     await self._server.wait_closed()
             self._server = None
+        if self.audit is not None:
+            await self.audit.close()
         await self._peers.close()
         await self.store.close()
         await self._background.close()
@@ -267,12 +294,11 @@ class Replica:
         """The URL of this replica, with its listening address."""
         return f"{self.tls.scheme}://{self.listen}"
 
-    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
-        serve = runner.server
-        assert serve is not None  # set by setup()
-        return await listening(
-            self.tls.guarding(self._connections.guarding(serve)), self.settings.listen, setting=LISTEN.name
-        )
+    async def _listen(self, runner: web.AppRunner) -> Listening:
+        server = runner.server
+        assert server is not None  # set by setup()
+        protocols = self.tls.guarding(serving(self._connections, server, http_logger()))
+        return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
 

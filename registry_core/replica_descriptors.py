@@ -11,6 +11,7 @@ import msgspec
 
 from registry_core.api.connections import ConnectionLimits
 from registry_core.descriptors import DescriptorDemand, shared_out
+from registry_core.security.tls_port import HandshakeLimits
 from registry_core.store.redis.url import PoolTerms, RedisSettings
 
 # Standard streams, the event loop, the listening sockets, files that are read for a moment, requests to the other
@@ -25,30 +26,37 @@ _OF_A_SENTINEL: Final = 2
 
 
 class ReplicaBudget(msgspec.Struct, frozen=True):
-    """How many connections a replica accepts, and the settings of its store, with a pool that fits."""
+    """How many connections a replica accepts, and the settings of its store, with a pool that fits.
+
+    `handshakes` are connections that have not set up TLS yet; they are not among `connections`.
+    """
 
     connections: int
     redis: RedisSettings | None
+    handshakes: int = 0
 
 
-def replica_budget(limit: int | None, redis: RedisSettings | None) -> ReplicaBudget:
+def replica_budget(limit: int | None, redis: RedisSettings | None, *, with_tls: bool = False) -> ReplicaBudget:
     """Return the budget of a replica that may open `limit` descriptors."""
     available = None if limit is None else max(0, limit - RESERVED)
-    wanted = DescriptorDemand(ConnectionLimits().connections, LEAST_CONNECTIONS)
+    port = {"port": DescriptorDemand(ConnectionLimits().connections, LEAST_CONNECTIONS)}
+    if with_tls:
+        port["handshakes"] = DescriptorDemand(HandshakeLimits().connections, LEAST_CONNECTIONS)
     if redis is None:
-        return ReplicaBudget(shared_out(available, {"port": wanted})["port"], None)
+        shares = shared_out(available, port)
+        return ReplicaBudget(shares["port"], None, shares.get("handshakes", 0))
     shards, beside = len(redis.shards), _OF_A_SHARD + _OF_A_SENTINEL * len(redis.sentinels)
     demand = DescriptorDemand(shards * (redis.pool.most + beside), shards * (min(LEAST_POOL, redis.pool.most) + beside))
     given = shared_out(None if available is None else available // 2, {"redis": demand})["redis"]
-    port = shared_out(None if available is None else max(0, available - given), {"port": wanted})["port"]
+    shares = shared_out(None if available is None else max(0, available - given), port)
     most = given // shards - beside
     pool = PoolTerms(min(redis.pool.idle, most), most)
-    return ReplicaBudget(port, msgspec.structs.replace(redis, pool=pool))
+    return ReplicaBudget(shares["port"], msgspec.structs.replace(redis, pool=pool), shares.get("handshakes", 0))
 
 
 def enough_descriptors(redis: RedisSettings | None) -> int:
     """Return how many descriptors are enough for all that a replica may do at a time."""
-    connections = RESERVED + ConnectionLimits().connections
+    connections = RESERVED + ConnectionLimits().connections + HandshakeLimits().connections
     if redis is None:
         return connections
     beside = _OF_A_SHARD + _OF_A_SENTINEL * len(redis.sentinels)

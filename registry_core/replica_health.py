@@ -23,6 +23,7 @@ from registry_core.api.health_schemas import (
 from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
+from registry_core.ports.audit import AuditTrail
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Store
 from registry_core.security.certificate_health import CertificateHealth
@@ -44,9 +45,11 @@ class ReplicaHealth:
         sampler: SystemSampler,
         background: Background,
         *,
+        audit: AuditTrail,
         peers: PeerWatch,
         watchers: Callable[[], int],
         tls: Callable[[], CertificateHealth | None] = lambda: None,
+        authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
         clock: Clock,
     ) -> None:
@@ -55,9 +58,11 @@ class ReplicaHealth:
         self._access = access
         self._sampler = sampler
         self._background = background
+        self._audit = audit
         self._peers = peers
         self._watchers = watchers
         self._tls = tls
+        self._authority_problem = authority_problem
         self._store_kind = store_kind
         self._clock = clock
         self.begin()
@@ -77,7 +82,8 @@ class ReplicaHealth:
         cpu = round(self._sampler.average_cpu_percent, 1) if sample is not None else None
         memory = sample.machine_memory_percent if sample is not None else None
         sweep_age_s = now - self._swept_at
-        access = self._access.report()
+        access, audit = self._access.report(), self._audit.report()
+        audited = Health.HEALTHY if audit.status in ("off", "ok") else Health.DEGRADED
         accepts = Health.HEALTHY if access.status == "ok" and not access.secrets.problem else Health.DEGRADED
         is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
         swept = Health.DEGRADED if is_late else Health.HEALTHY
@@ -87,6 +93,7 @@ class ReplicaHealth:
         certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
         stored = worst(swept, of_shards(shards))
         peers = self._peers.report()
+        authority = self._authority_problem()
         return HealthView(
             status=worst(
                 certificate,
@@ -95,7 +102,9 @@ class ReplicaHealth:
                 stored,
                 GUARD_HEALTH[guard.phase],
                 accepts,
+                audited,
                 health_of_peers(peers),
+                Health.DEGRADED if authority else Health.HEALTHY,
             ).value,
             reasons=health_reasons(
                 cpu=cpu,
@@ -104,8 +113,10 @@ class ReplicaHealth:
                 shards=shards,
                 guard=guard,
                 access=access,
+                audit=audit,
                 tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
+                authority=authority,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -130,6 +141,7 @@ class ReplicaHealth:
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
                 access=access,
+                audit=audit,
                 tls=tls if tls is not None else UNSET,
                 peers=peers if peers.known else UNSET,
                 background=self._background.report(),

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
+from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
@@ -18,6 +20,7 @@ from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
 from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
+from registry_core.security.audit.settings import AUDIT_SETTINGS, AuditSettings, audit_settings
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
 from registry_core.security.tls_settings import TLS_SETTINGS, TlsSettings, tls_settings
 from registry_core.setting_sources import given_in, unknown_names
@@ -237,12 +240,15 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     BREAKER_TRIALS,
     BREAKER_SUCCESSES,
     WHEN_NONE_PASS,
+    *AUDIT_SETTINGS,
     *TLS_SETTINGS,
     *CLIENT_TLS_SETTINGS,
     *REDIS_TLS_SETTINGS,
     LOG_LEVEL,
     LOG_FORMAT,
     *ACCESS_SETTINGS,
+    *AUTHORITY_SETTINGS,
+    *LIMIT_SETTINGS,
 )
 
 
@@ -267,6 +273,9 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     redis_retries_s: tuple[float, ...] = REDIS_RETRIES.default
     breaker: BreakerTerms = BreakerTerms()
     access: AccessSettings = AccessSettings()
+    authority: AuthoritySettings = AuthoritySettings()
+    audit: AuditSettings = AuditSettings()
+    limits: LimitSettings = LimitSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -330,6 +339,9 @@ def settings_from(values: Values) -> ReplicaSettings:
             successes=values[BREAKER_SUCCESSES],
         ),
         access=access,
+        authority=authority_settings(values),
+        audit=audit_settings(values),
+        limits=limit_settings(values),
         unknown=values.unknown,
     )
 

@@ -68,6 +68,7 @@ def openssl(*words: str | Path, given: str = "", until: str = "") -> str:
                 program.stdin.flush()
                 while until.encode() not in said and (more := os.read(program.stdout.fileno(), 65536)):
                     said += more
+            with contextlib.suppress(BrokenPipeError):
                 program.stdin.close()
             return (said + program.stdout.read()).decode("utf-8", "replace")
         finally:

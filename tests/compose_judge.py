@@ -6,13 +6,10 @@ are skipped with the reason.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,35 +17,16 @@ from typing import Any, Final
 import pytest
 
 from cli.compose.model import ComposeService, Project
+from tests.go_programs import built, go_tool
 
 FOLDER: Final = Path(__file__).resolve().parent / "compose_go"
 CASES: Final = Path(__file__).resolve().parent / "compose_cases"
-# An empty cache of Go's has a hundred packages to be compiled.
-BUILD_TIMEOUT_S: Final = 540
 _ANSWER_TIMEOUT_S: Final = 60
-
-
-@functools.cache
-def _program() -> Path | str:
-    """Return the judge, or why there is none."""
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    if not Path(go).exists():
-        return "Go is not installed"
-    program = Path(tempfile.mkdtemp(prefix="compose-go-")) / "judge"
-    argv = [go, "build", "-o", str(program), "."]
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    try:
-        done = subprocess.run(
-            argv, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"the judge was not built within {BUILD_TIMEOUT_S} s"
-    return program if done.returncode == 0 else f"the judge cannot be built: {done.stderr.strip()[-300:]}"
 
 
 def asked(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return compose-go's answers. Skips the test, saying why, where there is no Go."""
-    program = _program()
+    program = built(FOLDER)
     if isinstance(program, str):
         pytest.skip(f"NOT JUDGED BY COMPOSE: {program}")
     done = subprocess.run(
@@ -67,8 +45,7 @@ def asked(questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def library() -> Path:
     """Return the folder of compose-go's own source, in Go's cache. Skips the test where there is no Go."""
     asked([])
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    argv = [go, "list", "-m", "-f", "{{.Dir}}", "github.com/compose-spec/compose-go/v2"]
+    argv = [go_tool(), "list", "-m", "-f", "{{.Dir}}", "github.com/compose-spec/compose-go/v2"]
     done = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, timeout=_ANSWER_TIMEOUT_S, check=True)
     return Path(done.stdout.strip())
 

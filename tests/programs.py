@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 VERTICE = (sys.executable, "-m", "cli.main")
+# For a registry under a load that repeats itself faster than any client does.
+NO_INSTANCE_LIMITS = {"REGISTRY_LIMIT_INSTANCE_HEARTBEATS": "off", "REGISTRY_LIMIT_INSTANCE_REGISTRATIONS": "off"}
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -8,10 +8,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
+from dns.dns_settings import DnsSettings
 from dns.forward_rules import read_rules
 from dns.forwarding import Forwarder, ForwardLimits
 from dns.resolver_client import CHECK_LABEL, Patience
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from dns.udp import UdpServer, serve_udp
 from registry_core.ports.clock import Clock, SystemClock

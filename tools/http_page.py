@@ -15,6 +15,7 @@ from registry_core import errors
 from registry_core.api import plain_forms, problems
 from registry_core.api.endpoints import ENDPOINTS, Endpoint, Parameter
 from registry_core.api.problems import STATUS
+from registry_core.api.request_limits import may_be_limited
 from registry_core.security import signature_errors
 from tools.sources import escaped
 
@@ -161,7 +162,8 @@ def _endpoint(endpoint: Endpoint) -> str:
         shown = "without a body" if kind is None else _shown(kind)
         media = "" if endpoint.media_type == "application/json" else f" (`{endpoint.media_type}`)"
         lines.append(f"- {status}: {shown}{media}")
-    refusals = sorted({400, *endpoint.errors} - set(endpoint.answers))
+    limited = {429} if may_be_limited(endpoint) else set()
+    refusals = sorted({400, *endpoint.errors, *limited} - set(endpoint.answers))
     lines.append(f"- errors: {', '.join(str(status) for status in refusals)}")
     return "\n".join(lines) + "\n\n"
 

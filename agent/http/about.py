@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
+from agent.certificates.part import CertificatesPart
 from agent.http.health import AgentHealth, judged
 from agent.http.lookups import Lookups
 from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
@@ -21,8 +22,11 @@ from agent.view.sync import WatchSync
 from agent.view.view import AgentView
 from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
+from dns.tcp import TcpServer
 from dns.udp import UdpServer
 from dns.upstreams import ResolverState
+from registry_core.api.connections import Connections
+from registry_core.domain.connection_slots import Closing
 from registry_core.ports.clock import Clock
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
@@ -59,11 +63,14 @@ class About:
         self._keeper: SnapshotKeeper | None = None
         self._loader: ServiceLoader | None = None
         self._udp: UdpServer | None = None
+        self._tcp: TcpServer | None = None
+        self._http: Connections | None = None
         self.certificate: Callable[[], CertificateHealth | None] = lambda: None
+        self.certificates: CertificatesPart | None = None
 
-    def answers_on(self, udp: UdpServer) -> None:
-        """Include the UDP server from now on."""
-        self._udp = udp
+    def answers_on(self, udp: UdpServer, tcp: TcpServer, http: Connections) -> None:
+        """Include these servers from now on."""
+        self._udp, self._tcp, self._http = udp, tcp, http
 
     def join(
         self, session: Session, sync: WatchSync, keeper: SnapshotKeeper | None, loader: ServiceLoader | None = None
@@ -89,6 +96,7 @@ class About:
             reload=self._reloader.report() if self._reloader is not None else None,
             snapshot=self._keeper.report() if self._keeper is not None else None,
             forwarding=self._forwarding_report(),
+            certificates=self.certificates.report() if self.certificates is not None else None,
             background=self._background.report(),
         )
 
@@ -110,7 +118,12 @@ class About:
         services = self._session.report() if self._session is not None else []
         tls = self.certificate()
         return judged(
-            view, sync, services, loaded=self._view.loaded, tls_problem=tls.problem if tls is not None else ""
+            view,
+            sync,
+            services,
+            loaded=self._view.loaded,
+            tls_problem=tls.problem if tls is not None else "",
+            certificates=self.certificates.faults() if self.certificates is not None else (),
         )
 
     def samples(self) -> Iterable[CounterSample | GaugeSample]:
@@ -143,6 +156,7 @@ class About:
             results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
             yield CounterSample("agent_config_reloads", "Reloads of settings, by result.", ("result",), results)
         yield from self._background_samples()
+        yield from self._certificate_samples()
         yield from self._registry_samples()
         dns = self._responder
         yield from self._dns_samples()
@@ -222,6 +236,22 @@ class About:
         )
         yield CounterSample("agent_background_failures", "Background tasks that failed.", ("task",), failures)
 
+    def _certificate_samples(self) -> Iterable[CounterSample | GaugeSample]:
+        if self.certificates is None:
+            return
+        ends: dict[tuple[str, ...], float] = {
+            (one.service_name,): one.ends_in_seconds
+            for one in self.certificates.report()
+            if one.ends_in_seconds is not None
+        }
+        outcomes: dict[tuple[str, ...], float] = {(word,): n for word, n in self.certificates.outcomes.items()}
+        yield GaugeSample(
+            "agent_certificate_ends_seconds", "Seconds until a service's certificate ends.", ("service",), ends
+        )
+        yield CounterSample(
+            "agent_certificate_requests", "Requests for certificates, by outcome.", ("outcome",), outcomes
+        )
+
     def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
         # At most MAX_ADDRESSES at a time.
         known = self._upstreams.report().known
@@ -256,6 +286,26 @@ class About:
         yield counter("agent_dns_failures", "DNS queries that hit an internal error.", dns.failures)
         dropped = self._udp.dropped if self._udp is not None else 0
         yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
+        if self._tcp is not None and self._http is not None:
+            yield gauge("agent_dns_tcp_connections", "Open connections for DNS.", self._tcp.connections)
+            yield CounterSample(
+                "agent_dns_tcp_connections_closed",
+                "Connections for DNS that were closed or not accepted for want of room, by reason.",
+                ("reason",),
+                _by_reason(self._tcp.closed),
+            )
+            yield gauge("agent_http_connections", "Open connections of the localhost port.", len(self._http.open))
+            yield CounterSample(
+                "agent_http_connections_closed",
+                "Connections that were closed or not accepted for a limit, by reason.",
+                ("reason",),
+                _by_reason(self._http.closed),
+            )
+        late = self._udp.too_late if self._udp is not None else 0
+        yield counter("agent_dns_too_late", "DNS datagrams that had waited too long in the socket.", late)
+        shed: dict[tuple[str, ...], float] = {("no_room",): dns.work.shed, ("too_late",): dns.work.late}
+        yield CounterSample("agent_dns_not_done", "Work for answers that was not done, by reason.", ("reason",), shed)
+        yield gauge("agent_dns_work_waiting", "Pieces of work for answers that wait for their turn.", dns.work.waiting)
         yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
         yield gauge("agent_dns_ready_answers_bytes", "Memory of ready DNS answers.", dns.cache_bytes)
 
@@ -334,3 +384,7 @@ class About:
             resyncs=sync.resyncs if sync is not None else 0,
             mismatches=self._view.trust.mismatches,
         )
+
+
+def _by_reason(closed: Mapping[Closing, int]) -> dict[tuple[str, ...], float]:
+    return {(why.value,): float(count) for why, count in closed.items()}

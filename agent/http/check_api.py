@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from agent.registration.session import Session
+from registry_core.api.expectations import ask_for_body
 from registry_core.api.problems import PayloadTooLarge
 from registry_core.api.queries import read_query
 from registry_core.api.request_bodies import decode
@@ -60,6 +61,7 @@ class CheckReports:
 
 
 async def _body(request: web.BaseRequest) -> bytes:
+    ask_for_body(request)
     try:
         async with asyncio.timeout(BODY_S):
             body = await read_whole(request.content, MAX_BODY_BYTES)

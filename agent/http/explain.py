@@ -7,8 +7,10 @@ agent's instance it knows only what its owner reported, and not whether anybody 
 from __future__ import annotations
 
 import difflib
+import functools
+import heapq
 from collections.abc import Collection, Iterable, Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Final
 
 import msgspec
@@ -18,9 +20,10 @@ from registry_core.domain.names import ip_address, label_of
 from registry_core.domain.records import Instance, InstanceKey, Service, Status
 from registry_core.domain.selection import ANY, Filter, SelectionKind, WhenNonePass, ranked, selected
 
-# The most names whose spelling is compared, so that it takes milliseconds in a fleet of any size.
 _STATUSES: Final = frozenset(Status)
+# The most names that are looked at, and those whose spelling is compared, so that it takes a millisecond in any fleet.
 MOST_COMPARED: Final = 1000
+MOST_JUDGED: Final = 16
 MOST_SIMILAR: Final = 3
 
 
@@ -98,12 +101,25 @@ def explained(name: str, wanted: Filter, basis: ExplanationInput) -> Explanation
     )
 
 
-def near_misses(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a few names that are spelled almost like `name`, the nearest first."""
+def near_misses(name: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Return a few labels that are spelled almost like `name`, the nearest first.
+
+    The comparison takes some 20 us for each pair of names, so it is made of those that share most pairs of letters.
+    """
     label = label_of(name.lower())
-    likely = (known for known in names if abs(len(known) - len(label)) <= 3)
-    by_label = {label_of(known): known for known in islice(likely, MOST_COMPARED)}
-    return tuple(by_label[found] for found in difflib.get_close_matches(label, by_label, n=MOST_SIMILAR))
+    own = _pairs(label)
+    likely = islice((known for known in labels if abs(len(known) - len(label)) <= 3), MOST_COMPARED)
+    closest = heapq.nlargest(MOST_JUDGED, likely, key=lambda known: (_pairs(known) & own).bit_count())
+    return tuple(difflib.get_close_matches(label, closest, n=MOST_SIMILAR))
+
+
+@functools.lru_cache(maxsize=4 * MOST_COMPARED)
+def _pairs(label: str) -> int:
+    """Return the pairs of letters in `label`, as bits."""
+    bits = 0
+    for first, second in pairwise(label):
+        bits |= 1 << (ord(first) * 31 + ord(second)) % 128
+    return bits
 
 
 class _Choice:

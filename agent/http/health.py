@@ -22,12 +22,22 @@ class AgentHealth(NamedTuple):
 
 
 def judged(
-    view: ViewReport, sync: SyncReport, services: Sequence[ServiceReport], *, loaded: bool, tls_problem: str = ""
+    view: ViewReport,
+    sync: SyncReport,
+    services: Sequence[ServiceReport],
+    *,
+    loaded: bool,
+    tls_problem: str = "",
+    certificates: Sequence[str] = (),
 ) -> AgentHealth:
-    """Return the health of an agent: unhealthy while it cannot answer lookups at all."""
+    """Return the health of an agent: unhealthy while it cannot answer lookups at all.
+
+    `certificates` has a sentence for each certificate of its services that is not well.
+    """
     reasons = [*_of_services(services), *_of_checks(services), *_of_view(view, sync, loaded=loaded)]
     if tls_problem:
         reasons.append(f"TLS towards the registry: {tls_problem}")
+    reasons += certificates
     if not loaded:
         return AgentHealth("unhealthy", reasons)
     return AgentHealth("degraded" if reasons else "healthy", reasons)

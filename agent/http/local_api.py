@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias, cast
 
 import msgspec
@@ -25,7 +26,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from agent.http.check_api import CheckReports
 from agent.http.hosts import AcceptedHosts
-from agent.http.lookups import Lookups
+from agent.http.lookups import RETRY_AFTER_S, Lookups
 from agent.http.own_machine import LocalCallers
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
@@ -34,14 +35,16 @@ from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.settings.local_port import HTTP_HOSTS
 from agent.view.view import AgentView
-from registry_core.api.connections import Connections
+from dns.askers import asker_of
+from dns.dear_work import DearWork
+from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
 from registry_core.api.schemas import Problem, service_view
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import Misdirected, Unauthorized, ValidationError, VerticeError, Warming
+from registry_core.errors import Misdirected, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
 
 JSON: Final = "application/json"
@@ -58,14 +61,14 @@ _log = structlog.get_logger(component="agent.http")
 class LocalApi:
     """The handlers.
 
-    `zone` is the DNS zone. `about` returns the agent's state, `health` its health, `exposition` its metrics.
+    `zone` is the DNS zone, `work` the budget for dear answers that DNS has, too. `about` returns the agent's state,
+    `health` its health, `exposition` its metrics.
     """
 
     def __init__(
         self,
         lookups: Lookups,
         view: AgentView,
-        connections: Connections,
         drain: OperatorDrain,
         reports: CheckReports,
         *,
@@ -74,17 +77,18 @@ class LocalApi:
         zone: str,
         random: Random,
         clock: Clock,
+        work: DearWork,
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
         exposition: Callable[[], Awaitable[tuple[bytes, str]]],
     ) -> None:
         self._lookups = lookups
         self._view = view
-        self._connections = connections
         self._callers = callers
         self._hosts = hosts
         self._clock = clock
         self._zone = zone
+        self._work = work
         self._operator_drain = drain
         self._about = about
         self._health = health
@@ -110,16 +114,9 @@ class LocalApi:
 
     def server(self) -> web.Server:
         """Return the server, ready to listen."""
-        return web.Server(
-            self._serve,
-            access_log=None,
-            logger=http_logger(),
-            keepalive_timeout=self._connections.limits.keepalive_s,
-            auto_decompress=False,
-        )
+        return web.Server(self._serve)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._connections.request_came(request.transport, request.task)
         if may_have(request) and self._hosts.remembers(request.headers.get(HOST)):
             ready = self._ready.take(request.raw_path, self._clock.monotonic())
             if ready is not None:
@@ -129,6 +126,11 @@ class LocalApi:
                 head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
+        response = await self._answered(request)
+        close_if_unasked(request, response)
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except VerticeError as error:
@@ -231,7 +233,13 @@ class LocalApi:
         wanted = filter_of(read_query(request, FILTERS))
         name = self._named(name)
         await self._lookups.fetched(name)
-        return self._aged(_ENCODER.encode(self._lookups.explain(name, wanted)))
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        asker = asker_of(peer[0], peer[1], over_tcp=True) if peer else ""
+        explain = partial(self._lookups.explain, name, wanted)
+        explained = await self._work.in_turn(asker, self._lookups.explanation_us(name), explain)
+        if explained is None:
+            raise Overloaded("too many explanations are asked for at a time", retry_after_s=RETRY_AFTER_S)
+        return self._aged(_ENCODER.encode(explained))
 
     def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
         view = self._view

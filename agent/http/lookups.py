@@ -23,6 +23,9 @@ from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
 # A client that gets "cannot tell yet" may retry soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
 MOST_SHOWN: Final = 100
+# What an explanation costs: of a name that is compared with others, and of each instance.
+_MISSING_US: Final = 1500
+_EACH_US: Final = 8
 OWN: Final = "own"
 
 
@@ -77,6 +80,11 @@ class Lookups:
         """Return one instance of the nearest zone, drawn by weight. Raises as `service` does."""
         return self.shown(drawn(self.find(name, wanted).near, self._random))
 
+    def explanation_us(self, name: str) -> int:
+        """Return what an explanation costs, in microseconds: an estimate."""
+        found = self._view.services.find(label_of(name))
+        return _MISSING_US if found is None else _EACH_US * len(found.instances)
+
     def explain(self, name: str, wanted: Filter = ANY) -> Explanation:
         """Return why a lookup answers as it does. Unknown and invalid names are explained too, not raised."""
         view = self._view
@@ -96,7 +104,7 @@ class Lookups:
             freshness=view.freshness,
             complete=view.complete,
             missing=missing if found is None else "",
-            similar=near_misses(name[:MOST_SHOWN], view.catalog.names()) if found is None else (),
+            similar=self._similar(name[:MOST_SHOWN]) if found is None else (),
             ttl_remaining_s={key: view.ttl_remaining_s(key) for key in registered},
             unregistered=frozenset(i.key for i in instances if view.services.is_only_own(i.key)),
             local_zone=self._zone,
@@ -105,6 +113,11 @@ class Lookups:
             drained={i.key for i in instances if view.has_drained(i)},
         )
         return explained(name[:MOST_SHOWN], wanted, basis)
+
+    def _similar(self, name: str) -> tuple[str, ...]:
+        catalog = self._view.catalog
+        found = (catalog.find(label) for label in near_misses(name, catalog.labels()))
+        return tuple(service.name for service in found if service is not None)
 
     def _source(self, instances: Sequence[Instance], registered: Collection[InstanceKey]) -> str:
         if registered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agent.certificates.reports import CertificateReport
 from agent.registration.member import ServiceReport
 from agent.registries.pool import UpstreamsReport
 from agent.registries.srv import SrvReport
@@ -70,6 +71,7 @@ class SelfView(msgspec.Struct, kw_only=True):
     reload: ReloadReport | None  # None: settings are not reloaded
     snapshot: SnapshotReport | None  # None: nothing is kept on disk
     forwarding: ForwardingReport | None
+    certificates: list[CertificateReport] | None  # None: the agent gets none
     background: list[BackgroundReport]
 
 

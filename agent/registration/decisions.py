@@ -72,6 +72,7 @@ class RequestOutcome(enum.StrEnum):
     LATE = "late"  # the registry has applied a newer request of this owner
     REFUSED = "refused"  # the request is invalid, or conflicts with another service
     UNAVAILABLE = "unavailable"  # no answer, or the registry cannot serve it now
+    LIMITED = "limited"  # a limit of the registry was reached: by this agent, or by others at its address
 
 
 class Sight(enum.StrEnum):
@@ -230,10 +231,18 @@ def after_request(
             )
         case RequestOutcome.UNKNOWN if isinstance(step, TellStatus):
             return _due(state, now)
-        case RequestOutcome.UNKNOWN | RequestOutcome.REFUSED | RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
+        case (
+            RequestOutcome.UNKNOWN
+            | RequestOutcome.REFUSED
+            | RequestOutcome.UNAVAILABLE
+            | RequestOutcome.LATE
+            | RequestOutcome.LIMITED
+        ):
             # A late request says nothing about the current record: it is sent again with a newer sequence number.
-            slow = outcome not in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
+            slow = outcome not in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE, RequestOutcome.LIMITED)
             soon_s = _retry_s(state, failures, draw, timings)
+            if outcome is RequestOutcome.LIMITED:
+                soon_s = max(soon_s, _limited_s(retry_after_s, draw, timings))
             refused_s = _refused_s(timings.refused_retry_s, retry_after_s, draw, timings)
             wait_s = min(soon_s, refused_s) if slow and unseen else refused_s if slow else soon_s
             phase = Phase.REGISTERED if isinstance(step, TellStatus) and not state.again else Phase.DUE
@@ -330,6 +339,12 @@ def _refused_s(most_s: float, retry_after_s: float | None, draw: float, timings:
         return most_s * (0.5 + draw / 2)
     within_s = min(max(retry_after_s, timings.backoff_first_s), max(most_s, timings.fenced_retry_s))
     return within_s + draw * timings.reassert_spread_s
+
+
+def _limited_s(retry_after_s: float | None, draw: float, timings: Timings) -> float:
+    """Return the seconds to wait at a limit; spread, because others at the same address were told the same."""
+    least_s = min(max(retry_after_s or 0.0, timings.backoff_first_s), timings.heartbeat_s / 2)
+    return least_s * (1 + draw)
 
 
 def _asserted_anew(state: MemberState, at: float) -> MemberState:

@@ -27,7 +27,7 @@ LAST_WORD_S: Final = 0.5
 AT_ONCE: Final = 16
 RETRY_S: Final = 0.2
 # Retried: no answer, or a newer request of ours was applied first.
-AGAIN: Final = (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE)
+AGAIN: Final = (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE, RequestOutcome.LIMITED)
 
 _log = structlog.get_logger(component="agent.session")
 

@@ -68,7 +68,7 @@ class Rivals:
         Then the view is behind the registry, or the other way round.
         """
         key = member.claim.key
-        if reply.outcome in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE):
+        if reply.outcome in (RequestOutcome.UNAVAILABLE, RequestOutcome.LATE, RequestOutcome.LIMITED):
             return False
         holder = reply.holder
         if holder is None and reply.outcome is RequestOutcome.FENCED:

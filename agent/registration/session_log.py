@@ -37,7 +37,7 @@ class SessionLog:
                     member.problem = reply.said
                     _log.error("refused", **who, because=reply.said, holder=_where(member))
                 member.refused = True
-            case RequestOutcome.UNAVAILABLE | RequestOutcome.LATE:
+            case RequestOutcome.UNAVAILABLE | RequestOutcome.LATE | RequestOutcome.LIMITED:
                 member.problem, member.refused = reply.said, False
         self.of_registry(reply)
 

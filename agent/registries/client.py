@@ -59,6 +59,7 @@ _OUTCOMES: Final[Mapping[int, RequestOutcome]] = {
     HTTPStatus.CONFLICT: RequestOutcome.REFUSED,  # unless the body says Fenced or Late
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RequestOutcome.REFUSED,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: RequestOutcome.REFUSED,
+    HTTPStatus.TOO_MANY_REQUESTS: RequestOutcome.LIMITED,  # trying the next registry would only add to the load
 }
 _BEAT_OUTCOMES: Final[Mapping[str, RequestOutcome]] = {
     "renewed": RequestOutcome.DONE,
@@ -236,6 +237,10 @@ class RegistryClient:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url} did not answer in time")
         except (aiohttp.ClientError, OSError) as error:
             return RegistryReply(RequestOutcome.UNAVAILABLE, f"{url}: {cause_of(error)}")
+
+    async def request(self, method: str, path: str, body: bytes | None = None) -> RegistryReply:
+        """Send a request that no owner's order concerns to the registry in use, and to the next one if it fails."""
+        return await self._send(method, path, body)
 
     async def _send(
         self,

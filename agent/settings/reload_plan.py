@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agent.settings import table
+from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from agent.settings.settings import AgentSettings, ServiceSpec
@@ -29,6 +30,7 @@ NEED_RESTART: Final = {
     "state_dir": table.STATE_DIR.name,
     "tls": ", ".join(setting.name for setting in CLIENT_TLS_SETTINGS),
     "log_format": table.LOG_FORMAT.name,
+    "certificates": ", ".join(setting.name for setting in CERTIFICATE_SETTINGS),
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,

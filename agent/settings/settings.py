@@ -15,6 +15,7 @@ import msgspec
 
 from agent.checks.spec import CheckPace, CheckSpec
 from agent.registries.addresses import SrvName, read_source
+from agent.settings.certificates import CertificateSettings, certificate_settings
 from agent.settings.checks import CheckDefaults, default_kind, read_checks
 from agent.settings.file import ServiceTable
 from agent.settings.local_port import LocalPortSettings, local_port_settings
@@ -122,6 +123,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = LOG_LEVEL.default
     log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
+    certificates: CertificateSettings = CertificateSettings()
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
@@ -187,6 +189,7 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         log_level=values[LOG_LEVEL],
         log_format=values[LOG_FORMAT],
         services=_distinct(services, where),
+        certificates=certificate_settings(values),
         files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *secret_files) if file),
         ignored=sources.removed,
         unknown=values.unknown,

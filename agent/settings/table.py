@@ -8,13 +8,15 @@ from typing import Any, Final
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Timings
 from agent.registries.addresses import source_text
+from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
-from dns.access import LOOPBACK, network_of
+from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
 from dns.reverse import ReverseNames, read_reverse_names
+from registry_core.domain.networks import network_of
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
@@ -162,7 +164,8 @@ REGISTRY_URL: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_URL",
     _one_registry_or_more,
     ("http://127.0.0.1:8888",),
-    "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME",
+    "the registries, comma-separated, the nearest first: URLs, each with an optional #zone=NAME, or srv:NAME, over TLS "
+    "srv+https:NAME",
     "http://registry-a:8888,http://registry-b:8888#zone=eu-1b,srv:_registry._tcp.example",
 )
 HEARTBEAT_INTERVAL: Final = Setting(
@@ -374,6 +377,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     STATIC_FILE,
     LOG_LEVEL,
     LOG_FORMAT,
+    *CERTIFICATE_SETTINGS,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

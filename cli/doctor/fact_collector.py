@@ -37,6 +37,7 @@ from cli.doctor.resolv_conf import read_resolv_conf
 from cli.doctor.resolvers_in_front import MOST_IN_BIND
 from cli.doctor.state_dir_facts import look_at
 from cli.doctor.stub import address_of
+from cli.tls import speaking
 from dns.access import LOOPBACK
 from dns.forward_rules import DENIED, SYSTEM
 from registry_core.causes import cause_of
@@ -91,6 +92,7 @@ def _subject(settings: AgentSettings) -> Subject:
         dns_listen=settings.dns_listen,
         registry_urls=settings.registry_urls,
         has_token=settings.keys.of() is not None,
+        tls=settings.tls,
         forwards=rules.rule_for(()).target not in ((), DENIED),
         denies=rules.rule_for(()).target is DENIED,
         forwards_to_system=rules.rule_for(()).target == SYSTEM,
@@ -106,7 +108,13 @@ def _subject(settings: AgentSettings) -> Subject:
         ),
         state_dir=settings.state_dir,
         drain_wait_s=settings.drain_wait_s,
+        secret_length=_secret_length(settings.keys),
     )
+
+
+def _secret_length(keys: SenderKeys) -> int | None:
+    key = keys.of()
+    return None if key is None else len(key.secret)
 
 
 def _completed(
@@ -138,7 +146,8 @@ def _elsewhere(facts: Facts, keys: SenderKeys) -> Facts:
     looking = together.begin("a lookup", partial(look_up, f"ns.{zone}"))
     services = [together.begin(f"the address of {one.name}", partial(_located, one)) for one in subject.services]
     registries = {
-        url: together.begin(url, partial(ask_registry, url, keys)) for url in subject.registry_urls[:MAX_REGISTRIES]
+        url: together.begin(url, partial(speaking, subject.tls, partial(ask_registry, url, keys)))
+        for url in subject.registry_urls[:MAX_REGISTRIES]
     }
     folder = together.begin("AGENT_STATE_DIR", partial(_folder, subject.state_dir))
 

@@ -17,13 +17,15 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from registry_core.api.calls import EndpointHandler, looking_up, writing
-from registry_core.api.connections import Connections
+from registry_core.api.calls import EndpointHandler, looking_up, writing, written_by
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
+from registry_core.api.expectations import close_if_unasked, no_answer_yet
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
+from registry_core.api.pieces import WatchStream
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import read_query
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
@@ -46,12 +48,12 @@ def build_app(
     steps: Sequence[RequestStep],
     notes: RequestNotes,
     first: FirstDelivery,
-    connections: Connections,
+    limits: RequestLimits,
     metrics: ReplicaMetrics,
     zone: str = "",
 ) -> web.Application:
     """Return the application, ready to serve. Every request passes `steps`; every answer names `zone`, if set."""
-    app = web.Application(middlewares=[_surrounding(connections, metrics)], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_surrounding(limits, metrics)], client_max_size=MAX_BODY_BYTES)
 
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
         response.headers[ZONE_HEADER] = zone
@@ -59,10 +61,12 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(endpoint, _method(endpoint, operations, handlers), steps, notes, first)
-        app.router.add_route(endpoint.method, endpoint.path, handler)
+        handler = _handler(
+            endpoint, _method(endpoint, operations, handlers, limits), steps, notes=notes, first=first, limits=limits
+        )
+        app.router.add_route(endpoint.method, endpoint.path, handler, expect_handler=no_answer_yet)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
-            app.router.add_route("HEAD", endpoint.path, handler)
+            app.router.add_route("HEAD", endpoint.path, handler, expect_handler=no_answer_yet)
     return app
 
 
@@ -82,14 +86,14 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
-def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers) -> EndpointHandler:
+def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers, limits: RequestLimits) -> EndpointHandler:
     """Return the handler of an endpoint: its own method, or else the operation of that name."""
     own: EndpointHandler | None = getattr(handlers, endpoint.name, None)
     if own is not None:
         return own
-    operation = getattr(operations, endpoint.name)
+    operation = getattr(operations, endpoint.name, None) or getattr(handlers.certificates, endpoint.name)
     if endpoint.writes:
-        return writing(endpoint, operation)
+        return writing(endpoint, operation, limits)
     return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 
@@ -97,8 +101,10 @@ def _handler(
     endpoint: Endpoint,
     method: EndpointHandler,
     steps: Sequence[RequestStep],
+    *,
     notes: RequestNotes,
     first: FirstDelivery,
+    limits: RequestLimits,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     known = [parameter.name for parameter in endpoint.query]
 
@@ -114,32 +120,40 @@ def _handler(
         try:
             response = await handle(request)
         except VerticeError as error:
-            notes.failed(request, endpoint, error)
-            raise
+            said = limits.failed(request, written_by(request), error)
+            notes.failed(request, endpoint, said)
+            raise said from None
+        limits.succeeded(request)
         notes.done(request, endpoint, response.status)
         return response
 
     return noted
 
 
-def _surrounding(connections: Connections, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connections.request_came(request.transport, request.task)
+        limits.arrived(request)
         trace_id.set(_trace_id(request))
         started = time.perf_counter()
-        response = await _answered(request, handler)
-        if isinstance(response, web.Response):  # not a stream
+        response = await _answered(request, handler, limits)
+        close_if_unasked(request, response)
+        if isinstance(response, web.Response):
+            response.headers.update(limits.said(request))
+        if not isinstance(response, WatchStream):
             metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
         return response
 
     return surround
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: Handler, limits: RequestLimits) -> web.StreamResponse:
     try:
+        if request.match_info.http_exception is not None:
+            limits.check_stray(request)
         return await handler(request)
     except VerticeError as error:
+        await limits.hold(error)
         return error_response(error)
     except web.HTTPException as error:
         return aiohttp_response(error)

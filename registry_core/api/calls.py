@@ -13,10 +13,13 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.auth import CALLER, Caller
+from registry_core.api.clients import client_of
 from registry_core.api.endpoints import JSON, Endpoint
+from registry_core.api.expectations import ask_for_body
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from registry_core.api.queries import QueryParameters, sequence_of
 from registry_core.api.request_bodies import decode
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
 from registry_core.domain.records import Status
 from registry_core.domain.registrants import Origin
@@ -31,6 +34,9 @@ B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
 _BODY: Final = web.RequestKey("body", object)
+_RESULT: Final = web.RequestKey("result", object)
+# Of a request about many: a note of it names the first ones.
+MAX_SUBJECTS: Final = 8
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +57,7 @@ class WriteCall(Call, Generic[B], frozen=True, kw_only=True):
     sequence: int | None = None
     passing: bool = False
     origin: Origin = Origin()
+    too_many: frozenset[int] = frozenset()  # which heartbeats of a batch repeat what a limit knows
 
 
 def looking_up(
@@ -71,7 +78,9 @@ def looking_up(
     return handle
 
 
-def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]]) -> EndpointHandler:
+def writing(
+    endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], limits: RequestLimits
+) -> EndpointHandler:
     """Return the handler of an endpoint that is one writing operation, for a caller that is known by then."""
     status = min(endpoint.answers)
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
@@ -79,6 +88,7 @@ def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
         body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
         request[_BODY] = body
+        too_many = limits.after_body(request, endpoint, body)
         sequence = sequence_of(request) if is_ordered else None
         call = WriteCall(
             path=request.match_info,
@@ -88,23 +98,45 @@ def writing(endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[
             sequence=sequence,
             passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,
             origin=origin_of(request),
+            too_many=too_many,
         )
-        return answer(await operation(call), status)
+        with limits.shedding:
+            result = await operation(call)
+        request[_RESULT] = result
+        return answer(result, status)
 
     return handle
 
 
 def origin_of(request: web.Request) -> Origin:
     """Return where a request comes from. Anybody can claim to forward: it identifies, and permits nothing."""
-    return Origin(request.remote or "", request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
+    return Origin(client_of(request), request.headers.get("X-Forwarded-For", "")[:MAX_FORWARDED])
+
+
+def written_by(request: web.Request) -> object:
+    """Return the body of a write, decoded; None when there is none, or it was not read."""
+    return request.get(_BODY)
 
 
 def subject_of(request: web.Request) -> tuple[str, str]:
-    """Return the service and the instance that a write is about, as far as they are known; "" where not."""
-    body = request.get(_BODY)
+    """Return the service and the instance that a write is about, as far as they are known; "" where not.
+
+    Of a request about many instances, the second says how many, and names the first ones.
+    """
+    body, result = request.get(_BODY), request.get(_RESULT)
+    many = getattr(body, "instances", None)
+    if many:
+        named = ", ".join(f"{one.service_name}/{one.instance_id or ''}" for one in many[:MAX_SUBJECTS])
+        return "", f"{len(many)}: {named}"
     service = request.match_info.get("service") or getattr(body, "service_name", None) or ""
-    instance = request.match_info.get("instance") or getattr(body, "instance_id", None) or ""
-    return service, instance
+    instance = request.match_info.get("instance") or getattr(body, "instance_id", None)
+    return service, instance or getattr(result, "instance_id", None) or ""
+
+
+def detail_of(request: web.Request) -> str:
+    """Return what else a note of a write should say: the status that was set, and what the query asked for."""
+    status = getattr(request.get(_BODY), "status", None)
+    return " ".join(filter(None, (status.value if isinstance(status, Status) else "", request.query_string)))
 
 
 def answer(value: object, status: int = 200) -> web.Response:
@@ -139,6 +171,7 @@ async def body_of(request: web.Request) -> bytes:
             if len(body) > MAX_BODY_BYTES:  # a chunked body does not declare its size
                 raise PayloadTooLarge
         else:
+            ask_for_body(request)
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await request.read()
     except web.HTTPRequestEntityTooLarge:

@@ -1,8 +1,8 @@
-"""Connection limits that aiohttp lacks: how many, how long until a first request, how long unread.
+"""The connections of one HTTP port: how many, whose goes when there is no room, and how long each may take.
 
-Measured with aiohttp 3.14: a connection that sends nothing, or half a header, is held for over 200 s,
-and an answer that the peer does not read is held for ever. This wrapper sits between the transport
-and aiohttp's protocol, and passes everything on unchanged.
+Measured with aiohttp 3.14: a connection that sends nothing, or half a header, is held for over 200 s, an answer that
+the peer does not read is held for ever, and nothing bounds how many there are. `http_connection.py` tells of each
+connection's moments; whose place a newcomer gets is decided in `connection_slots.py`.
 """
 
 from __future__ import annotations
@@ -11,81 +11,194 @@ import asyncio
 import contextlib
 import select
 import socket
-import weakref
-from collections.abc import Callable
-from typing import cast
+from collections import Counter
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from registry_core.blocking import Job, NoThread, Threads
+from registry_core.deadlines import Deadlines
+from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
+from registry_core.freed_memory import give_back
+from registry_core.listener import Listening
+from registry_core.loopback_peers import loopback_peers
+from registry_core.turns import LoopTurns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from registry_core.api.http_connection import HttpConnection
+
+# Requests of connections that send several at once, begun in one turn of the loop.
+PIPELINED_PER_TURN: Final = 4
+# After so many connections, what they used is given back to the system when half of them have gone.
+MANY: Final = 200
+_CALM_S: Final = 1.0
+# While there is no room: how often to find out which processes hold the loopback connections, and how long to wait.
+SURVEY_EVERY_S: Final = 5.0
+_SURVEY_LOOK_S: Final = 0.1
+_SURVEY_S: Final = 3.0
+
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """The limits of a connection."""
+    """The limits of a connection, and of all."""
 
     connections: int = 25_000
-    # From the connection to its first whole request.
-    first_request_s: float = 10.0
+    # From the connection to its first whole request, and from the first byte of a later one until that is whole.
+    header_s: float = 10.0
     # How long the write buffer may stay full.
     unread_s: float = 30.0
     # Between requests; above the 60 s of nginx, so that it is nginx that closes an idle one.
     keepalive_s: float = 75.0
+    # How long to read what still comes after a request was refused, so that a reset does not discard the refusal.
+    linger_s: float = 1.0
+
+    @property
+    def slots(self) -> SlotTerms:
+        """How the connections are shared: one address gets half, and may lose what it holds beyond an eighth."""
+        return SlotTerms(self.connections, of_one_owner=max(1, self.connections // 2), large=self.connections // 8)
 
 
 class Connections:
     """All connections of one listener."""
 
-    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self, limits: ConnectionLimits | None = None, *, is_shared: Callable[[str], bool] = lambda _address: False
+    ) -> None:
+        """`is_shared` tells whether an address stands for many clients, as a trusted proxy's does: it has no share."""
+        self._is_shared = is_shared
         self.limits = limits if limits is not None else ConnectionLimits()
-        self.open: set[Connection] = set()
-        self.refused = 0
-        self.evicted = 0
-        # Connections still without a first request, the oldest first.
-        self._waiting: dict[asyncio.BaseTransport, tuple[asyncio.TimerHandle, Connection]] = {}
-        self._serving: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
+        self.open: set[HttpConnection] = set()
+        # How many were closed, or not accepted, for which reason.
+        self.closed: Counter[Closing] = Counter()
+        self.slots: ConnectionSlots[HttpConnection] = ConnectionSlots(self.limits.slots, _busy_since)
+        self._headers = Deadlines(self.limits.header_s, self._late)
+        self._unread = Deadlines(self.limits.unread_s, self._not_read)
+        self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
+        self._turns = LoopTurns(PIPELINED_PER_TURN)
+        self._leftover: set[asyncio.Task[None]] = set()
+        self._threads = Threads("loopback connections", 1)
+        self._surveyed_at: float | None = None
+        # The most connections since memory was last given back.
+        self._peak = 0
+        self._memory = Threads("give memory back", 1)
 
-    def guarding(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """Return a protocol factory that makes what `inner` makes, within the limits."""
-        return lambda: Connection(self, inner)
+    # -- what http_connection.py tells
 
-    def has_room(self) -> bool:
-        """Return whether one more is accepted. When full, the oldest one without a request is closed for it."""
-        if len(self.open) < self.limits.connections:
-            return True
-        for transport, (_, connection) in self._waiting.items():
-            self.evicted += 1
-            self.lost(connection, transport)
-            cast("asyncio.Transport", transport).abort()
-            return True
-        return False
+    def enters(self, connection: HttpConnection, transport: asyncio.Transport) -> bool:
+        """Return whether a new connection is served. When there is no room, another is closed for it, if one may be."""
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if peer else ""
+        owner, is_shared = owner_of(address), self._is_shared(address)
+        if owner == LOOPBACK and self.slots.is_full and not is_shared:
+            self._survey(transport)
+        verdict = self.slots.enter(connection, owner, monotonic(), is_shared=is_shared)
+        if verdict.why is not None:
+            self.closed[verdict.why] += 1
+        if verdict.victim is not None:
+            _end(verdict.victim)
+        if not verdict.admitted:
+            return False
+        self.open.add(connection)
+        self._peak = max(self._peak, len(self.open))
+        self._headers.start(connection)
+        _drop_dead_peer(transport, self.limits.unread_s)
+        return True
 
-    def await_request(self, connection: Connection, transport: asyncio.Transport) -> None:
-        """Close the connection unless its first request arrives in time."""
-        loop = asyncio.get_running_loop()
-        ending = loop.call_later(self.limits.first_request_s, transport.abort)
-        self._waiting[transport] = (ending, connection)
+    def has_header(self, connection: HttpConnection) -> None:
+        """The header of which a part had arrived is whole."""
+        self._headers.stop(connection)
 
-    def request_came(self, transport: asyncio.BaseTransport | None, server: asyncio.Task[None]) -> None:
-        """Note that a whole request arrived from `transport`, served by the task `server`."""
-        waiting = self._waiting.pop(transport, None) if transport is not None else None
-        if waiting is not None:
-            waiting[0].cancel()
-            self._serving.add(server)
+    def received_a_part(self, connection: HttpConnection) -> None:
+        """A part of a header has arrived."""
+        self._headers.start(connection)
 
-    def lost(self, connection: Connection, transport: asyncio.BaseTransport | None) -> None:
-        """A connection has ended."""
+    def stalled(self, connection: HttpConnection) -> None:
+        """The peer does not read its answers: for a newcomer, it is as good as idle."""
+        self._unread.start(connection)
+        self.slots.rested(connection, monotonic())
+
+    def reads_again(self, connection: HttpConnection) -> None:
+        """The peer has read."""
+        self._unread.stop(connection)
+
+    def refused(self, connection: HttpConnection, why: Closing) -> None:
+        """A connection has had its last answer; what still comes is not looked at."""
+        self.closed[why] += 1
+        self._headers.stop(connection)
+        self._lingering.start(connection)
+
+    def left(self, connection: HttpConnection, task: asyncio.Task[None] | None) -> None:
+        """A connection has ended; `task` has served it, and may still do so."""
         self.open.discard(connection)
-        waiting = self._waiting.pop(transport, None) if transport is not None else None
-        if waiting is not None:
-            waiting[0].cancel()
+        self.slots.leave(connection)
+        for deadlines in (self._headers, self._unread, self._lingering):
+            deadlines.stop(connection)
+        if task is not None and not task.done():
+            self._leftover.add(task)
+            task.add_done_callback(self._leftover.discard)
+        if self._peak > MANY and 2 * len(self.open) < self._peak:
+            self._peak = 0
+            asyncio.get_running_loop().call_later(_CALM_S, self._give_memory_back)
+
+    async def turn(self, connection: HttpConnection) -> None:
+        """Wait until the next of several requests on one connection may begin."""
+        self.slots.rested(connection, monotonic())
+        await self._turns.next()
 
     async def end(self) -> None:
         """Cancel the tasks of closed connections: aiohttp forgets those that linger over an unread body."""
-        left = [task for task in self._serving if not task.done()]
+        for deadlines in (self._headers, self._unread, self._lingering):
+            deadlines.close()
+        left = list(self._leftover)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
+    def _give_memory_back(self) -> None:
+        with contextlib.suppress(NoThread):
+            self._memory.begin(give_back)
 
-def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
+    # -- deadlines
+
+    def _late(self, connection: HttpConnection) -> None:
+        self.closed[Closing.HEADER] += 1
+        _end(connection)
+
+    def _not_read(self, connection: HttpConnection) -> None:
+        self.closed[Closing.UNREAD] += 1
+        _end(connection)
+
+    # -- whose the loopback connections are
+
+    def _survey(self, transport: asyncio.Transport) -> None:
+        """Find out in a thread, now and then, which processes hold the loopback connections."""
+        now = monotonic()
+        if self._surveyed_at is not None and now - self._surveyed_at < SURVEY_EVERY_S:
+            return
+        self._surveyed_at = now
+        port: int = transport.get_extra_info("sockname")[1]
+        with contextlib.suppress(NoThread):
+            job = self._threads.begin(lambda: loopback_peers(port))
+            asyncio.get_running_loop().call_later(_SURVEY_LOOK_S, self._take_survey, job, now + _SURVEY_S)
+
+    def _take_survey(self, job: Job[Mapping[int, str]], until: float) -> None:
+        if not job.done:
+            if monotonic() < until:
+                asyncio.get_running_loop().call_later(_SURVEY_LOOK_S, self._take_survey, job, until)
+            return
+        with contextlib.suppress(OSError):
+            owners = job.result()
+            known = {}
+            for connection in self.open:
+                peer = connection.peername
+                if isinstance(peer, tuple) and peer[1] in owners and owner_of(peer[0]) == LOOPBACK:
+                    known[connection] = owners[peer[1]]
+            self.slots.belong(known)
+
+
+def wait_to_be_accepted(server: Listening | asyncio.Server | None) -> bool:
     """Return whether a listener has connections that wait to be accepted."""
     poll = select.poll()
     for listening in server.sockets if server is not None else ():
@@ -93,55 +206,13 @@ def wait_to_be_accepted(server: asyncio.Server | None) -> bool:
     return bool(poll.poll(0))
 
 
-class Connection(asyncio.Protocol):
-    """One connection: watched here, served by the protocol that `inner` makes."""
+def _busy_since(connection: HttpConnection) -> float | None:
+    return connection.began_at if connection.is_busy else None
 
-    def __init__(self, all_of_them: Connections, inner: Callable[[], asyncio.Protocol]) -> None:
-        self._all = all_of_them
-        self._make = inner
-        self._inner: asyncio.Protocol | None = None
-        self._transport: asyncio.Transport | None = None
-        self._unread: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        if not self._all.has_room():
-            self._all.refused += 1
-            self._transport.abort()
-            return
-        self._all.open.add(self)
-        _drop_dead_peer(self._transport, self._all.limits.unread_s)
-        self._all.await_request(self, self._transport)
-        self._inner = self._make()
-        self._inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._inner is not None:
-            self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._inner is not None else None
-
-    def pause_writing(self) -> None:
-        if self._inner is None or self._transport is None:
-            return
-        loop = asyncio.get_running_loop()
-        self._unread = loop.call_later(self._all.limits.unread_s, self._transport.abort)
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
-        if self._inner is not None:
-            self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._all.lost(self, self._transport)
-        if self._unread is not None:
-            self._unread.cancel()
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
+def _end(connection: HttpConnection) -> None:
+    if connection.transport is not None:
+        connection.transport.abort()
 
 
 def _drop_dead_peer(transport: asyncio.Transport, after_s: float) -> None:

@@ -5,12 +5,14 @@ The application builds its routes from it, and `/openapi.json` its description. 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from registry_core.api.audit_endpoints import AUDIT_ENDPOINTS
+from registry_core.api.certificate_endpoints import CERTIFICATE_ENDPOINTS
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
+from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.schemas import (
     CHECK_HEADER,
@@ -34,42 +36,7 @@ from registry_core.security.rights import Right
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.lines import WatchLine
 
-JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
-TEXT: Final = "text/plain"
-
-
-class Parameter(msgspec.Struct, frozen=True):
-    """A query parameter, or a header."""
-
-    name: str
-    kind: Any
-    meaning: str
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. `name` is the handler's name and the operation's id; `right` what a caller needs."""
-
-    method: str
-    path: str
-    name: str
-    right: Right
-    summary: str
-    answers: dict[int, Any]
-    errors: tuple[int, ...] = ()
-    query: tuple[Parameter, ...] = ()
-    headers: tuple[Parameter, ...] = ()
-    body: Any = None
-    media_type: str = JSON
-    writes: bool = False
-    from_store: bool = False  # needs the store's first delivery
-    is_list: bool = False  # of everything that the store has
-    from_living: bool = False  # only the owner of a living instance sends it
-
-    @property
-    def path_parameters(self) -> tuple[str, ...]:
-        return tuple(re.findall(r"\{(\w+)\}", self.path))
-
+__all__ = ["ENDPOINTS", "ERROR", "JSON", "NDJSON", "TEXT", "Endpoint", "Parameter"]
 
 _EPOCH: Final = Parameter(
     "epoch", int, "the epoch of the owner that asks; an epoch older than the registered one is refused"
@@ -264,7 +231,7 @@ ENDPOINTS: Final = (
         summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
-        errors=(400, 404, 408, 413, 415),
+        errors=(400, 404, 408, 413, 415, 503),
     ),
     Endpoint(
         method="GET",
@@ -276,6 +243,8 @@ ENDPOINTS: Final = (
         errors=(400, 404, 503),
         from_store=True,
     ),
+    *AUDIT_ENDPOINTS,
+    *CERTIFICATE_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/health",

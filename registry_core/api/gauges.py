@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from registry_core.api.connections import Connections
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.breaker import BreakerState
@@ -24,8 +26,9 @@ def add_gauges(
     store: Store,
     access: WriteAccess,
     *,
+    limits: RequestLimits,
     watchers: Callable[[], int],
-    connections: Callable[[], int],
+    connections: Connections,
     sampler: SystemSampler,
     background: Background,
 ) -> None:
@@ -73,8 +76,34 @@ def add_gauges(
         "task",
         lambda: {one.task: one.failures for one in background.report()},
     )
+    metrics.counters(
+        "registry_requests_limited",
+        "Requests, and heartbeats of batches, that were refused by a limit.",
+        "limit",
+        lambda: limits.refused,
+    )
+    metrics.counters(
+        "registry_requests_shed",
+        "Requests that were refused because this replica had too much to do.",
+        "worth",
+        lambda: limits.shedding.shed,
+    )
+    gauge("registry_requests_in_flight", "Requests being carried out.", lambda: limits.shedding.in_flight)
+    gauge("registry_unread_answers", "Catalogues and watches that wait for their readers.", lambda: len(limits.unread))
+    metrics.counters(
+        "registry_unread_answers_ended",
+        "Unread answers whose connection was closed for another reader, and readers that were refused for them.",
+        "how",
+        lambda: {"closed": limits.unread.closed, "refused": limits.unread.refused},
+    )
     gauge("registry_watchers", "Open watch streams.", watchers)
-    gauge("registry_connections", "Open connections.", connections)
+    gauge("registry_connections", "Open connections.", lambda: len(connections.open))
+    metrics.counters(
+        "registry_connections_closed",
+        "Connections that were closed or not accepted for a limit, by reason.",
+        "reason",
+        lambda: {why.value: count for why, count in connections.closed.items()},
+    )
     gauge("registry_memory_bytes", "Resident memory of this process.", lambda: _known(sampler, "memory_bytes"))
     gauge("registry_cpu_percent", "CPU of this process, 100 is one core.", lambda: _known(sampler, "cpu_percent"))
 

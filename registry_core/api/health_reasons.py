@@ -8,6 +8,7 @@ from typing import Final
 from registry_core.api.health import CPU, MEMORY, Health, judged, of_shard
 from registry_core.api.health_schemas import AccessHealth, GuardView, PeersHealth
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import ShardReport
 
 # More shards share one sentence.
@@ -22,8 +23,10 @@ def health_reasons(
     shards: Sequence[ShardReport],
     guard: GuardView,
     access: AccessHealth,
+    audit: AuditReport,
     peers: PeersHealth,
     tls_problem: str = "",
+    authority: str = "",
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -33,9 +36,11 @@ def health_reasons(
         *_of_access(access),
         *([f"TLS: {tls_problem}"] if tls_problem else []),
         *_of_shards(shards),
+        *_of_audit(audit),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
         *_of_peers(peers),
+        *([authority] if authority else []),
         *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
         *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
     ]
@@ -49,6 +54,13 @@ def _of_access(access: AccessHealth) -> Iterable[str]:
         )
     if access.secrets.problem:
         yield f"a file of secrets is not in use as it is: {access.secrets.problem}"
+
+
+def _of_audit(audit: AuditReport) -> Iterable[str]:
+    if audit.status == "failing":
+        yield f"the audit log cannot be written: {audit.problem} ({audit.waiting} entries wait, {audit.lost} are lost)"
+    elif audit.status == "disputed":
+        yield f"an audit log is not what it was: {audit.problem}"
 
 
 def _of_peers(peers: PeersHealth) -> Iterable[str]:

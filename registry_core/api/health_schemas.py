@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import PoolReport, ShardReport
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
@@ -126,6 +127,7 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     system: SystemHealth
     watch: WatchHealth
     access: AccessHealth
+    audit: AuditReport
     tls: CertificateHealth | UnsetType = UNSET  # only with TLS on the port
     peers: PeersHealth | UnsetType = UNSET  # only with REGISTRY_PEERS
     background: list[BackgroundReport]

@@ -13,6 +13,7 @@ import msgspec
 
 from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER
 from registry_core.api.endpoints import ENDPOINTS, ERROR, JSON, Endpoint
+from registry_core.api.request_limits import may_be_limited
 from registry_core.security.rights import Right
 from registry_core.security.signatures import SIGNATURE_HEADER
 
@@ -80,7 +81,9 @@ def _operation(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
     for status, kind in endpoint.answers.items():
         responses[str(status)] = _response(status, endpoint.media_type, None if kind is None else schema_of(kind))
     credentials = () if endpoint.right is Right.BE_PROBED else (401, 403)
-    for status in (400, *endpoint.errors, *credentials):  # an unknown query parameter is refused everywhere
+    limited = (429,) if may_be_limited(endpoint) else ()
+    # An unknown query parameter is refused everywhere.
+    for status in (400, *endpoint.errors, *credentials, *limited):
         responses.setdefault(str(status), _response(status, JSON, schema_of(ERROR)))
     operation: dict[str, Any] = {
         "operationId": endpoint.name,

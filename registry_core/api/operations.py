@@ -176,9 +176,16 @@ class Operations:
                 call.caller.require(Right.WRITE, beat.service_name)
             self._gate.check()
             named = [self._by_name.beat(beat, call.origin) for beat in beats]
-            meant = [beat for beat in named if beat is not None]
+            meant = [beat for number, beat in enumerate(named) if beat is not None and number not in call.too_many]
             known = iter(await self._store.renew(meant) if meant else ())
-            results = [BeatResult("unknown") if beat is None else next(known) for beat in named]
+            results = [
+                BeatResult("unknown")
+                if beat is None
+                else BeatResult("renewed")  # a moment ago: the limit knows that more than half of the TTL is left
+                if number in call.too_many
+                else next(known)
+                for number, beat in enumerate(named)
+            ]
             views = [
                 BeatView(
                     service_name=beat.service_name,

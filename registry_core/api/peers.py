@@ -16,11 +16,12 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from registry_core.api.ack_routes import AckRoutes
 from registry_core.api.drain_schemas import AcknowledgeBody, DrainView, ReplicaDrain
 from registry_core.api.schemas import Problem
 from registry_core.bodies import decoded, read_whole
 from registry_core.domain.records import Status
-from registry_core.ports.clock import SystemClock
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import ServerResolver
 from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys
@@ -44,6 +45,7 @@ class Peers:
         urls: Iterable[str],
         tls: ClientTlsSettings | None = None,
         secrets_now: Callable[[], tuple[str, ...]] = tuple,
+        clock: Clock | None = None,
     ) -> None:
         """`secrets_now` returns the secrets of the deployment, the current one first: with it requests are signed."""
         self.tls: ClientTls | None = None
@@ -52,10 +54,17 @@ class Peers:
         self._signer = RequestSigner(SenderKeys(), SystemClock())
         self.id = secrets.token_hex(8)
         self._urls = tuple(urls)
+        self._clock = clock if clock is not None else SystemClock()
+        self._routes = AckRoutes(self.id, self._urls)
         self._session: aiohttp.ClientSession | None = None
 
     def __len__(self) -> int:
         return len(self._urls)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URLs of the replicas."""
+        return self._urls
 
     async def start(self) -> None:
         """Start; no replica is asked yet. Raises SettingsError when the files of TLS cannot be used."""
@@ -76,9 +85,17 @@ class Peers:
             await self._session.close()
 
     async def summed(self, own: DrainView) -> DrainView:
-        """Return the drain progress over all replicas; `own` is this replica's part."""
+        """Return the drain progress over all replicas; `own` is this replica's part.
+
+        Raises Overloaded when too much is asked at present.
+        """
         path = f"/drain/{quote(own.service_name, safe='')}/{quote(own.instance_id, safe='')}"
-        said = await asyncio.gather(*(self._ask("GET", f"{url}{path}") for url in self._urls))
+        self._routes.check()
+        self._routes.under_way += 1
+        try:
+            said = await asyncio.gather(*(self._ask("GET", f"{url}{path}") for url in self._urls))
+        finally:
+            self._routes.under_way -= 1
         by_replica = dict(own.by_replica)
         silent = 0
         for status, body in said:
@@ -95,10 +112,26 @@ class Peers:
         return tuple(url for url, (status, _) in zip(self._urls, said, strict=True) if status != 200)
 
     async def acknowledge(self, body: AcknowledgeBody) -> bool:
-        """Forward an acknowledgement to the replica that has that watcher; return whether one did."""
+        """Forward an acknowledgement to the replica that has that watcher; return whether one did.
+
+        Raises Overloaded when too many are forwarded at present.
+        """
+        urls = self._routes.targets(body.watcher, self._clock.monotonic())
         data = msgspec.json.encode(body)
-        said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in self._urls))
-        return any(status == 200 for status, _ in said)
+        self._routes.under_way += 1
+        try:
+            said = await asyncio.gather(*(self._ask("POST", f"{url}/watch/ack", data) for url in urls))
+        finally:
+            self._routes.under_way -= 1
+        for url, (status, _) in zip(urls, said, strict=True):
+            if status == 200:
+                self._routes.found(body.watcher, url)
+                return True
+        return False
+
+    async def ask(self, method: str, url: str, path: str, data: bytes) -> tuple[int, bytes]:
+        """Return status and body of the replica at `url`; the status is 0 when there was no answer."""
+        return await self._ask(method, f"{url}{path}", data)
 
     async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
         """Return status and body; the status is 0 when there was no answer in time, or a too long one."""

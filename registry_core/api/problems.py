@@ -52,6 +52,31 @@ class RequestTimeout(CallerError):
     """Raised when a body does not arrive in time."""
 
 
+class MalformedRequest(CallerError):
+    """Raised when the bytes that came are not a request in HTTP."""
+
+
+class TargetTooLong(CallerError):
+    """Raised when the path and the query of a request are longer than any valid ones."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"path and query have at most {limit} bytes", field="path", example="/services/ip_intel")
+
+
+class HeaderTooLarge(CallerError):
+    """Raised when the header of a request is larger than any valid one, in one field or in all."""
+
+    def __init__(self, message: str = "the header of the request is too large") -> None:
+        super().__init__(message, field="header", example="Host: localhost")
+
+
+class ExpectationFailed(CallerError):
+    """Raised when a request expects something else than `100-continue`."""
+
+    def __init__(self) -> None:
+        super().__init__("this server meets one expectation", field="Expect", example="100-continue")
+
+
 # The nearest base class in this table gives the status.
 STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
     CallerError: HTTPStatus.BAD_REQUEST,
@@ -61,6 +86,10 @@ STATUS: Final[Mapping[type[VerticeError], HTTPStatus]] = {
     NotFound: HTTPStatus.NOT_FOUND,
     RequestTimeout: HTTPStatus.REQUEST_TIMEOUT,
     Conflict: HTTPStatus.CONFLICT,
+    MalformedRequest: HTTPStatus.BAD_REQUEST,
+    TargetTooLong: HTTPStatus.REQUEST_URI_TOO_LONG,
+    HeaderTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
     PayloadTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
@@ -125,8 +154,13 @@ def aiohttp_response(error: web.HTTPException) -> web.Response:
 def problem_response(status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return a problem as an answer."""
     return web.Response(
-        status=status, body=_ENCODER.encode(problem), content_type="application/json", headers=dict(headers or {})
+        status=status, body=encoded(problem), content_type="application/json", headers=dict(headers or {})
     )
+
+
+def encoded(problem: Problem) -> bytes:
+    """Return a problem as JSON."""
+    return _ENCODER.encode(problem)
 
 
 def _shown(provided: object) -> object:

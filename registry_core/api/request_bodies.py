@@ -41,6 +41,8 @@ _EXAMPLES: Final[dict[str, object]] = {
     "status": "passing",
     "epoch": 1764000000000,
     "registered_at": 1764000000.0,
+    "csr": "-----BEGIN CERTIFICATE REQUEST-----...",
+    "serial": "0AB1CD2E3F405162738495A6B7C8D9EA",
     "instances": [{"service_name": names.NAME_EXAMPLE, "instance_id": "10.0.0.7:8034"}],
 }
 

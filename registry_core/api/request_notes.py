@@ -8,10 +8,12 @@ from typing import Final
 from aiohttp import web
 
 from registry_core.api.auth import CALLER
-from registry_core.api.calls import subject_of
+from registry_core.api.calls import detail_of, subject_of
+from registry_core.api.clients import client_of
 from registry_core.api.endpoints import Endpoint
 from registry_core.api.problems import status_of
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_limits import REPEATED
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.names import MAX_INSTANCE_ID_LENGTH, MAX_LABEL_LENGTH
 from registry_core.errors import CallerError, Forbidden, TooManyRequests, Unauthorized, VerticeError
@@ -43,7 +45,7 @@ class RequestNotes:
             return
         if endpoint.from_living:
             self._access.accepted()
-        self._audit.note(self._entry(request, endpoint, status, "done", ""))
+        self._audit.note(self._entry(request, endpoint, status, "done", detail_of(request)))
 
     def failed(self, request: web.Request, endpoint: Endpoint, error: VerticeError) -> None:
         """Note a request that was refused, or could not be carried out."""
@@ -51,11 +53,13 @@ class RequestNotes:
         if endpoint.from_living and not isinstance(error, Replayed):
             if isinstance(error, Unauthorized | Forbidden):
                 self._access.refused(error)
-            elif isinstance(error, CallerError) and CALLER in request:
+            elif isinstance(error, CallerError) and not isinstance(error, TooManyRequests) and CALLER in request:
                 self._access.accepted()  # its credential was valid
+        if request.get(REPEATED):  # it is counted
+            return
         if endpoint.writes:
             service, instance = subject_of(request)
-            client = request.remote or ""
+            client = client_of(request)
             self._refusals.note(endpoint.name, error, service=service, instance=instance, client=client)
         if isinstance(error, REFUSALS):
             self.refused[type(error).__name__] += 1
@@ -77,7 +81,7 @@ class RequestNotes:
             who=identity.name,
             proof=identity.proof.value,
             key_id=identity.key_id,
-            client=request.remote or "",
+            client=client_of(request),
             reason=reason[:MAX_REASON],
             trace_id=trace_id.get() or "",
         )

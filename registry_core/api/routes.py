@@ -5,15 +5,19 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
-from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
+from registry_core.api.audit import AuditHandlers
 from registry_core.api.calls import PARTIAL, answer, body_of
+from registry_core.api.catalog_answer import CatalogAnswers
+from registry_core.api.certificate_endpoints import PEM
+from registry_core.api.certificates import Certificates
+from registry_core.api.clients import client_of
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
@@ -22,24 +26,27 @@ from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
+from registry_core.api.pieces import begun, sent
 from registry_core.api.queries import QueryParameters, boolean
 from registry_core.api.request_bodies import decode
-from registry_core.api.schemas import CatalogView
+from registry_core.api.request_limits import RequestLimits
+from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
+from registry_core.ports.clock import Clock
 from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
-# How many instances to encode before other tasks get a turn.
-_CATALOG_SLICE: Final = 256
+if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
+    from registry_core.security.audit.service import AuditService
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Handlers:
+class Handlers(AuditHandlers):
     """One method for each such endpoint."""
 
     def __init__(
@@ -49,18 +56,26 @@ class Handlers:
         hub: WatchHub,
         drains: Drains,
         *,
+        audit: AuditService | None,
         first: FirstDelivery,
         peers: Peers,
+        certificates: Certificates,
+        unread: UnreadAnswers,
+        clock: Clock,
         health: Callable[[], HealthView],
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
     ) -> None:
+        super().__init__(audit)
         self._operations = operations
         self._view = view
         self._hub = hub
         self._first = first
         self._drains = drains
         self._peers = peers
+        self.certificates = certificates
+        self._unread = unread
+        self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
         self._health = health
         self._exposition = exposition
         self._openapi = _ENCODER.encode(openapi)
@@ -69,18 +84,24 @@ class Handlers:
 
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         self._operations.refuse_unknown_nothing()
-        frame, instances = self._operations.catalog()
-        version = f"{frame.digest}.{frame.state}"
+        self._unread.admit()
+        catalog = await self._catalogs.current()
+        version = f"{catalog.frame.digest}.{catalog.frame.state}"
         # Weak: heartbeats change how an instance is shown, but not the instance.
         headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        parts: list[bytes] = []
-        remaining = iter(instances)
-        while part := list(islice(remaining, _CATALOG_SLICE)):
-            parts.append(_ENCODER.encode([self._operations.shown(lived) for lived in part])[1:-1])
-            await asyncio.sleep(0)
-        return web.Response(body=_filled(frame, parts), content_type=JSON, headers=headers)
+        response = web.StreamResponse(headers={"Content-Type": JSON, **headers, **RequestLimits.said(request)})
+        response.content_length = catalog.size
+        try:
+            await begun(response, request)
+            if request.method != "HEAD":
+                await sent(response, request, catalog.pieces, self._unread)
+            await response.write_eof()
+        except ConnectionError:
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
     async def watch(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         service = query.get("service")
@@ -96,6 +117,8 @@ class Handlers:
             renewals=boolean(query, "renewals"),
             acknowledges=boolean(query, "acknowledges"),
             once=boolean(query, "once"),
+            unread=self._unread,
+            replica=self._peers.id,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
@@ -114,6 +137,14 @@ class Handlers:
             return answer(own)
         return answer(await self._peers.summed(own))
 
+    async def certificate_bundle(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        bundle = self.certificates.bundle()
+        version = hashlib.sha256(bundle).hexdigest()[:16]
+        headers = {"ETag": f'"{version}"'}
+        if any(known.value in ("*", version) for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=bundle, content_type=PEM, headers=headers)
+
     # -- about the replica
 
     async def health(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
@@ -128,16 +159,10 @@ class Handlers:
         return answer(LiveView(status=status, state=self._view.state.value), 200 if status == "ready" else 503)
 
     async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(WhoamiView(address=request.remote or ""))
+        return answer(WhoamiView(address=client_of(request)))
 
     async def metrics(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)
-
-
-def _filled(frame: CatalogView, parts: list[bytes]) -> bytes:
-    """Return the frame as JSON with the encoded instances between the brackets that it ends with."""
-    head = _ENCODER.encode(frame)
-    return head[: -len(b"]}")] + b",".join(parts) + b"]}"

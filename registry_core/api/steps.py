@@ -12,6 +12,7 @@ from aiohttp import web
 
 from registry_core.api.auth import Authenticator
 from registry_core.api.endpoints import Endpoint
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.standstill import WriteGate
 from registry_core.ports.audit import AuditTrail
 
@@ -19,7 +20,9 @@ from registry_core.ports.audit import AuditTrail
 RequestStep: TypeAlias = Callable[[web.Request, Endpoint], Awaitable[None]]
 
 
-def steps(gate: WriteGate, audit: AuditTrail, authenticator: Authenticator) -> tuple[RequestStep, ...]:
+def steps(
+    gate: WriteGate, audit: AuditTrail, authenticator: Authenticator, limits: RequestLimits
+) -> tuple[RequestStep, ...]:
     """Return the steps in their order: the cheapest first, and none that waits before the caller is known."""
 
     async def stand(_: web.Request, endpoint: Endpoint) -> None:
@@ -28,6 +31,6 @@ def steps(gate: WriteGate, audit: AuditTrail, authenticator: Authenticator) -> t
 
     async def have_room(_: web.Request, endpoint: Endpoint) -> None:
         if endpoint.writes:
-            audit.require_room()
+            audit.require_room(endpoint.name)
 
-    return (stand, have_room, authenticator.check)
+    return (stand, limits.check, have_room, authenticator.check)

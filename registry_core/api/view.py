@@ -104,6 +104,7 @@ class ReplicaView:
         self._not_heard: list[tuple[float, InstanceKey]] | None = None
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
+        self.empty_since = -math.inf  # when the store was last found empty
         self.loaded = False  # whether the store has delivered any data
 
     def subscribe(self, listener: ViewListener) -> None:
@@ -194,6 +195,7 @@ class ReplicaView:
         if not snapshot.whole:
             self._warm_at = math.inf  # until the rest arrives, anything missing may exist
         elif not snapshot.instances or snapshot.born_empty:
+            self.empty_since = now
             kept = self._warm_at if self._warm_at < math.inf else now
             self._warm_at = max(kept, now + self._warming_s)
         elif self._warm_at == math.inf:

@@ -10,8 +10,11 @@ from typing import Final
 
 from aiohttp import web
 
+from registry_core.api.ack_routes import watcher_id
 from registry_core.api.endpoints import NDJSON
 from registry_core.api.hub import WatchHub
+from registry_core.api.pieces import WatchStream
+from registry_core.api.unread import UnreadAnswers
 from registry_core.errors import ValidationError
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER, SILENCE_S, WATCHER_HEADER
@@ -32,37 +35,42 @@ async def stream(
     renewals: bool,
     acknowledges: bool,
     once: bool,
+    unread: UnreadAnswers,
+    replica: str,
 ) -> web.StreamResponse:
     """Stream until the reader leaves or the hub closes; with `once`, send only the opening.
+
+    `replica` is the id of this one, which is part of those of its watchers.
 
     Raises Overloaded, and ValidationError for an invalid protocol version, before anything is sent.
     """
     protocol = protocol_of(request)
-    watcher_id = secrets.token_hex(16) if acknowledges else ""
+    unread.admit()
+    name = watcher_id(replica, secrets.token_hex(16)) if acknowledges else ""
     watcher = hub.open(
         cursor,
         label=label,
         protocol=protocol,
         renewals=renewals,
-        watcher_id=watcher_id,
+        watcher_id=name,
         connected=lambda: request.transport is not None and not request.transport.is_closing(),
     )
     try:
         headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol)}
-        response = web.StreamResponse(headers={**headers, WATCHER_HEADER: watcher_id} if acknowledges else headers)
-        await response.prepare(request)
+        response = WatchStream({**headers, WATCHER_HEADER: name} if acknowledges else headers, unread)
+        await response.begin(request)
         while not watcher.closed:
             # Events during the transfer are not part of the snapshot: with `once`, the reader gets it as it was.
             chunk = watcher.outbox.take_opening() if once else watcher.take()
             if chunk:
-                await response.write(chunk)
+                await response.send(request, chunk)
             elif once:
                 break
             else:
                 await watcher.wait(SILENCE_S)
         if watcher.farewell:
-            await response.write(watcher.farewell)
-        await response.write_eof()
+            await response.send(request, watcher.farewell)
+        await response.finish()
     except (ConnectionError, TimeoutError):
         # The reader is gone, so the rest of the connection is useless.
         if request.transport is not None:

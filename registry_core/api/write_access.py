@@ -40,7 +40,7 @@ class WriteAccess:
 
     def accepted(self) -> None:
         """Note a write with a valid credential."""
-        self.refusals.accepted(self._clock.monotonic())
+        self.refusals.accepted(self._clock.monotonic(), self._view.empty_since)
         if self._logged:
             self.see()
 
@@ -49,11 +49,13 @@ class WriteAccess:
 
         It prolongs the warming of a replica that knows fewer instances than it refused lately; one that knows none
         returns to it. A replica that has been ready and knows some stays ready: anybody can send a wrong credential.
+        For the same reason this ends some time after a write was accepted.
         """
         now = self._clock.monotonic()
         self.refusals.refused(type(error).__name__, error.message, now)
         known = len(self._view.catalog)
-        if known < self.refusals.recent(now) and (not known or self._view.state is ReplicaState.WARMING):
+        tells = self.refusals.speak_of_unknown(known, now, self._view.empty_since)
+        if tells and (not known or self._view.state is ReplicaState.WARMING):
             self._view.stay_warming(self.refusals.recent_s)
         self.see()
 

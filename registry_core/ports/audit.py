@@ -20,27 +20,62 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     proof: str = ""
     key_id: str = ""
     client: str = ""  # the address
-    reason: str = ""  # why it was refused
+    reason: str = ""  # why it was refused; of what was done, its details
     trace_id: str = ""
+
+
+class WitnessedLog(msgspec.Struct, frozen=True, kw_only=True):
+    """Another replica's log, as far as this one has countersigned its heads."""
+
+    log: str
+    size: int
+    seen_seconds_ago: float
+    dispute: str = ""  # why its latest head was refused; empty when it was countersigned
+
+
+class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the audit log of one replica. All but the status is empty while it is off."""
+
+    status: (
+        str  # "off" | "ok" | "failing": entries cannot be written now | "disputed": another replica refuses its head
+    )
+    log: str = ""  # the name of the log
+    key: str = ""  # its public key
+    size: int = 0  # lines, in all time
+    countersigned_size: int = 0  # lines in the newest head that another replica has signed as well
+    countersigned_by: tuple[str, ...] = ()  # the other replicas that signed it
+    waiting: int = 0  # entries that are not written yet
+    lost: int = 0  # entries that could not be kept, since the start
+    problem: str = ""
+    disputes: int = 0  # of heads, of this log and by this replica, since the start
+    witnessed: tuple[WitnessedLog, ...] = ()
 
 
 class AuditTrail(Protocol):
     """Where entries go."""
 
-    def require_room(self) -> None:
-        """Raise Unavailable when entries cannot be kept, and writes are to be refused for that."""
+    def require_room(self, operation: str) -> None:
+        """Raise Unavailable when entries of `operation` cannot be kept, and writes are to be refused for that."""
         ...
 
     def note(self, entry: AuditEntry) -> None:
         """Keep `entry`. It does not wait, and raises nothing."""
         ...
 
+    def report(self) -> AuditReport:
+        """Return its state."""
+        ...
+
 
 class NoAudit:
     """The trail of a registry that keeps none."""
 
-    def require_room(self) -> None:
+    def require_room(self, operation: str) -> None:
         """There is always room."""
 
     def note(self, entry: AuditEntry) -> None:
         """Forget the entry."""
+
+    def report(self) -> AuditReport:
+        """Say that it is off."""
+        return AuditReport(status="off")

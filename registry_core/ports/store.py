@@ -12,6 +12,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event
 from registry_core.domain.records import Instance, InstanceKey, Registration, Status
 from registry_core.domain.restoration import RestoreOutcome
+from registry_core.ports.denials import DenialStore
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.watch.cursor import Cursor
 
@@ -100,6 +101,11 @@ class Store(Protocol):
     """
 
     lets_once: bool
+
+    @property
+    def denials(self) -> DenialStore:
+        """The deny list, which is in the same place."""
+        ...
 
     async def start(self, feed: Feed) -> None:
         """Start, and deliver a snapshot to `feed`, then every event."""

@@ -13,7 +13,6 @@ from registry_core.domain.names import is_service_name
 from registry_core.errors import Unauthorized
 from registry_core.security.identities import Identity, Proof, Role
 
-DEFAULT_TRUST_DOMAIN: Final = "vertice.internal"
 FIELD: Final = "certificate"
 ROLES: Final = {role.value: role for role in (Role.OPERATOR, Role.REPLICA, Role.READER, Role.FOLLOWER)}
 MAX_SHOWN: Final = 200

@@ -23,7 +23,8 @@ from registry_core.supervision import Background
 # For the disk to deliver the files at the start.
 LOAD_S: Final = 10.0
 _PortFiles: TypeAlias = tuple[ssl.SSLContext, Certificate]
-NO_OUTCOMES: Final[Mapping[str, int]] = {}
+# The outcome of a handshake at a port without TLS.
+MISPLACED: Final = "misplaced"
 
 
 class ReplicaTls:
@@ -98,12 +99,10 @@ class ReplicaTls:
         return self._renewal.health() if self._renewal is not None else None
 
     def handshakes(self) -> Mapping[str, int]:
-        """Return how many handshakes ended how."""
-        return self._port.outcomes if isinstance(self._port, TlsPort) else NO_OUTCOMES
-
-    def misplaced(self) -> int:
-        """Return how many clients came with TLS to the plain port."""
-        return self._port.with_tls if isinstance(self._port, PlainPort) else 0
+        """Return how many handshakes ended how; `misplaced` are those that a plain port saw begin."""
+        if isinstance(self._port, TlsPort):
+            return self._port.outcomes
+        return {MISPLACED: self._port.with_tls}
 
 
 def read_files(settings: TlsSettings, clock: Clock) -> Renewal[_PortFiles] | None:

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from registry_core.errors import SettingsError
-from registry_core.security.certified import DEFAULT_TRUST_DOMAIN
 from registry_core.security.pem_paths import KeyPair, path
+from registry_core.security.spiffe import DEFAULT_TRUST_DOMAIN
 from registry_core.setting_values import Values
 from registry_core.settings import Setting, choice
 

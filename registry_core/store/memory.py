@@ -26,6 +26,7 @@ from registry_core.errors import NotFound, StoreUnavailable
 from registry_core.ports.clock import Clock
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
+from registry_core.security.denials_in_memory import DenialsInMemory
 from registry_core.watch.cursor import cursor_of
 
 _SHARD = 0
@@ -38,6 +39,7 @@ class MemoryStore:
     lets_once = False
 
     def __init__(self, clock: Clock, terms: LeaseTerms, epoch: str, random: Random) -> None:
+        self.denials = DenialsInMemory(clock)
         self._clock = clock
         self._catalog = Catalog()
         self._leases = Leases(terms, clock.monotonic(), random)

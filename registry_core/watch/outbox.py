@@ -8,6 +8,8 @@ from typing import Final
 
 # How much to hand to a connection at a time; a snapshot is encoded only as fast as it is read.
 BATCH_BYTES: Final = 64 * 1024
+# A line of this size is handed out by itself, not copied into a batch: all its readers share it.
+SHARED_BYTES: Final = 8 * 1024
 
 
 class Outbox:
@@ -19,17 +21,18 @@ class Outbox:
         self._everything = everything
         self._most_lines = most_lines
         self._queue: deque[bytes] = deque()
+        self._held = b""  # a large line that is next
         self.owes: str | None = None  # why a snapshot is due once the opening has been sent
 
     @property
     def opened(self) -> bool:
         """Whether the whole opening has been handed out."""
-        return self._opening is None
+        return self._opening is None and not self._held
 
     @property
     def waiting(self) -> bool:
         """Whether anything is waiting after the opening."""
-        return bool(self._queue) or self.owes is not None
+        return bool(self._queue or self._held) or self.owes is not None
 
     def put(self, line: bytes) -> bool:
         """Queue a line, and return whether the reader should wake. When the queue is full, owe a snapshot instead."""
@@ -48,6 +51,7 @@ class Outbox:
 
     def _owe(self, reason: str) -> None:
         self._queue.clear()
+        self._held = b""
         self.owes = reason
 
     def take(self, most_bytes: int = BATCH_BYTES) -> bytes:
@@ -58,11 +62,18 @@ class Outbox:
         """Return the next bytes of the opening only; empty when it has been sent."""
         return self._taken(self._next_of_opening, most_bytes)
 
-    @staticmethod
-    def _taken(next_line: Callable[[], bytes | None], most_bytes: int) -> bytes:
+    def _taken(self, next_line: Callable[[], bytes | None], most_bytes: int) -> bytes:
+        if self._held:
+            large, self._held = self._held, b""
+            return large
         taken: list[bytes] = []
         size = 0
         while size < most_bytes and (line := next_line()) is not None:
+            if len(line) >= SHARED_BYTES:
+                if not taken:
+                    return line
+                self._held = line
+                break
             taken.append(line)
             size += len(line)
         return b"".join(taken)

@@ -36,6 +36,8 @@ class SharedSnapshot:
         self._instances = instances
         self._next = 0  # index of the first instance not encoded yet
         self._parts: list[bytes] = []
+        # By the number of the part and the reason: of a storm of readers nearly all have the same.
+        self._lines: dict[tuple[int, str], bytes] = {}
         self._part_bytes = part_bytes
         self._most_bytes = most_bytes
 
@@ -45,15 +47,18 @@ class SharedSnapshot:
         while True:
             there = number < len(self._parts) or self._encode()
             last = not there or (number + 1 == len(self._parts) and not self._encode())
-            yield snapshot_line(
-                self._parts[number] if there else b"[]",
-                reason=reason,
-                first=number == 0,
-                last=last,
-                state=self.state,
-                cursor=self.cursor,
-                digest=self._digest,
-            )
+            line = self._lines.get((number, reason))
+            if line is None:
+                line = self._lines[number, reason] = snapshot_line(
+                    self._parts[number] if there else b"[]",
+                    reason=reason,
+                    first=number == 0,
+                    last=last,
+                    state=self.state,
+                    cursor=self.cursor,
+                    digest=self._digest,
+                )
+            yield line
             if last:
                 return
             number += 1

@@ -25,14 +25,14 @@ from tests.chaos.history import RecordedWrite, Shown, availability, breaches
 from tests.chaos.load import Failure, Result
 from tests.chaos.system import Outcome, Registry, registry
 from tests.faulty_proxy import proxied
-from tests.programs import Program, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, Program, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
 
 # While there is doubt a write may be refused, for this long after the doubt began.
 DOUBT_S: Final = 2.5
 # Leases outlast the run, so that anything missing was lost.
-SETTINGS: Final = {"REGISTRY_LEASE_TTL": "600"}
+SETTINGS: Final = {"REGISTRY_LEASE_TTL": "600", **NO_INSTANCE_LIMITS}
 # Longer than a registry holds a write before it refuses it.
 PATIENCE_S: Final = 8.0
 # Of a client that soon gives up on a silent replica and asks the other one.

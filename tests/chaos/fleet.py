@@ -12,7 +12,7 @@ import msgspec
 
 from tests.chaos.asking import Target
 from tests.chaos.load import Result
-from tests.programs import VERTICE, Program, free_port, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, VERTICE, Program, free_port, wait_until
 from tests.scenarios.system import get_json, known_services
 
 
@@ -34,6 +34,7 @@ class Pace(NamedTuple):
             "REGISTRY_BREAKER_OPEN": str(self.breaker_open_s),
             "REGISTRY_BREAKER_HALF_OPEN": str(self.breaker_half_open_s),
             "REGISTRY_WARMING": str(self.ttl_s),
+            **NO_INSTANCE_LIMITS,
             **more,
         }
 

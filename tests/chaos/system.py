@@ -17,7 +17,7 @@ import msgspec
 
 from tests.chaos.load import Result, registration
 from tests.networks import HERE, Place
-from tests.programs import VERTICE, Program, accepts, free_port, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, VERTICE, Program, accepts, free_port, wait_until
 from tests.redis_topology import RedisServer, Topology, topology
 from tests.scenarios.system import get_json
 
@@ -72,7 +72,13 @@ class Registry:
         self.program = Program(
             [*place.within, *VERTICE, "registry", "--listen", f"{self._host}:{self.port}"],
             folder / f"{name}.log",
-            {"REGISTRY_STORE": store, "REGISTRY_WARMING": "0", "REGISTRY_AUTH": "off", **(settings or {})},
+            {
+                "REGISTRY_STORE": store,
+                "REGISTRY_WARMING": "0",
+                "REGISTRY_AUTH": "off",
+                **NO_INSTANCE_LIMITS,
+                **(settings or {}),
+            },
         )
 
     def is_up(self) -> bool:

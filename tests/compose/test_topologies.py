@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ class Load:
     A write that gets a 503 is retried, as an agent does, until it is acknowledged or takes too long.
     """
 
-    def __init__(self, registry: str, agent: str) -> None:
+    def __init__(self, registry: str, agent: str, tls: ssl.SSLContext) -> None:
         self.acknowledged: dict[str, str] = {}
         self.put_off = 0
         self.refused: list[str] = []
@@ -71,6 +72,7 @@ class Load:
         self.worst_s = 0.0
         self._registry = registry
         self._agent = agent
+        self._tls = tls
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._write), threading.Thread(target=self._look_up)]
 
@@ -103,15 +105,27 @@ class Load:
                 return
 
     def _sent(self, body: dict[str, object]) -> int:
-        return send("POST", f"http://{self._registry}/register", body, token=SECRET, timeout_s=20)
+        return send("POST", f"https://{self._registry}/register", body, token=SECRET, timeout_s=20, tls=self._tls)
 
     def _look_up(self) -> None:
         while not self._over.wait(0.02):
             self.lookups += 1
-            if not instances(self._registry, "hello"):
+            if not instances(self._registry, "hello", tls=self._tls):
                 self.missed.append(f"HTTP, at {time.monotonic():.1f}")
             if dns_addresses(self._agent, "hello.vertice.internal") != ["10.1.1.1"]:
                 self.missed.append(f"DNS, at {time.monotonic():.1f}")
+
+
+def trusting(topology: Topology) -> ssl.SSLContext:
+    """Return a TLS context that trusts the authority of a topology, once that exists."""
+
+    def bundle() -> str:
+        with contextlib.suppress(EngineFailed):
+            return topology.run("registry-1", "cat", "/certificates/trust.crt")
+        return ""
+
+    wait_until(lambda: "END CERTIFICATE" in bundle(), "there are certificates", timeout_s=60)
+    return ssl.create_default_context(cadata=bundle())
 
 
 @contextlib.contextmanager
@@ -119,10 +133,16 @@ def an_agent(topology: Topology, registry: str) -> Iterator[str]:
     """Run an agent that only resolves, in the topology's network; yield its address."""
     engine = topology.engine
     name = f"{topology.project}-agent"
-    settings = [f"REGISTRY_URL={registry}", "AGENT_DNS_ALLOW=0.0.0.0/0", "AGENT_DNS_RATE_LIMIT=0"]
+    settings = [
+        f"REGISTRY_URL={registry}",
+        "REGISTRY_CA=/certificates/trust.crt",
+        "AGENT_DNS_ALLOW=0.0.0.0/0",
+        "AGENT_DNS_RATE_LIMIT=0",
+    ]
     engine.run(
         *("run", "-d", "--name", name, "--network", f"{topology.project}_default"),
         *("--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),
+        *("-v", f"{topology.project}_certificates:/certificates:ro"),
         *(word for setting in settings for word in ("-e", setting)),
         f"vertice-agent:{TAG}",
     )
@@ -138,11 +158,13 @@ def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_
     registry = f"127.0.0.1:{(port := free_port())}"
     password = secrets.token_hex(8)
     began = time.monotonic()
-    with running(engine, "ha.yml", REGISTRY_PORT=str(port), REDIS_PASSWORD=password, REGISTRY_SECRET=SECRET) as ha:
+    given = {"REDIS_PASSWORD": password, "REGISTRY_SECRET": SECRET, "CA_PASSPHRASE": password}
+    with running(engine, "ha.yml", REGISTRY_PORT=str(port), **given) as ha:
+        tls = trusting(ha)
 
         def replicas_are(state: str) -> bool:
             return all(
-                (get(f"http://{ha.address(f'registry-{n}')}:8888/health") or {}).get("status") == state
+                (get(f"https://{ha.address(f'registry-{n}')}:8888/health", tls=tls) or {}).get("status") == state
                 for n in range(1, 6)
             )
 
@@ -160,14 +182,14 @@ def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_
         wait_until(sentinels_know_all, "the Sentinels know every server", timeout_s=60, every_s=0.5)
         measured(f"ha.yml: {time.monotonic() - began:.1f} s from `up` to five healthy replicas")
         hello = {"service_name": "hello", "host": "10.1.1.1", "port": 8080, "health_endpoint": "/health"}
-        assert send("POST", f"http://{registry}/register", hello, token=SECRET) == 201
+        assert send("POST", f"https://{registry}/register", hello, token=SECRET, tls=tls) == 201
         # A wrong secret is refused, also through nginx.
-        assert send("POST", f"http://{registry}/register", hello, token="wrong") == 401
+        assert send("POST", f"https://{registry}/register", hello, token="wrong", tls=tls) == 401
 
-        with an_agent(ha, "http://nginx:8888") as agent:
+        with an_agent(ha, "https://nginx:8888") as agent:
             wait_until(lambda: dns_addresses(agent, "hello.vertice.internal") == ["10.1.1.1"], "the agent knows it")
             old = {shard: sentinel("sentinel", "get-master-addr-by-name", shard).split()[0] for shard in SHARDS}
-            with Load(registry, agent) as load:
+            with Load(registry, agent, tls) as load:
                 wait_until(lambda: len(load.acknowledged) > 50, "the load is under way", timeout_s=30)
                 ha.command("kill", "redis-a1")
                 killed_at = len(load.acknowledged)
@@ -187,7 +209,7 @@ def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_
 
         # Every acknowledged write is present at every replica.
         for n in range(1, 6):
-            catalog = get(f"http://{ha.address(f'registry-{n}')}:8888/catalog")
+            catalog = get(f"https://{ha.address(f'registry-{n}')}:8888/catalog", tls=tls)
             hosts = {one["host"] for one in catalog["instances"]}
             assert set(load.acknowledged) - hosts == set(), f"registry-{n}"
         # The old master comes back as a replica, from its own volume.
@@ -208,15 +230,15 @@ def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_
 @pytest.mark.parametrize("file", TOPOLOGIES, ids=lambda file: file.name)
 def test_compose_accepts_every_file(engine: Engine, file: Path) -> None:
     said = file.read_text(encoding="utf-8")
-    given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", "GRAFANA_PASSWORD": "x"}
+    given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", "CA_PASSPHRASE": "x", "GRAFANA_PASSWORD": "x"}
     topology = Topology(engine, file, given)
     taken = yaml.safe_load(engine.compose(file, topology.project, "config", env=topology.env))
     assert set(taken["services"]) == set(yaml.safe_load(said)["services"])
 
 
 def test_a_password_must_be_set(engine: Engine) -> None:
-    for missing in ("REDIS_PASSWORD", "REGISTRY_SECRET"):
-        given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", missing: ""}
+    for missing in ("REDIS_PASSWORD", "REGISTRY_SECRET", "CA_PASSPHRASE"):
+        given = {"REDIS_PASSWORD": "x", "REGISTRY_SECRET": "x", "CA_PASSPHRASE": "x", missing: ""}
         topology = Topology(engine, COMPOSE / "ha.yml", given)
         with pytest.raises(EngineFailed, match=missing):
             engine.compose(topology.file, topology.project, "config", env=topology.env)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -108,19 +109,30 @@ def running(engine: Engine, file: str, *services: str, **env: str) -> Iterator[T
         topology.down()
 
 
-def get(url: str, *, timeout_s: float = 5) -> Any:
+def get(url: str, *, timeout_s: float = 5, tls: ssl.SSLContext | None = None) -> Any:
     """Return the JSON of an answer with status 200, or None for any other."""
-    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=timeout_s) as answer:
+    with (
+        contextlib.suppress(OSError, ValueError),
+        urllib.request.urlopen(url, timeout=timeout_s, context=tls) as answer,
+    ):
         return json.load(answer)
     return None
 
 
-def send(method: str, url: str, body: Mapping[str, Any], *, token: str, timeout_s: float = 10) -> int:
+def send(
+    method: str,
+    url: str,
+    body: Mapping[str, Any],
+    *,
+    token: str,
+    timeout_s: float = 10,
+    tls: ssl.SSLContext | None = None,
+) -> int:
     """Send a request with a JSON body; return the status, or 0 when there was no answer."""
     headers = {"Content-Type": "application/json", "X-Registry-Token": token}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+        with urllib.request.urlopen(request, timeout=timeout_s, context=tls) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -128,9 +140,10 @@ def send(method: str, url: str, body: Mapping[str, Any], *, token: str, timeout_
         return 0
 
 
-def instances(registry: str, service: str) -> dict[str, str]:
+def instances(registry: str, service: str, *, tls: ssl.SSLContext | None = None) -> dict[str, str]:
     """Return the status of each instance of a service by address, from a registry; empty when there is none."""
-    found = get(f"http://{registry}/services/{service}") or {"instances": []}
+    scheme = "http" if tls is None else "https"
+    found = get(f"{scheme}://{registry}/services/{service}", tls=tls) or {"instances": []}
     return {address: one["status"] for one in found["instances"] for address in one["addresses"] or [one["host"]]}
 
 

@@ -28,7 +28,6 @@ README = ROOT / "README.md"
 WRITTEN = [README, ROOT / "CONTRIBUTING.md", ROOT / "compose" / "README.md", *sorted(DOCS.rglob("*.md"))]
 # Names that look like settings: those of the tests, of compose files, and of other programs.
 OTHER_NAMES = {
-    "AGENT_CERT_DIR",
     "AGENT_NAME",
     "REDIS_PASSWORD",
     "REGISTRY_OPENED",

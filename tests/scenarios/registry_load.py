@@ -1,7 +1,8 @@
 """A steady load on a registry, in its own process: `python -m tests.scenarios.registry_load URL`.
 
-It takes the secret from REGISTRY_SECRET, and tries each request once. On SIGTERM it prints one line of JSON: how many
-requests of each kind were answered with success, what went wrong, and the longest answer in seconds.
+It takes the secret from REGISTRY_SECRET and the authorities from REGISTRY_CA, and sends a request again only after a
+503, as agents do. On SIGTERM it prints one line of JSON: how many requests of each kind were answered with success, how
+many were put off by a 503, what went wrong, and the longest answer in seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from collections import Counter
@@ -23,6 +25,8 @@ WORKERS = 3
 PAUSE_S = 0.02
 TIMEOUT_S = 10.0
 INSTANCES = 50
+AGAIN_S = 0.2
+GIVES_UP_S = 10.0
 
 
 class Load:
@@ -35,20 +39,30 @@ class Load:
         self.answered: Counter[str] = Counter()
         self.failed: list[str] = []
         self.longest_s = 0.0
+        self.put_off = 0
         self._numbers = itertools.count()
 
     async def one(self, kind: str, method: str, path: str, **more: Any) -> None:
         began = time.monotonic()
+        while (failure := await self._tried(method, path, **more)).startswith("503"):
+            if time.monotonic() - began > GIVES_UP_S:
+                break
+            self.put_off += 1
+            await asyncio.sleep(AGAIN_S)
+        if failure:
+            self.failed.append(f"{kind}: {failure}")
+        else:
+            self.answered[kind] += 1
+        self.longest_s = max(self.longest_s, time.monotonic() - began)
+
+    async def _tried(self, method: str, path: str, **more: Any) -> str:
+        """Send a request once, and return what went wrong; nothing when it was carried out."""
         try:
             async with self.session.request(method, f"{self.url}{path}", **more) as response:
                 text = await response.text()
-                if response.status in (200, 201):
-                    self.answered[kind] += 1
-                else:
-                    self.failed.append(f"{kind}: {response.status} {text[:150]}")
+                return "" if response.status in (200, 201) else f"{response.status} {text[:150]}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.failed.append(f"{kind}: {type(error).__name__} {error}")
-        self.longest_s = max(self.longest_s, time.monotonic() - began)
+            return f"{type(error).__name__} {error}"
 
     async def register(self) -> None:
         number = next(self._numbers) % INSTANCES
@@ -76,7 +90,9 @@ async def load(url: str) -> None:
     done = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
     headers = {"X-Registry-Token": os.environ["REGISTRY_SECRET"]}
-    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=os.environ["REGISTRY_CA"]))
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout) as session:
         run = Load(session, url, done)
         for _ in range(INSTANCES):
             await run.register()
@@ -85,7 +101,12 @@ async def load(url: str) -> None:
             *(run.forever(work) for work in (run.register, run.renew, run.report)),
             *(run.forever(run.look_up) for _ in range(WORKERS)),
         )
-    result = {"answered": run.answered, "failed": run.failed[:20], "longest_s": round(run.longest_s, 3)}
+    result = {
+        "answered": run.answered,
+        "put_off": run.put_off,
+        "failed": run.failed[:20],
+        "longest_s": round(run.longest_s, 3),
+    }
     sys.stdout.write(json.dumps(result) + "\n")
 
 

@@ -34,7 +34,7 @@ from tests.views import StandingView
 from tests.wire.asking import responder
 
 class Late:
-    def answer(self, query, message):
+    def answer(self, query, message, asker=None):
         future = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(future.set_result, Answer(Rcode.NXDOMAIN, authoritative=False))
         return future

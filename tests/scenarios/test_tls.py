@@ -194,3 +194,25 @@ def test_a_wrong_file_ends_the_start_with_2_and_one_line(registry: Running, tmp_
         (line,) = said.splitlines()
         assert line.startswith("vertice: REGISTRY_TLS_CERT: ")
         assert line.endswith("the key is not that of the certificate")
+
+
+def test_the_doctor_says_what_is_wrong_with_tls(registry: Running, tmp_path: Path) -> None:
+    """With the settings of the agent, which stand in its file."""
+    config = tmp_path / "agent.toml"
+
+    def findings(**changes: str) -> dict[str, str]:
+        told = {
+            "registry_url": registry.url,
+            "registry_ca": str(registry.authority.ca),
+            "registry_tls_name": NAME,
+            "registry_client_cert": str(registry.operator.cert),
+            "registry_client_key": str(registry.operator.key),
+            **changes,
+        }
+        config.write_text("[agent]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in told.items()))
+        done = command("doctor", "--config", config, "-o", "json", cwd=None)
+        return {one["id"]: one["what"] for one in json.loads(done.stdout)["findings"]}
+
+    assert "registry" in findings()
+    assert "its certificate is for another name" in findings(registry_tls_name="elsewhere.example")["registry-tls"]
+    assert "registry-https" in findings(registry_url=registry.url.replace("https:", "http:"))

@@ -7,8 +7,9 @@ from typing import Any
 
 import dnslib
 
+from dns.dns_settings import DnsSettings
 from dns.forwarding import Forwards
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from registry_core.ports.clock import Clock
 from registry_core.ports.local_view import LocalView
 

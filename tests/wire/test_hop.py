@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import dnslib
@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from dns.codec import Answer, Query, Rcode
+from dns.dns_settings import DnsSettings
 from dns.drafts import error_option
 from dns.forward_rules import read_rules
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.relay import Relayed
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from tests.foreign import reply_of
 from tests.samples import FakeClock, instance
 from tests.views import StandingView
@@ -52,11 +53,13 @@ class Elsewhere(Forwards):
     def __init__(self) -> None:
         self._rules = Forwarder(read_rules("none"), FakeClock())
 
-    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
+    def answer(
+        self, query: Query, message: bytes, asker: Hashable = None
+    ) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         name = b".".join(query.name).decode().lower()
         said = SAID.get(name)
         if said is None:
-            return self._rules.answer(query, message)
+            return self._rules.answer(query, message, asker)
         if not name.startswith("late"):
             return said
         later: asyncio.Future[ForeignAnswer] = asyncio.get_running_loop().create_future()

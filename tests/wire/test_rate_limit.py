@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 
 import pytest
 
 from dns.codec import Query
 from dns.forward_rules import ForwardRules
 from dns.forwarding import ForeignAnswer, Forwarder
-from dns.rate_limit import RateLimit, RateLimitAction, kind_of, network_of
+from dns.rate_limit import KINDS, USUAL_OCTETS, RateLimit, RateLimitAction, kind_of, network_of
 from dns.responder import Responder
 from tests.samples import FakeClock, instance
 from tests.views import StandingView
@@ -128,7 +129,12 @@ def test_this_machine_is_never_limited(server: Responder) -> None:
 class Elsewhere(Forwarder):
     """Answers every name later."""
 
-    def answer(self, query: Query, message: bytes) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:  # noqa: ARG002 - theirs
+    def answer(
+        self,
+        query: Query,  # noqa: ARG002 - the signature of what it stands for
+        message: bytes,  # noqa: ARG002 - likewise
+        asker: Hashable = None,  # noqa: ARG002 - likewise
+    ) -> ForeignAnswer | asyncio.Future[ForeignAnswer]:
         return asyncio.get_running_loop().create_future()
 
 
@@ -147,6 +153,49 @@ async def test_late_answers_are_limited_too(clock: FakeClock) -> None:
     assert (later, slipped) == (LIMIT, 20)
     assert server.remote(question("example.org"), HOST) is None
     assert server.take_later() is not None, "another name has its own limit"
+
+
+def test_a_victim_gets_no_more_of_many_names_than_of_a_few(clock: FakeClock) -> None:
+    """A forged sender is asked for 1,500 names and two types, each below its own limit."""
+    view = StandingView([instance(f"service-{n}", f"10.{n >> 8}.{n & 255}.1") for n in range(1500)])
+    server = responder(view, clock=clock, allow_networks=("10.0.0.0/8",), rate_limit=LIMIT)
+    queries = [question(f"service-{n}.{ZONE}", qtype) for n in range(1500) for qtype in ("A", "SRV")]
+    sent = [answer for n, query in enumerate(queries) if (answer := server.remote(query, f"10.1.2.{n % 250}"))]
+    assert whole(sent) == KINDS * LIMIT
+    assert len(sent) <= 2 * KINDS * LIMIT, "the advice is bounded, too"
+    assert sum(map(len, sent)) <= KINDS * LIMIT * USUAL_OCTETS + sum(len(one) for one in sent if not parsed(one).rr)
+    made = server.misses
+    for query in queries:
+        server.remote(query, "10.1.2.3")
+    assert server.misses == made, "and nothing is made that is not sent"
+    assert whole(answers(server, 5, "10.1.3.3", question(f"service-1.{ZONE}"))) == 5, "its neighbours have theirs"
+    clock.pass_time(1.0)
+    again = [answer for query in queries if (answer := server.remote(query, HOST))]
+    assert whole(again) == KINDS * LIMIT
+
+
+def test_large_answers_count_for_more(clock: FakeClock) -> None:
+    rates = RateLimit(LIMIT)
+    packed = responder(StandingView(VIEW)).udp(question(f"ip-intel.{ZONE}"))
+    assert packed is not None
+    large = [packed[:13] + bytes((n,)) + packed[14:] + bytes(4 * USUAL_OCTETS) for n in range(ord("a"), ord("z"))]
+    now = clock.monotonic()
+    verdicts = [rates.verdict(HOST, one, now) for one in large if rates.excess(HOST, now) is RateLimitAction.SEND]
+    assert LIMIT - 1 <= verdicts.count(RateLimitAction.SEND) <= LIMIT + 1, "a quarter of as many"
+    rates.charge("10.9.9.9", 100 * KINDS * LIMIT * USUAL_OCTETS, clock.monotonic())
+    clock.pass_time(0.5)
+    assert rates.excess("10.9.9.9", clock.monotonic()) is not RateLimitAction.SEND
+    clock.pass_time(1.0)
+    assert rates.excess("10.9.9.9", clock.monotonic()) is RateLimitAction.SEND, "a debt is bounded"
+
+
+def test_a_valid_cookie_is_not_limited_in_all_either(server: Responder) -> None:
+    cookie = cookie_of(parsed(server.remote(asked(CLIENT), HOST)))
+    assert cookie is not None
+    for n in range(20):
+        answers(server, LIMIT, query=question(f"x{n}.{ZONE}", "TXT"))
+        answers(server, LIMIT, query=question(f"billing.{ZONE}", ("A", "SRV", "TXT", "AAAA", "MX")[n % 5]))
+    assert whole(answers(server, 100, query=asked(cookie))) == 100
 
 
 def test_no_limit_means_none(clock: FakeClock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Hashable
 
 import pytest
 from hypothesis import given
@@ -31,8 +32,8 @@ class Theirs:
         self.name, self.rcode = name, rcode
         self.asked: list[str] = []
 
-    def answer(self, query: Query, message: bytes) -> Answer:
-        assert codec.read(message) == query
+    def answer(self, query: Query, message: bytes, asker: Hashable = None) -> Answer:
+        assert (codec.read(message), asker) == (query, ("127.0.0.1", 0))
         self.asked.append(".".join(label.decode() for label in query.name))
         records = (Record(None, Type.PTR, 60, name_data(name_of(self.name))),) if self.name else ()
         return Answer(self.rcode, authoritative=False, answers=records)

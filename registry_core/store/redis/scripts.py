@@ -40,6 +40,7 @@ class ScriptName(enum.StrEnum):
     REAPPLY = "reapply"
     GUARD = "guard"
     INSPECT = "inspect"
+    DENY = "deny"
 
 
 class Script(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from registry_core.errors import NotFound, SettingsError, StoreUnavailable, Unav
 from registry_core.ports.clock import Clock
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
+from registry_core.store.redis.denials import DenialsInRedis
 from registry_core.store.redis.merge import Merge
 from registry_core.store.redis.old_copies import OldCopies
 from registry_core.store.redis.placement import Placing
@@ -98,6 +99,7 @@ class RedisStore:
             for number, each in enumerate(masters)
         )
 
+        self.denials = DenialsInRedis(self._shards, prefix, clock)
         self._clock = clock
         self._old_copies = OldCopies(self._shards, background)
 

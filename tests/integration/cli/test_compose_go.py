@@ -19,7 +19,8 @@ from cli.compose.reader import read_project
 from cli.compose.refusals import SERVICE_KEYS, TOP_KEYS
 from cli.compose.shell_words import BadCommand, words_of
 from cli.compose.yaml_values import as_passed_on
-from tests.compose_judge import BUILD_TIMEOUT_S, CASES, asked, library, ours, texts_of, theirs
+from tests.compose_judge import CASES, asked, library, ours, texts_of, theirs
+from tests.go_programs import BUILD_TIMEOUT_S
 
 # The first one builds the judge, with all that it imports.
 pytestmark = [pytest.mark.timeout(BUILD_TIMEOUT_S + 120), pytest.mark.untraced]

@@ -19,6 +19,7 @@ import pytest
 from cli.command_tree import LeafCommand, leaves
 from registry_core.security.identities import Role
 from registry_core.security.issued_keys import IssuedKey, key_file
+from tests.authorities import DOMAIN, PASSPHRASE, authority_in
 from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
@@ -27,7 +28,7 @@ services:
   shop: {image: shop, expose: [8080], environment: {CART_URL: "http://cart:8010"}}
   cart: {image: cart, expose: [8010]}
 """
-# The words behind each command, with {file} for a compose file and {snapshot} for a saved snapshot.
+# The words behind each command, with {file} for a compose file, {snapshot} for a saved snapshot and {head} for a head.
 CASES = {
     "dev": "{file} --check",
     "status": "",
@@ -46,6 +47,17 @@ CASES = {
     "keys revoke": "k-00000000000b --file {keys}",
     "snapshot save": "{new}",
     "snapshot restore": "{snapshot} --dry-run",
+    "ca init": "--dir {new}-ca --passphrase-file {passphrase}",
+    "ca intermediate": "--dir {ca} --passphrase-file {passphrase}",
+    "ca issue": "registry --out {new}-registry --dir {ca} --passphrase-file {passphrase}",
+    "ca rotate": "announce --dir {ca} --passphrase-file {passphrase}",
+    "ca status": "",
+    "ca deny": "web",
+    "ca allow": "web",
+    "ca denied": "",
+    "audit verify": "",
+    "audit prove": "0",
+    "audit consistency": "{head} --update",
     "compose audit": "{file}",
     "compose inject": "{file} --diff",
     "compose eject": "{file}",
@@ -59,8 +71,8 @@ KEYS = (
     IssuedKey("k-00000000000a", Role.SERVICE, "a" * 43, ISSUED, service="web"),
     IssuedKey("k-00000000000b", Role.READER, "b" * 43, ISSUED),
 )
-# These end when they are stopped, and `watch` prints a stream, which has a test of its own.
-ENDLESS = {"registry", "agent", "watch"}
+# These end when they are stopped, or print a stream, which has a test of its own.
+ENDLESS = {"registry", "agent", "watch", "audit show"}
 LEAVES = {" ".join(leaf.words): leaf for leaf in leaves()}
 SERVERS = ("agent", "registry")
 
@@ -98,9 +110,11 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys")}
+    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys", "passphrase", "ca", "head")}
     Path(files["file"]).write_text(FLEET)
     Path(files["keys"]).write_bytes(key_file(KEYS))
+    Path(files["passphrase"]).write_bytes(PASSPHRASE)
+    cert, key = authority_in(Path(files["ca"])).replicas
     registry, agent = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     settings = {
         "SERVICE_NAME": "web",
@@ -114,7 +128,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running(
         [*VERTICE, "registry", "--listen", registry],
         folder / "registry.log",
-        {"REGISTRY_WARMING": "0", "REGISTRY_MIN_PORT": "1"},
+        {
+            "REGISTRY_WARMING": "0",
+            "REGISTRY_MIN_PORT": "1",
+            "REGISTRY_CA_CERT": str(cert),
+            "REGISTRY_CA_KEY": str(key),
+            "REGISTRY_TRUST_DOMAIN": DOMAIN.trust_domain,
+            "REGISTRY_AUDIT": str(folder / "audit"),
+        },
     ):
         wait_until(lambda: accepts(int(registry.partition(":")[2])), "the registry listens", 60)
         with running([*VERTICE, "agent"], folder / "agent.log", settings):
@@ -132,6 +153,8 @@ def test_every_command_has_a_case() -> None:
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_json_of_every_command_can_be_read(house: House, name: str) -> None:
     Path(house.files["new"]).unlink(missing_ok=True)
+    if name == "ca allow":
+        assert command("ca", "deny", "web", f"--registry={house.registry}").returncode == 0
     done = command(*house.words(name), "-o", "json")
     assert done.returncode in (0, 1), done.stderr
     assert isinstance(json.loads(done.stdout), dict | list)

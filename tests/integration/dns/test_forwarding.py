@@ -467,17 +467,17 @@ async def test_identical_queries_are_forwarded_once() -> None:
     limits = msgspec.structs.replace(STEADY, patience=Patience(next_s=20.0, total_s=30.0))
     async with resolver(hold) as one, face(to(one), limits=limits) as ours:
         many = [asyncio.create_task(asked(ours, question("WWW.example", id_=n))) for n in range(50)]
-        await eventually(lambda: ours.forwarder._waiting == 50 and bool(held), "all wait")
+        await eventually(lambda: ours.forwarder._flights.waiting == 50 and bool(held), "all wait")
         assert one._transport is not None
         one._transport.sendto(honest(held[0])[0], ("127.0.0.1", one.ports[0]))
         answers = await asyncio.gather(*many)
         assert [int.from_bytes(answer[:2]) for answer in answers] == list(range(50))
-        assert ours.forwarder._waiting == 0
+        assert ours.forwarder._flights.waiting == 0
         assert len(held) == 1
 
 
 async def test_the_number_of_concurrent_queries_is_limited() -> None:
-    limits = msgspec.structs.replace(STEADY, in_flight=5, patience=Patience(next_s=20.0, total_s=30.0))
+    limits = msgspec.structs.replace(STEADY, in_flight=5, jostle_s=30.0, patience=Patience(next_s=20.0, total_s=30.0))
     async with resolver(silent) as one, face(to(one), limits=limits) as ours:
         many = [asyncio.create_task(asked(ours, question(f"n{n}.example"))) for n in range(5)]
         await eventually(lambda: ours.forwarder.report().in_flight == 5, "five are asked")
@@ -492,8 +492,10 @@ async def test_the_number_of_waiting_clients_is_limited() -> None:
     limits = msgspec.structs.replace(STEADY, waiting=5, patience=Patience(next_s=20.0, total_s=30.0))
     async with resolver(silent) as one, face(to(one), limits=limits) as ours:
         many = [asyncio.create_task(asked(ours, question("n.example", id_=n))) for n in range(5)]
-        await eventually(lambda: ours.forwarder._waiting == 5, "five wait")
-        assert rcode(read(await asked(ours, question("n.example")))) == "SERVFAIL"
+        await eventually(lambda: ours.forwarder._flights.waiting == 5, "five wait")
+        many.append(asyncio.create_task(asked(ours, question("n.example"))))
+        assert rcode(read(await many[0])) == "SERVFAIL", "the one that has waited longest gives way"
+        assert ours.forwarder._flights.waiting == 5
         for task in many:
             task.cancel()
         await asyncio.gather(*many, return_exceptions=True)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from dns import listener
+from dns.dns_settings import DnsSettings
 from dns.listener import TRIES, serve_dns
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from registry_core.errors import CannotListen
 from registry_core.settings import Listen

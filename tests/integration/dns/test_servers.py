@@ -31,7 +31,9 @@ class Written:
         self.host = host
         self.answers: list[bytes] = []
         self.aborted = False
-        self.transport = SimpleNamespace(set_write_buffer_limits=lambda **_: None, abort=self._abort)
+        self.transport = SimpleNamespace(
+            set_write_buffer_limits=lambda **_: None, abort=self._abort, is_closing=lambda: self.aborted
+        )
 
     @property
     def as_writer(self) -> asyncio.StreamWriter:
@@ -193,12 +195,13 @@ async def test_the_server_closes_with_a_client_connected(running: Running) -> No
 async def test_the_number_of_connections_is_limited(running: Running) -> None:
     held = [await running.connect() for _ in range(PATIENT.connections)]
     await eventually(lambda: running.tcp.connections == PATIENT.connections, "all are served")
-    reader, writer = await running.connect()
+    newcomer = await running.connect()
     async with asyncio.timeout(10):
         with contextlib.suppress(ConnectionResetError):
-            assert await reader.read() == b""
-    assert running.tcp.refused == 1
-    for _, each in [*held, (reader, writer)]:
+            assert await held[0][0].read() == b""
+    await eventually(lambda: running.tcp.connections == PATIENT.connections, "one has gone for another")
+    assert running.tcp.closed == {"idle": 1}
+    for _, each in [*held, newcomer]:
         each.close()
 
 
@@ -235,7 +238,7 @@ async def test_many_queries_on_one_connection_do_not_starve_others(running: Runn
         await asyncio.sleep(0)
     assert isinstance(serving.exception(), asyncio.IncompleteReadError)
     assert len(writer.answers) == 200
-    assert seen >= {16, 32, 160}
+    assert len(seen) >= 10
 
 
 async def test_length_and_answer_are_sent_together_and_each_answer_by_itself(running: Running) -> None:
@@ -271,14 +274,14 @@ async def test_a_client_that_has_shut_down_its_side_still_gets_every_answer(runn
 async def test_one_machine_cannot_take_all_connections() -> None:
     server = responder(StandingView(), allow_networks=("127.0.0.0/8", "10.0.0.0/8"))
     tcp = await serve_tcp(server, "127.0.0.1", 0, TcpLimits(connections=10, of_one_host=2))
-    for host, expected in (("10.0.0.1", [False, False, True, True]), ("10.0.0.2", [False]), ("127.0.0.1", [False] * 4)):
+    for host, expected in (("10.0.0.1", [True, True, False, False]), ("10.0.0.2", [False]), ("127.0.0.1", [False] * 4)):
         writers = [Written(host) for _ in expected]
         tasks = [asyncio.create_task(tcp._connected(asyncio.StreamReader(), w.as_writer)) for w in writers]
         await asyncio.sleep(0)
-        assert [w.aborted for w in writers] == expected, host
-        assert sum(not t.done() for t in tasks) == expected.count(False)
+        assert [w.aborted for w in writers] == expected, f"of {host} the longest idle ones"
+        assert all(not t.done() for t in tasks)
     await tcp.close()
-    assert (tcp.refused, tcp.connections, len(tcp._hosts)) == (2, 0, 0)
+    assert (tcp.closed, tcp.connections, len(tcp._slots)) == ({"idle": 2}, 0, 0)
 
 
 async def test_a_connection_is_closed_after_its_limit_of_queries() -> None:

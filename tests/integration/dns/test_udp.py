@@ -7,13 +7,16 @@ import ctypes
 import errno
 import gc
 import socket
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Hashable, Iterator
 
 import pytest
 import pytest_asyncio
 
+from dns.arrivals import Arrivals
 from dns.batched_udp import _SMALL_BATCH, Batched
 from dns.codec import Answer, Query, Rcode
+from dns.dear_work import DearWork
 from dns.forwarding import ForeignAnswer
 from dns.mmsg import SystemCalls
 from dns.one_by_one_udp import BATCH, MAX_QUERY, OneByOne
@@ -37,7 +40,8 @@ class Asked:
     def __init__(self) -> None:
         self.questions: list[tuple[Query, asyncio.Future[ForeignAnswer]]] = []
 
-    def answer(self, query: Query, message: bytes) -> asyncio.Future[ForeignAnswer]:
+    def answer(self, query: Query, message: bytes, asker: Hashable = None) -> asyncio.Future[ForeignAnswer]:
+        assert asker is not None
         assert message[:2] == query.id.to_bytes(2)
         self.questions.append((query, asyncio.get_running_loop().create_future()))
         return self.questions[-1][1]
@@ -465,6 +469,7 @@ async def test_what_cannot_be_sent_is_counted_and_the_rest_is_sent(
 
 async def test_after_many_new_questions_the_next_turn_is_a_shorter_one(server: Responder) -> None:
     udp = await serve_udp(server, "127.0.0.1", 0, exchange=batched)
+    server.work = DearWork(FakeClock())  # on a busy machine, the budget would end first
     with connected(udp.port) as sock:
         for number in range(4 * BATCH):
             sock.send(question(f"x{number}.{ZONE}"))
@@ -475,6 +480,37 @@ async def test_after_many_new_questions_the_next_turn_is_a_shorter_one(server: R
                 await asyncio.sleep(0)
     assert seen >= {BATCH + n * _SMALL_BATCH for n in range(10)}
     udp.close()
+
+
+async def test_what_waited_for_longer_than_its_asker_does_is_not_answered(
+    udp: UdpServer, asker: socket.socket, server: Responder
+) -> None:
+    """The loop was busy, and the kernel kept what came meanwhile."""
+    exchange = udp._exchanges[0][1]
+    assert isinstance(exchange, Batched | OneByOne)
+    exchange._arrivals = Arrivals(udp._exchanges[0][0], wall=lambda: time.time() + 3.0)
+    for id_ in range(3 * BATCH):
+        asker.send(question(f"one.{ZONE}", id_=id_))
+    await eventually(lambda: exchange.too_late >= 2 * BATCH, "they are dropped")
+    assert server.hits + server.misses <= 3 * BATCH - exchange.too_late
+    exchange._arrivals = Arrivals(udp._exchanges[0][0])
+    dropped = exchange.too_late
+    with connected(udp.port) as other:
+        for id_ in range(3 * BATCH):
+            other.send(question(f"one.{ZONE}", id_=id_))
+        for _ in range(3 * BATCH):
+            await heard(other)
+    assert (udp.too_late, exchange.too_late) == (dropped, dropped), "a backlog that is young is answered"
+
+
+async def test_a_clock_that_was_set_makes_nothing_too_late() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as listening, socket.socket(type=socket.SOCK_DGRAM) as asker:
+        listening.bind(("127.0.0.1", 0))
+        ages = {wall: Arrivals(listening, wall=lambda wall=wall: time.time() + wall) for wall in (3.0, 3600.0, -3600.0)}  # type: ignore[misc]  # mypy cannot infer a default
+        assert not ages[3.0].too_late(), "nothing was received"
+        asker.sendto(b"?", listening.getsockname())
+        listening.recv(1)
+        assert {wall: one.too_late() for wall, one in ages.items()} == {3.0: True, 3600.0: False, -3600.0: False}
 
 
 async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_counted(server: Responder) -> None:
@@ -489,6 +525,9 @@ async def test_an_error_of_the_socket_costs_one_turn_and_an_unsent_answer_is_cou
     sent: list[int] = []
 
     class Socket:
+        def fileno(self) -> int:
+            return -1
+
         def recvfrom(self, _: int) -> tuple[bytes, tuple[str, int]]:
             arrived = arrivals.pop(0)
             if isinstance(arrived, OSError):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dns import codec
 from dns.codec import Query
 from dns.foreign import VIA_OCTETS, ForeignReply, Odd, Sent, inquiry_of, judge, mixed_case, outgoing, via_of
-from dns.relay import Relayed, relay_draft
+from dns.relay import AgedMessages, Relayed, relay_draft
 from tests.foreign import read, reply_to
 from tests.wire.asking import question
 
@@ -145,7 +145,7 @@ def test_the_client_gets_what_fits_with_the_remaining_ttls(
     reply = judge(reply_to(sent.message, *addresses(name, ttls)), sent)
     assert isinstance(reply, ForeignReply)
     asker = query_of(question(name, id_=4711, edns=size if edns else None))
-    draft = relay_draft(asker, Relayed(reply, age_s=age_s), size)
+    draft = relay_draft(asker, Relayed(reply, age_s=age_s), size, AgedMessages())
     message = draft.message
     assert len(message) + len(draft.errors) <= size
     answer: Any = read(message)
@@ -181,5 +181,5 @@ def test_whatever_is_passed_on_can_be_read_by_dnslib(
     counts = struct.pack("!HHH", answers, authority, additional)
     found = judge(sent.message[:2] + b"\x81\x80\0\1" + counts + sent.question + rest, sent)
     assert isinstance(found, ForeignReply)
-    message = relay_draft(query_of(question("www.example")), Relayed(found), 65535).message
+    message = relay_draft(query_of(question("www.example")), Relayed(found), 65535, AgedMessages()).message
     assert len(read(message).rr) == (0 if fails(found) else answers)

@@ -52,6 +52,7 @@ def test_the_agents_url_comes_from_the_flag_or_the_setting(
     [
         (None, {}, "http://127.0.0.1:8888"),
         (None, {"REGISTRY_URL": "http://a:1, http://b:2"}, "http://a:1"),
+        (None, {"REGISTRY_URL": "srv:_r._tcp.example,srv+https:_r._tcp.example,https://b:2"}, "https://b:2"),
         ("far:9", {"REGISTRY_URL": "http://a:1"}, "http://far:9"),
         ("https://far", {"REGISTRY_URL": "http://a:1"}, "https://far"),
     ],

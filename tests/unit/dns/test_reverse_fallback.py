@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import pytest
 
@@ -37,8 +37,8 @@ class Slow:
     def __init__(self, settle: Callable[[asyncio.Future[ForeignAnswer]], object], after_s: float) -> None:
         self.settle, self.after_s = settle, after_s
 
-    def answer(self, query: Query, message: bytes) -> asyncio.Future[ForeignAnswer]:
-        assert (query, message) == (asked(), MESSAGE)
+    def answer(self, query: Query, message: bytes, asker: Hashable = None) -> asyncio.Future[ForeignAnswer]:
+        assert (query, message, asker) == (asked(), MESSAGE, None)
         loop = asyncio.get_running_loop()
         later: asyncio.Future[ForeignAnswer] = loop.create_future()
         loop.call_later(self.after_s, self.settle, later)

@@ -26,6 +26,17 @@ def test_without_redis_the_port_has_all_but_a_few() -> None:
     assert replica_budget(10, None).connections == 16
 
 
+@pytest.mark.parametrize("limit", [256, 1024, 4096, 100_000])
+def test_connections_that_have_not_set_up_tls_yet_have_a_share(limit: int) -> None:
+    budget = replica_budget(limit, store(PoolTerms(5, 50)), with_tls=True)
+    assert budget.redis is not None
+    used = 3 * (budget.redis.pool.most + BESIDE)
+    assert RESERVED + budget.connections + budget.handshakes + used <= limit
+    assert budget.handshakes >= 16
+    assert replica_budget(None, None, with_tls=True).handshakes == 1000
+    assert replica_budget(limit, None).handshakes == 0
+
+
 @pytest.mark.parametrize("limit", [256, 512, 1024, 4096])
 @pytest.mark.parametrize("most", [4, 50, 1000])
 def test_port_and_pools_fit_the_limit(limit: int, most: int) -> None:

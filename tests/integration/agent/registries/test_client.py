@@ -275,7 +275,7 @@ class StandInOnce(StandIn):
         (409, "Fenced", RequestOutcome.FENCED),
         (409, "Late", RequestOutcome.LATE),
         (413, "PayloadTooLarge", RequestOutcome.REFUSED),
-        (429, "RateLimited", RequestOutcome.UNAVAILABLE),
+        (429, "TooManyRequests", RequestOutcome.LIMITED),
         (500, "InternalError", RequestOutcome.UNAVAILABLE),
         (503, "StoreUnavailable", RequestOutcome.UNAVAILABLE),
         (302, "", RequestOutcome.UNAVAILABLE),

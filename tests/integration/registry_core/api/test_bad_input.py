@@ -278,7 +278,7 @@ async def test_bytes_that_are_not_http_are_refused_without_a_traceback_in_the_lo
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.replica.listen.port)
     writer.write(garbage)
-    assert b" 400 " in await asyncio.wait_for(reader.readline(), 10)
+    assert (await asyncio.wait_for(reader.readline(), 10)).split(b" ")[1] in (b"400", b"431")
     writer.close()
     assert [r for r in caplog.records if r.levelname == "ERROR"] == []
     assert (await api.call("GET", "/live")).status == 200

@@ -174,7 +174,7 @@ async def test_health_shows_only_measured_values(api: Api) -> None:
     assert body["uptime_seconds"] >= 0
     assert body["timestamp"].endswith("+00:00")
     components = body["components"]
-    assert set(components) == {"store", "guard", "cache", "system", "watch", "access", "background"}
+    assert set(components) == {"store", "guard", "cache", "system", "watch", "access", "audit", "background"}
     assert (components["store"]["kind"], components["store"]["status"]) == ("memory", "ok")
     assert (components["cache"]["size"], components["cache"]["services"]) == (1, 1)
     assert components["watch"] == {"watchers": 0}

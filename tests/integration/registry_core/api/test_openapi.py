@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from registry_core.api.endpoints import ENDPOINTS
+from registry_core.authority_settings import AuthoritySettings
+from registry_core.security.audit.settings import AuditSettings
 from registry_core.security.rights import Right
+from tests.authorities import authority_in, csr_of, settings_for
 from tests.integration.replicas import READY, Api, serving
 from tests.json_schema import problems
 
@@ -31,6 +36,12 @@ SAVED = {
     "registered_at": 1764000000.0,
 }
 ONE = "ip_intel/10.0.0.7:8034"
+CSR = csr_of(ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> AuthoritySettings:
+    return settings_for(authority_in(tmp_path / "ca"))
 
 
 async def described(api: Api) -> Any:
@@ -70,7 +81,7 @@ async def test_every_reference_resolves(api: Api) -> None:
     assert used == names
 
 
-async def test_every_answer_matches_its_description() -> None:
+async def test_every_answer_matches_its_description(authority: AuthoritySettings, tmp_path: Path) -> None:
     asked: list[tuple[str, str, str, Any]] = [
         # method, template, path, body; in an order that makes sense
         ("POST", "/heartbeat", "/heartbeat", {"service_name": "ip_intel"}),
@@ -108,11 +119,29 @@ async def test_every_answer_matches_its_description() -> None:
         ("GET", "/drain/{service}/{instance}", f"/drain/{ONE}", None),
         ("GET", "/drain/{service}/{instance}", "/drain/nobody/a:1", None),
         ("GET", "/drain/{service}/{instance}", "/drain/a/a:1", None),
+        ("GET", "/certificates", "/certificates", None),
+        ("POST", "/certificates", "/certificates", {"service_name": "ip_intel", "csr": CSR}),
+        ("POST", "/certificates", "/certificates", {"service_name": "ip_intel", "csr": "nothing"}),
+        ("POST", "/certificates", "/certificates", b" " * 70_000),
+        ("POST", "/certificates/denied", "/certificates/denied", {"service_name": "ip_intel", "withdraw": True}),
+        ("POST", "/certificates/denied", "/certificates/denied", {"service_name": "ip_intel"}),
+        ("POST", "/certificates/denied", "/certificates/denied", {}),
+        ("POST", "/certificates", "/certificates", {"service_name": "ip_intel", "csr": CSR}),
+        ("GET", "/certificates/denied", "/certificates/denied", None),
+        ("GET", "/certificates/denied", "/certificates/denied?serial=xyz", None),
+        ("GET", "/audit/entries", "/audit/entries", None),
+        ("GET", "/audit/entries", "/audit/entries?from=x", None),
+        ("GET", "/audit/proof", "/audit/proof?index=0", None),
+        ("GET", "/audit/proof", "/audit/proof", None),
+        ("GET", "/audit/consistency", "/audit/consistency?first=0", None),
+        ("POST", "/audit/head", "/audit/head", {"head": "", "key": ""}),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}/{instance}", f"/deregister/{ONE}", None),
         ("DELETE", "/deregister/{service}", "/deregister/ip_intel", None),
     ]
-    async with serving(msgspec.structs.replace(READY, secrets=("s3cret",))) as api:
+    audit = AuditSettings(folder=tmp_path / "audit")
+    settings = msgspec.structs.replace(READY, secrets=("s3cret",), authority=authority, audit=audit)
+    async with serving(settings) as api:
         description = closed(await described(api))
         tried = set()
         for method, template, path, body in asked:
@@ -124,7 +153,8 @@ async def test_every_answer_matches_its_description() -> None:
                 schema = responses[str(answer.status)]["content"]["application/json"]["schema"]
                 assert problems(answer.body, schema, description) == [], where
                 tried.add((method, template))
-    assert tried == {(e.method, e.path) for e in ENDPOINTS} - {("GET", "/metrics")}
+    texts = {("GET", "/metrics"), ("GET", "/certificates/bundle"), ("GET", "/audit/head")}
+    assert tried == {(e.method, e.path) for e in ENDPOINTS} - texts
 
 
 async def test_every_line_of_the_watch_matches_its_description(api: Api) -> None:
@@ -162,7 +192,8 @@ async def test_each_described_body_is_the_one_that_is_read(api: Api, endpoint: A
     assert operation["operationId"] == endpoint.name
     assert ("requestBody" in operation) == (endpoint.body is not None)
     assert ("security" in operation) == (endpoint.right is not Right.BE_PROBED)
-    # An acknowledgement changes nothing that is stored, and its watcher's id is its credential.
-    assert endpoint.writes == (endpoint.method != "GET" and endpoint.name != "acknowledge")
+    # An acknowledgement changes nothing that is stored, and its watcher's id is its credential. A countersignature
+    # changes nothing about what is registered, and must not make a line in the audit whose heads are countersigned.
+    assert endpoint.writes == (endpoint.method != "GET" and endpoint.name not in ("acknowledge", "witness_head"))
     assert [p["name"] for p in operation["parameters"] if p["in"] == "query"] == [p.name for p in endpoint.query]
     assert [p["name"] for p in operation["parameters"] if p["in"] == "header"] == [p.name for p in endpoint.headers]

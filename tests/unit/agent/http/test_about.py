@@ -22,9 +22,10 @@ from agent.view.sync import WatchSync
 from agent.view.trust import SILENT_AFTER_S
 from agent.view.view import AgentView
 from dns.codec import Name
+from dns.dns_settings import DnsSettings
 from dns.foreign import ForeignReply
 from dns.resolver_client import Unanswered
-from dns.responder import DnsSettings, Responder
+from dns.responder import Responder
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness
 from registry_core.domain.records import Instance, Status

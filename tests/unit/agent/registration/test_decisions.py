@@ -154,6 +154,30 @@ def test_an_unavailable_registry_is_retried_for_ever_with_growing_waits() -> Non
     assert after(member, REGISTER, RequestOutcome.DONE).failures == 0
 
 
+@pytest.mark.parametrize("told_s", [1.0, 6.0, None])
+def test_an_agent_at_a_limit_waits_as_it_is_told_and_not_with_all_the_others(told_s: float | None) -> None:
+    for leased in (True, False):
+        member = begun(msgspec.structs.replace(started(0.0, T, checked=False), leased=leased))
+        dues = []
+        for draw in (0.0, 0.5, 0.999):
+            limited = after_request(
+                member, REGISTER, RequestOutcome.LIMITED, now=100.0, draw=draw, timings=T, retry_after_s=told_s
+            )
+            assert limited.phase is Phase.DUE
+            dues.append(limited.due_at - 100.0)
+        least = told_s or T.backoff_first_s
+        assert min(dues) >= least
+        assert max(dues) <= 2 * least
+        assert len(set(dues)) == 3
+
+
+def test_a_limit_does_not_cost_a_lease() -> None:
+    member = after_request(
+        begun(registered()), REGISTER, RequestOutcome.LIMITED, now=0.0, draw=0.999, timings=T, retry_after_s=3600.0
+    )
+    assert member.due_at <= T.heartbeat_s
+
+
 def test_a_late_write_is_sent_again_soon_and_fences_no_owner() -> None:
     unregistered = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.LATE, now=5.0)
     assert unregistered.phase is Phase.DUE

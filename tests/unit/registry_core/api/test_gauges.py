@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 
+from registry_core.api.connections import Connections
 from registry_core.api.gauges import add_gauges
+from registry_core.api.limit_settings import LimitSettings
+from registry_core.api.request_limits import RequestLimits
 from registry_core.api.view import ReplicaView
 from registry_core.api.write_access import WriteAccess
+from registry_core.domain.connection_slots import Closing
 from registry_core.domain.leases import LeaseTerms
 from registry_core.errors import Unauthorized
 from registry_core.store.memory import MemoryStore
@@ -20,25 +24,29 @@ async def test_each_part_shows_its_present_state() -> None:
     clock, metrics = FakeClock(), ReplicaMetrics()
     view = ReplicaView(clock, ttl_s=60.0, warming_s=60.0, store_age_s=lambda: 0.0)
     store = MemoryStore(clock, LeaseTerms(), "e1", random.Random(1))
-    access = WriteAccess(view, clock)
+    access, connections = WriteAccess(view, clock), Connections()
+    connections.closed[Closing.IDLE] = 7
     add_gauges(
         metrics,
         view,
         store,
         access,
+        limits=RequestLimits(LimitSettings(), LeaseTerms(), view, clock),
         watchers=lambda: 3,
-        connections=lambda: 7,
+        connections=connections,
         sampler=SystemSampler(),
         background=Background(clock),
     )
     await store.start(view)
 
     def value(name: str) -> float | None:
-        labels = {"error": "Unauthorized"} if name == "registry_writes_refused_total" else {}
+        labels = {"registry_writes_refused_total": {"error": "Unauthorized"}}.get(name)
         return metrics.registry.get_sample_value(name, labels)
 
+    assert metrics.registry.get_sample_value("registry_connections_closed_total", {"reason": "idle"}) == 7
+
     assert (value("registry_ready"), value("registry_active_services")) == (0, 0)
-    assert (value("registry_watchers"), value("registry_connections")) == (3, 7)
+    assert (value("registry_watchers"), value("registry_connections")) == (3, 0)
     assert (value("registry_refuses_all_writes"), value("registry_writes_refused_total")) == (0, None)
     await store.register(claim())
     access.refused(Unauthorized("the token is wrong"))

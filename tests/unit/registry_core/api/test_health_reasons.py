@@ -10,6 +10,7 @@ from registry_core.api.guard_report import guard_view
 from registry_core.api.health_reasons import MAX_SHARDS_NAMED, health_reasons
 from registry_core.api.health_schemas import AccessHealth, PeersHealth
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import GuardReport
 from tests.samples import shard_report
 
@@ -27,6 +28,7 @@ def reasons(**more: Any) -> list[str]:
         "shards": (shard_report(),),
         "guard": guard_view([CLEAR]),
         "access": ACCEPTS,
+        "audit": AuditReport(status="ok"),
         "peers": PeersHealth(known=3, silent=0, silent_urls=[]),
     }
     return health_reasons(**(healthy | more))
@@ -51,6 +53,11 @@ def test_a_healthy_replica_gives_no_reason() -> None:
             {"peers": PeersHealth(known=5, silent=1, silent_urls=["http://10.0.0.2:8888"])},
             ["1 of 5 replicas", "http://10.0.0.2:8888"],
         ),
+        (
+            {"audit": AuditReport(status="failing", problem="No space left on device", waiting=7, lost=2)},
+            ["cannot be written: No space left on device", "7 entries wait", "2 are lost"],
+        ),
+        ({"audit": AuditReport(status="disputed", problem="eu-1b went back")}, ["is not what it was: eu-1b went back"]),
         ({"shards": (shard_report(set_aside=2),)}, ["2 of its entries cannot be read"]),
         ({"shards": (shard_report(latency_ms=50.0),)}, ["slow or does not answer"]),
     ],

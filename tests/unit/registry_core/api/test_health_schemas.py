@@ -25,6 +25,7 @@ from registry_core.api.health_schemas import (
 )
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.guard import GuardPhase
+from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import PoolReport
 
 BREAKER = CircuitBreakerHealth(state=BreakerState.CLOSED, failure_count=0, last_failure=None, reason="")
@@ -39,6 +40,7 @@ def components(**more: Any) -> ComponentsHealth:
         system=SystemHealth(cpu_percent=None, memory_percent=None, tasks=9),
         watch=WatchHealth(watchers=4),
         access=AccessHealth(status="ok", refused_recently=0, refused_total=0, last_refusal=""),
+        audit=AuditReport(status="off"),
         background=[],
         **more,
     )
@@ -51,7 +53,7 @@ def written(view: msgspec.Struct) -> dict[str, Any]:
 
 def test_a_memory_store_reports_no_redis_and_no_breaker() -> None:
     said = written(components())
-    assert list(said) == ["store", "guard", "cache", "system", "watch", "access", "background"]
+    assert list(said) == ["store", "guard", "cache", "system", "watch", "access", "audit", "background"]
 
 
 def test_a_redis_store_reports_redis_and_its_breaker() -> None:

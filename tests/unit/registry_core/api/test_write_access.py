@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.api.write_access import WriteAccess
 from registry_core.domain.events import Position, Registered
-from registry_core.domain.refusals import REFUSED_FOR_S
+from registry_core.domain.refusals import EVIDENCE_S, REFUSED_FOR_S
 from registry_core.errors import Unauthorized
 from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import cursor_of
@@ -85,6 +85,46 @@ def test_no_number_of_refusals_makes_a_ready_registry_with_instances_warm_again(
     replica.clock.pass_time(61)
     replica.refuse(1000)
     assert replica.is_ready
+
+
+def test_strangers_do_not_keep_a_registry_with_a_few_instances_warming_for_ever() -> None:
+    """The attack: more wrong credentials in 90 s than there are instances, and again and again."""
+    replica = Replica()
+    replica.accept("billing")
+    for _ in range(int(EVIDENCE_S / 30) + 1):
+        replica.refuse(50)
+        replica.clock.pass_time(30)
+    replica.refuse(50)
+    replica.clock.pass_time(REFUSED_FOR_S)
+    assert replica.is_ready
+
+
+def test_for_a_while_the_refused_may_be_most_of_a_fleet() -> None:
+    replica = Replica()
+    replica.accept("billing")
+    for _ in range(int(EVIDENCE_S / 30)):
+        replica.refuse(50)
+        replica.clock.pass_time(30)
+        assert not replica.is_ready
+
+
+def test_strangers_do_not_keep_a_registry_warming_whose_instances_have_left() -> None:
+    replica = Replica()
+    replica.access.accepted()
+    replica.clock.pass_time(EVIDENCE_S + 1)
+    replica.refuse(50)
+    assert replica.is_ready
+
+
+def test_a_store_that_comes_back_empty_makes_refusals_tell_again() -> None:
+    replica = Replica()
+    replica.accept("billing")
+    replica.clock.pass_time(2 * EVIDENCE_S)
+    replica.view.reset(Snapshot(cursor_of([Position(0, "e2", 0)]), ()))
+    replica.clock.pass_time(59)
+    replica.refuse(1)
+    replica.clock.pass_time(REFUSED_FOR_S - 1)
+    assert not replica.is_ready
 
 
 def test_what_could_not_be_read_at_all_stays_unknown() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from registry_core.watch.outbox import Outbox
+from registry_core.watch.outbox import SHARED_BYTES, Outbox
 
 
 def outbox(*opening: bytes, most_lines: int = 3) -> Outbox:
@@ -50,5 +50,26 @@ def test_a_restart_drops_the_rest_of_the_opening_too() -> None:
     box = outbox(b"a", b"b")
     box.put(b"c")
     assert box.take(1) == b"a"
+    box.restart()
+    assert taken(box) == [b"all:epoch", b"sync"]
+
+
+def test_a_large_line_is_handed_out_as_it_is_and_in_order() -> None:
+    """Copied into a batch, it would take its memory once for each reader."""
+    large, other = b"L" * SHARED_BYTES, b"M" * SHARED_BYTES
+    box = outbox(b"a", large, other, b"b")
+    box.put(b"c")
+    found = taken(box, most_bytes=64 * 1024)
+    assert found == [b"a", large, other, b"bc"]
+    assert found[1] is large
+    assert found[2] is other
+
+
+def test_a_large_line_that_is_next_is_part_of_the_opening_and_dropped_with_it() -> None:
+    large = b"L" * SHARED_BYTES
+    box = outbox(b"a", large)
+    assert box.take_opening(1000) == b"a"
+    assert not box.opened
+    assert box.waiting
     box.restart()
     assert taken(box) == [b"all:epoch", b"sync"]

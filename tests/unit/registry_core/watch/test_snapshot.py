@@ -97,3 +97,10 @@ def test_a_record_too_large_for_a_line_is_left_out_and_reported() -> None:
     assert min(size for _, size in shared.too_large) > 500
     (line,) = Shared(large, most_bytes=500).read()
     assert (line.last, line.instances) == (True, ())
+
+
+def test_readers_for_the_same_reason_share_the_very_bytes() -> None:
+    """4,000 readers that do not read would otherwise hold 4,000 copies."""
+    shared = Shared(*fleet(50), part_bytes=1000)
+    first, second = list(shared.snapshot.lines("start")), list(shared.snapshot.lines("start"))
+    assert all(one is other for one, other in zip(first, second, strict=True))

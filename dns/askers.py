@@ -1,0 +1,18 @@
+"""Who asks, for fair turns: as much of it as cannot be forged or multiplied for nothing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TypeAlias
+
+from dns.rate_limit import network_of
+
+Asker: TypeAlias = Hashable
+"""A host, a network, or an address and port of this machine."""
+
+
+def asker_of(host: str, port: int, *, over_tcp: bool) -> Asker:
+    """Return a socket of this machine, another host, or its network where the address may be forged."""
+    if host.startswith("127.") or host == "::1":
+        return host, port
+    return host if over_tcp else network_of(host)

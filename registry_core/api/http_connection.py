@@ -1,0 +1,177 @@
+"""One HTTP connection of a replica or an agent: aiohttp's, within the limits of `connections.py`.
+
+What aiohttp refuses before a handler sees it (bytes that are not HTTP, headers that are too large) is answered in the
+one shape of errors. It reads no request, and decides nothing about one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
+from typing import Final, cast
+
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from registry_core.api.connections import Connections
+from registry_core.api.http_faults import MAX_FIELD_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, fault_of
+from registry_core.api.problems import INTERNAL, HeaderTooLarge, error_response, problem_of, problem_response, status_of
+from registry_core.api.problems import encoded as encoded_problem
+from registry_core.domain.connection_slots import Closing
+
+# So many requests wait on one connection before it is not read from any more; aiohttp's 32 of a thousand connections
+# take longer to parse than others should wait.
+_READ_AHEAD: Final = 2
+# Of a body that nobody reads yet, so much and as much again is held; aiohttp's default is a mebibyte.
+_READ_BUFFER: Final = 32 * 1024
+
+
+class HttpConnection(web.RequestHandler):
+    """One connection, from its first byte to its last."""
+
+    __slots__ = (
+        "_body",
+        "_connections",
+        "_is_refused",
+        "_lacks_header",
+        "_slots",
+        "_unfinished",
+        "_waits_for_turn",
+        "began_at",
+    )
+
+    def __init__(self, connections: Connections, server: web.Server, logger: object) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for none
+            logger=logger,  # type: ignore[arg-type]
+            keepalive_timeout=connections.limits.keepalive_s,
+            lingering_time=connections.limits.linger_s,
+            read_bufsize=_READ_BUFFER,
+            auto_decompress=False,  # compressed bodies are refused, so never inflate them
+            max_line_size=MAX_TARGET_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_FIELDS,
+        )
+        # Who sends several requests at once is not read from while any of them waits.
+        self._max_msg_queue_size, self._msg_queue_resume_size = _READ_AHEAD, 0
+        self._connections = connections
+        self._slots = connections.slots
+        self._is_refused = False
+        self._waits_for_turn = False
+        self.began_at = 0.0
+        # It has a deadline for the header that has not come, or only in part.
+        self._lacks_header = True
+        # The body of the last request, and how many bytes have come after it that are no whole request yet.
+        self._body: StreamReader | None = None
+        self._unfinished = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        whole = cast("asyncio.Transport", transport)
+        if self._connections.enters(self, whole):
+            super().connection_made(transport)
+        else:
+            self._is_refused = True
+            whole.abort()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is in flight; one that waits for its peer, or for its turn, is not."""
+        is_waiting = self.writing_paused or self._waits_for_turn
+        return not is_waiting and (self._request_in_progress or bool(self._messages))
+
+    def data_received(self, data: bytes) -> None:
+        waiting = self._messages
+        before = len(waiting)
+        if not self._is_refused:
+            super().data_received(data)
+        if len(waiting) > before:
+            self._body = waiting[-1][1]
+            if not before and not self._request_in_progress:
+                self.began_at = monotonic()
+            if self._lacks_header:
+                self._lacks_header = False
+                self._unfinished = 0
+                self._connections.has_header(self)
+        elif not self._is_refused and (self._body is None or self._body.is_eof()):
+            self._received_a_part(len(data))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        result = await super().finish_response(request, resp, start_time)
+        if self._messages:
+            self._waits_for_turn = True
+            await self._connections.turn(self)
+            self._waits_for_turn = False
+        else:
+            self._slots.rested(self, monotonic())
+        return result
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's words; the answer has ours
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun, and there is no second one")
+        if isinstance(exc, HttpProcessingError):
+            response = error_response(fault_of(exc))
+        else:
+            self.log_exception("Error handling request", exc_info=exc)
+            response = problem_response(status, INTERNAL)
+        response.force_close()
+        return response
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.stalled(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._connections.reads_again(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        task = self._task_handler
+        if exc is None and self._request_in_progress:
+            exc = ConnectionResetError("the peer has left")
+        super().connection_lost(exc)
+        self._body = None  # it refers to this connection
+        self._connections.left(self, task)
+        if exc is not None and task is not None:
+            # It is kept by the body, which its traceback leads to: thousands of these would wait for the collector.
+            task.add_done_callback(lambda _: exc.with_traceback(None))
+
+    def _received_a_part(self, size: int) -> None:
+        """Count bytes that are no whole request yet."""
+        self._unfinished += size
+        self._lacks_header = True
+        if self._unfinished > MAX_HEADER_BYTES:
+            self._refuse_header()
+        elif not self.is_busy:
+            self._connections.received_a_part(self)
+
+    def _refuse_header(self) -> None:
+        """Answer a header that is too large as a whole; behind a request in flight there is no place for an answer."""
+        transport, self._is_refused = self.transport, True
+        assert transport is not None  # it has just received something
+        self._connections.refused(self, Closing.TOO_LARGE)
+        if self.is_busy or not transport.can_write_eof():
+            transport.abort()
+            return
+        error = HeaderTooLarge()
+        body = encoded_problem(problem_of(error))
+        status = status_of(error)
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        transport.write(b"%bContent-Length: %d\r\n\r\n%b" % (head.encode(), len(body), body))
+        transport.write_eof()
+
+
+def serving(connections: Connections, server: web.Server, logger: object) -> Callable[[], asyncio.Protocol]:
+    """Return a factory of connections that `server` answers, within the limits of `connections`."""
+    return lambda: HttpConnection(connections, server, logger)

@@ -1,0 +1,1 @@
+"""Attacks on the ports of real programs, measured by what a good neighbour sees: `make attack`."""
