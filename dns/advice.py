@@ -15,7 +15,7 @@ from dns.hop import Hops
 _TC: Final = codec.TC >> 8  # in the third octet
 
 
-class Advice:
+class RetryAdvice:
     """Makes such answers, with the cookies of one server."""
 
     def __init__(self, hops: Hops) -> None:

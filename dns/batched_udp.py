@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Final
 
 from dns.answer_cache import NONE_READY, Ready
-from dns.arrivals import Arrivals
+from dns.datagram_ages import DatagramAges
 from dns.late_answers import LateAnswers
 from dns.mmsg import HEAD, ID, PLACE, Batch, Calls, Source, place_of
 from dns.one_by_one_udp import BATCH, MAX_QUERY
@@ -41,7 +41,7 @@ class Batched:
         self._size = BATCH  # size of the next batch
         self._local: set[Source] = set()
         self._late = LateAnswers(listening)
-        self._arrivals = Arrivals(listening)
+        self._ages = DatagramAges(listening)
         self._dropped = 0
         self.too_late = 0
 
@@ -57,7 +57,7 @@ class Batched:
         if not lengths:
             return
         count = len(lengths)
-        if count == self._size and self._arrivals.too_late():
+        if count == self._size and self._ages.too_late():
             # There is a backlog, and the youngest of these is too old: so are all.
             self.too_late += count
             return

@@ -18,7 +18,7 @@ from dns.fair_queue import FairQueue
 from registry_core.ports.clock import Clock
 
 T = TypeVar("T")
-Result: TypeAlias = T | asyncio.Future[T] | None
+WorkResult: TypeAlias = T | asyncio.Future[T] | None
 """What work returns: at once, later, or not at all."""
 
 # Answers that cost more, in microseconds, are worth keeping apart from the clients' options.
@@ -56,7 +56,7 @@ class _Job(Generic[T]):
 
     def __init__(
         self,
-        work: Callable[[], Result[T]],
+        work: Callable[[], WorkResult[T]],
         otherwise: Callable[[], T | None],
         cost_us: int,
         until: float,
@@ -71,7 +71,7 @@ class _Job(Generic[T]):
         self.done = done
         self.only_begins = only_begins
 
-    def settle(self, make: Callable[[], Result[T]]) -> None:
+    def settle(self, make: Callable[[], WorkResult[T]]) -> None:
         """Set the result to what `make` returns, now or later; None, or a failure, cancels it."""
         if self.done.done():
             return
@@ -119,7 +119,7 @@ class _Lane:
         self,
         asker: Hashable,
         cost_us: int,
-        work: Callable[[], Result[T]],
+        work: Callable[[], WorkResult[T]],
         otherwise: Callable[[], T | None],
         *,
         only_begins: bool,
@@ -234,7 +234,7 @@ class DearWork:
         self,
         asker: Hashable,
         cost_us: int,
-        work: Callable[[], Result[T]],
+        work: Callable[[], WorkResult[T]],
         otherwise: Callable[[], T | None] = lambda: None,
         *,
         only_begins: bool = False,

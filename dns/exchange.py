@@ -18,7 +18,7 @@ from dns.forward_rules import ResolverAddress
 
 # Datagrams read in one turn of the loop, so that a flood of forgeries does not block it.
 BATCH: Final = 16
-Judge: TypeAlias = Callable[[bytes, Sent], Awaitable[ForeignReply | Odd | None]]
+ReplyJudge: TypeAlias = Callable[[bytes, Sent], Awaitable[ForeignReply | Odd | None]]
 """Reads a message as the answer to a question, in its turn; None when it is not one."""
 
 # Unrelated messages accepted before a TCP connection is given up: they are not forgeries there.
@@ -74,7 +74,7 @@ def _connected(server: ResolverAddress) -> socket.socket:
     return asking
 
 
-async def over_tcp(server: ResolverAddress, sent: Sent, judged: Judge) -> ForeignReply | Odd:
+async def over_tcp(server: ResolverAddress, sent: Sent, judged: ReplyJudge) -> ForeignReply | Odd:
     """Return the answer to `sent` over TCP, as `judged` reads it. Raises OSError or EOFError when there is none."""
     reader, writer = await asyncio.open_connection(server.host, server.port, limit=MAX_MESSAGE)
     try:

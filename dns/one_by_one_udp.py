@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from dns.arrivals import Arrivals
+from dns.datagram_ages import DatagramAges
 from dns.late_answers import LateAnswers
 from dns.reply_source import NO_SOURCE, Ancillary, ReplySource
 from dns.responder import Responder
@@ -25,7 +25,7 @@ class OneByOne:
         self._source = source
         self._control_size = socket.CMSG_SPACE(source.size) if source is not None else 0
         self._late = LateAnswers(listening)
-        self._arrivals = Arrivals(listening)
+        self._ages = DatagramAges(listening)
         self._dropped = 0
         self.too_late = 0
 
@@ -45,7 +45,7 @@ class OneByOne:
             except OSError:
                 # An ICMP error for an earlier answer (its client is gone): not our fault.
                 continue
-            if number and self._arrivals.too_late():  # only a backlog can be
+            if number and self._ages.too_late():  # only a backlog can be
                 self.too_late += 1
                 continue
             reply = answer(query, port=asker[1]) if is_local(asker[0]) else answer_remote(query, asker[0])

@@ -17,7 +17,7 @@ import structlog
 
 from dns import codec
 from dns.access import AllowedNetworks
-from dns.advice import Advice
+from dns.advice import RetryAdvice
 from dns.answer_cache import CachedAnswers, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone
 from dns.askers import asker_of
@@ -75,7 +75,7 @@ class Responder:
         self.admits, self.is_local = access.admits, access.is_local
         self._clock = clock if clock is not None else SystemClock()
         self._hops = Hops(self._clock, settings.udp_payload, recursion=forwarder is not None)
-        self._advice = Advice(self._hops)
+        self._advice = RetryAdvice(self._hops)
         self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
         # One budget for all that is dear on this loop.
         self.work = forwarder.work if isinstance(forwarder, Forwarder) else DearWork(self._clock)

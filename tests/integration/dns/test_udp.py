@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Hashable, Iterator
 import pytest
 import pytest_asyncio
 
-from dns.arrivals import Arrivals
 from dns.batched_udp import _SMALL_BATCH, Batched
 from dns.codec import Answer, Query, Rcode
+from dns.datagram_ages import DatagramAges
 from dns.dear_work import DearWork
 from dns.forwarding import ForeignAnswer
 from dns.mmsg import SystemCalls
@@ -488,12 +488,12 @@ async def test_what_waited_for_longer_than_its_asker_does_is_not_answered(
     """The loop was busy, and the kernel kept what came meanwhile."""
     exchange = udp._exchanges[0][1]
     assert isinstance(exchange, Batched | OneByOne)
-    exchange._arrivals = Arrivals(udp._exchanges[0][0], wall=lambda: time.time() + 3.0)
+    exchange._ages = DatagramAges(udp._exchanges[0][0], wall=Ahead(3.0).now)
     for id_ in range(3 * BATCH):
         asker.send(question(f"one.{ZONE}", id_=id_))
     await eventually(lambda: exchange.too_late >= 2 * BATCH, "they are dropped")
     assert server.hits + server.misses <= 3 * BATCH - exchange.too_late
-    exchange._arrivals = Arrivals(udp._exchanges[0][0])
+    exchange._ages = DatagramAges(udp._exchanges[0][0])
     dropped = exchange.too_late
     with connected(udp.port) as other:
         for id_ in range(3 * BATCH):
@@ -503,10 +503,20 @@ async def test_what_waited_for_longer_than_its_asker_does_is_not_answered(
     assert (udp.too_late, exchange.too_late) == (dropped, dropped), "a backlog that is young is answered"
 
 
+class Ahead:
+    """A clock that is `seconds` ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> float:
+        return time.time() + self._seconds
+
+
 async def test_a_clock_that_was_set_makes_nothing_too_late() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as listening, socket.socket(type=socket.SOCK_DGRAM) as asker:
         listening.bind(("127.0.0.1", 0))
-        ages = {wall: Arrivals(listening, wall=lambda wall=wall: time.time() + wall) for wall in (3.0, 3600.0, -3600.0)}  # type: ignore[misc]  # mypy cannot infer a default
+        ages = {ahead: DatagramAges(listening, wall=Ahead(ahead).now) for ahead in (3.0, 3600.0, -3600.0)}
         assert not ages[3.0].too_late(), "nothing was received"
         asker.sendto(b"?", listening.getsockname())
         listening.recv(1)

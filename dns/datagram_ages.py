@@ -23,7 +23,7 @@ _SIOCGSTAMPNS: Final = 0x8907
 _STAMP: Final = struct.Struct("ll")
 
 
-class Arrivals:
+class DatagramAges:
     """The age of the datagram that was read last from one socket."""
 
     def __init__(
