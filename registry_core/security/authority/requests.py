@@ -36,7 +36,7 @@ def requested_key(pem: str, *, field: str = "csr") -> ServiceKey:
         algorithm = request.signature_hash_algorithm
     except UnsupportedAlgorithm:
         raise _wrong("its algorithms are not supported: use an EC key on P-256 and SHA-256", field) from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, x509.InvalidVersion):
         raise _wrong("it is not a certificate signing request in PEM", field) from None
     checked = checked_key(key, field=field)
     if not isinstance(key, ed25519.Ed25519PublicKey) and not isinstance(algorithm, _HASHES):

@@ -6,7 +6,14 @@ import pytest
 
 from agent.http.routes import ROUTES, MatchedRoute, RequestTarget, matched, target_of
 from registry_core.errors import ValidationError
-from registry_core.security.rights import Right
+from registry_core.security.rights import MAY, Right
+
+
+def test_the_table_of_rights_names_what_every_route_needs() -> None:
+    for path, rights in ROUTES.items():
+        assert rights, path
+        assert set(rights.values()) <= set(MAY), path
+        assert rights.get("HEAD") is rights.get("GET"), path
 
 
 def test_what_changes_something_is_never_open() -> None:
