@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import sys
 import tempfile
@@ -40,6 +41,8 @@ SETTINGS: Final = {
 
 def measure(count: int) -> list[Result]:
     """Return the neighbour's lookups under the attack, compared with a quiet registry, and the memory that it took."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with ExitStack() as stack:
         stack.callback(unpin, os.sched_getaffinity(0))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vertice-bench-")))

@@ -28,7 +28,7 @@ from registry_core.security.authority.rotation import AuthorityState, RotationSt
 from registry_core.security.identities import Role
 
 
-class Issued(NamedTuple):
+class RegistryCertificate(NamedTuple):
     """A certificate and its key, in PEM, and when it ends (Unix seconds)."""
 
     certificate: bytes
@@ -70,7 +70,7 @@ def renew_intermediate(
 
 def issue(
     folder: AuthorityFolder, hosts: Sequence[str], role: Role | None, passphrase: bytes, now: float, *, days: float
-) -> Issued:
+) -> RegistryCertificate:
     """Issue a certificate for the registry itself or for an operator, by the root that signs at present.
 
     Raises ValidationError for a wrong host, NoFolder, UnusableFolder, OSError.
@@ -81,7 +81,7 @@ def issue(
     key = new_key()
     validity = service_validity(now, days * DAY_S, ends)
     certificate = registry_certificate(root, domain_in(state), key.public_key(), validity, hosts=hosts, role=role)
-    return Issued(pem_of([certificate]), key_pem(key), certificate.not_valid_after_utc.timestamp())
+    return RegistryCertificate(pem_of([certificate]), key_pem(key), certificate.not_valid_after_utc.timestamp())
 
 
 def rotate(

@@ -55,7 +55,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run `vertice ca issue` and return its exit code. Raises SettingsError, WrongUsage."""
     if not arguments.host and arguments.role is None:
-        raise WrongUsage("give a host, a role, or both (example: vertice ca issue 10.0.0.5 --out registry)")
+        raise WrongUsage("give a host, a role, or both (example: vertice ca issue registry --out registry)")
     if len(arguments.host) > MAX_HOSTS:
         raise WrongUsage(f"a certificate has at most {MAX_HOSTS} hosts, and {len(arguments.host)} were given")
     return carried_out(lambda: _issued(arguments))

@@ -108,7 +108,13 @@ def _subject(settings: AgentSettings) -> Subject:
         ),
         state_dir=settings.state_dir,
         drain_wait_s=settings.drain_wait_s,
+        secret_length=_secret_length(settings.keys),
     )
+
+
+def _secret_length(keys: SenderKeys) -> int | None:
+    key = keys.of()
+    return None if key is None else len(key.secret)
 
 
 def _completed(

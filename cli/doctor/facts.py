@@ -61,6 +61,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[AdvertisedService, ...] = ()
     state_dir: str = ""
     drain_wait_s: float = 5.0
+    secret_length: int | None = None  # of the secret that is shared with the registry; None: there is none
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +115,12 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     write_status: int | None = None  # the HTTP status of a harmless write
     health: str = ""  # as in /health; empty when it does not say
     reasons: tuple[str, ...] = ()
+    # What a stranger finds there. The defaults are those of a registry that does not tell.
+    beyond_loopback: bool = False
+    writes_are_open: bool = False
+    reads_are_open: bool = False
+    plain_secrets: int = 0  # accepted from other machines over plain HTTP, while that is neither refused nor silent
+    is_audited: bool | None = None
 
 
 class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,9 +85,10 @@ def ask_registry(url: str, keys: SenderKeys) -> RegistrySeen:
             return RegistrySeen(url=url, problem=f"the server there is not a registry (GET /ready: {ready.status})")
         ahead_s, error_s = _clock(ready, began, took_s)
         signer = RequestSigner(keys, SystemClock())
-        health, reasons = _health(url)
+        health, reasons, said = _health(url, signer)
         nobody = f"/deregister/doctor-{secrets.token_hex(8)}/nobody:1"
         wrote = ask("DELETE", url, nobody, signer=signer, timeout_s=TIMEOUT_S)
+        is_far = not names.all_loopback(addresses)
         return RegistrySeen(
             url=url,
             dead_addresses=tuple(dead),
@@ -100,6 +101,11 @@ def ask_registry(url: str, keys: SenderKeys) -> RegistrySeen:
             write_status=wrote.status,
             health=health,
             reasons=reasons,
+            beyond_loopback=is_far,
+            writes_are_open=is_far and ask("DELETE", url, nobody, timeout_s=TIMEOUT_S).is_not_found,
+            reads_are_open=is_far and get(url, "/services", TIMEOUT_S).status == HTTPStatus.OK,
+            plain_secrets=_plain_secrets(said),
+            is_audited=_is_audited(said),
         )
     except SettingsError as error:  # of the files of TLS
         return RegistrySeen(url=url, problem=str(error))
@@ -122,12 +128,25 @@ def _version(url: str) -> str:
     return ""
 
 
-def _health(url: str) -> tuple[str, tuple[str, ...]]:
-    """Return the registry's health and the reasons; a registry of the last release gives none."""
+def _health(url: str, signer: RequestSigner) -> tuple[str, tuple[str, ...], Any]:
+    """Return the registry's health, the reasons, and the whole answer; one of the last release gives no reasons."""
     with contextlib.suppress(Unreachable, AttributeError, TypeError):
-        said = get(url, "/health", TIMEOUT_S).json()
-        return _line(said.get("status", "")), _texts(said.get("reasons", []))
-    return "", ()
+        said = ask("GET", url, "/health", signer=signer, timeout_s=TIMEOUT_S).json()
+        return _line(said.get("status", "")), _texts(said.get("reasons", [])), said
+    return "", (), None
+
+
+def _plain_secrets(health: Any) -> int:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        told = health["components"]["access"]["secrets"]
+        return int(told["plain_exposed"]) if told["plain"] == "warn" else 0
+    return 0
+
+
+def _is_audited(health: Any) -> bool | None:
+    with contextlib.suppress(KeyError, TypeError):
+        return bool(health["components"]["audit"]["status"] != "off")
+    return None
 
 
 def _texts(given: Any) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from registry_core.api.limit_settings import RequestRate
 from registry_core.api.limits import Allowance, RateLimiter
@@ -24,6 +24,20 @@ _WINDOW_S: Final = 60
 IsFresh: TypeAlias = Callable[[InstanceKey, int | None], bool]
 
 
+class Claimant(NamedTuple):
+    """Who registers or renews an instance: what the request claims, and the client's address."""
+
+    service_name: str
+    instance_id: str
+    epoch: int | None
+    client: str
+
+    @property
+    def name(self) -> str:
+        """What it is counted under."""
+        return f"{label_of(self.service_name)}/{self.instance_id}/{self.epoch or 0}/{self.client}"
+
+
 def enough(limit: RequestRate | None, heartbeat_s: float) -> RequestRate | None:
     """Return the limit of heartbeats, raised to what the schedule of `heartbeat_s` needs."""
     if limit is None or limit.per_s * heartbeat_s >= HEARTBEATS_EACH_INTERVAL:
@@ -34,7 +48,8 @@ def enough(limit: RequestRate | None, heartbeat_s: float) -> RequestRate | None:
 class InstanceLimits:
     """The limits of all instances. Each method returns the allowance, or None where there is no limit.
 
-    The epoch is part of who is counted: a former owner's requests do not use up the present one's.
+    The epoch and the client's address are part of who is counted: a former owner's requests, or a stranger's, which are
+    refused for their credentials only later, do not use up the limit of the present owner.
     """
 
     def __init__(
@@ -50,26 +65,20 @@ class InstanceLimits:
         self._heartbeats = None if beats is None else RateLimiter("instance-heartbeats", beats)
         self._is_fresh = is_fresh
 
-    def registration(self, service_name: str, instance_id: str, epoch: int | None, now: float) -> Allowance | None:
+    def registration(self, who: Claimant, now: float) -> Allowance | None:
         """Count a registration."""
-        return self._taken(self._registrations, service_name, instance_id, epoch, now)
+        return self._taken(self._registrations, who, now)
 
-    def registration_failed(self, service_name: str, instance_id: str, epoch: int | None, now: float) -> None:
+    def registration_failed(self, who: Claimant, now: float) -> None:
         """Take a registration back that the registry could not carry out: its retry is no repeat."""
         if self._registrations is not None:
-            self._registrations.give_back(_name(service_name, instance_id, epoch), now)
+            self._registrations.give_back(who.name, now)
 
-    def heartbeat(self, service_name: str, instance_id: str, epoch: int | None, now: float) -> Allowance | None:
+    def heartbeat(self, who: Claimant, now: float) -> Allowance | None:
         """Count a heartbeat."""
-        return self._taken(self._heartbeats, service_name, instance_id, epoch, now)
+        return self._taken(self._heartbeats, who, now)
 
-    def _taken(
-        self, limiter: RateLimiter | None, service_name: str, instance_id: str, epoch: int | None, now: float
-    ) -> Allowance | None:
-        if limiter is None or not self._is_fresh(InstanceKey(label_of(service_name), instance_id), epoch):
+    def _taken(self, limiter: RateLimiter | None, who: Claimant, now: float) -> Allowance | None:
+        if limiter is None or not self._is_fresh(InstanceKey(label_of(who.service_name), who.instance_id), who.epoch):
             return None
-        return limiter.take(_name(service_name, instance_id, epoch), now)
-
-
-def _name(service_name: str, instance_id: str, epoch: int | None) -> str:
-    return f"{label_of(service_name)}/{instance_id}/{epoch or 0}"
+        return limiter.take(who.name, now)

@@ -20,11 +20,11 @@ from cachetools import LRUCache
 from registry_core.api.auth import API_KEY_HEADER, TOKEN_HEADER
 from registry_core.api.clients import CLIENT
 from registry_core.api.endpoints import Endpoint
-from registry_core.api.instance_limits import InstanceLimits
+from registry_core.api.instance_limits import Claimant, InstanceLimits
 from registry_core.api.limit_settings import LimitSettings
 from registry_core.api.limits import Allowance, RateLimiter
 from registry_core.api.proxies import TrustedProxies
-from registry_core.api.schemas import HeartbeatBody, RegisterBody, StatusBody
+from registry_core.api.schemas import BeatBody, HeartbeatBody, RegisterBody, StatusBody
 from registry_core.api.shedding import Shedding, Worth
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaState, ReplicaView
@@ -185,7 +185,7 @@ class RequestLimits:
                 if not allowance.admitted:
                     error = self._too_many(request, allowance, "without a right, from this address,")
         if isinstance(error, Unavailable) and isinstance(body, RegisterBody) and body.instance_id is not None:
-            self._instances.registration_failed(body.service_name, body.instance_id, body.epoch, now)
+            self._instances.registration_failed(_claimant(request, body), now)
         if isinstance(error, TooManyRequests):
             self._tell_of_proxy(request, now)
         if isinstance(error, TooManyRequests | Overloaded):
@@ -254,7 +254,7 @@ class RequestLimits:
             # A fleet that asserts what is registered already, after a failover, brings nothing new.
             times = TIMES_WHILE_WARMING if self._is_warming() else 1
             self._limiters[REGISTER].give_back(client.limited_as, now, times=times)
-        taken = self._instances.registration(body.service_name, instance_id, body.epoch, now)
+        taken = self._instances.registration(_claimant(request, body), now)
         if taken is not None:
             self._pass(request, taken, "for this instance")
 
@@ -262,7 +262,7 @@ class RequestLimits:
         now = self._clock.monotonic()
         if body.instances is None:
             if body.service_name is not None and body.instance_id is not None:
-                taken = self._instances.heartbeat(body.service_name, body.instance_id, body.epoch, now)
+                taken = self._instances.heartbeat(_claimant(request, body), now)
                 if taken is not None:
                     self._pass(request, taken, "for this instance")
                     self.shedding.check(Worth.RENEWAL_IN_TIME)  # it has a limit because its lease is fresh
@@ -271,7 +271,7 @@ class RequestLimits:
         for number, beat in enumerate(body.instances):
             taken = None
             if beat.instance_id is not None:
-                taken = self._instances.heartbeat(beat.service_name, beat.instance_id, beat.epoch, now)
+                taken = self._instances.heartbeat(_claimant(request, beat), now)
             are_fresh = are_fresh and taken is not None
             if taken is not None and not taken.admitted:
                 too_many.add(number)
@@ -311,3 +311,7 @@ class RequestLimits:
 def _credential(request: web.Request) -> str | None:
     """Return the credential that can be guessed; signatures and certificates cannot."""
     return next((given for name in _GUESSABLE if (given := request.headers.get(name))), None)
+
+
+def _claimant(request: web.Request, claim: RegisterBody | HeartbeatBody | BeatBody) -> Claimant:
+    return Claimant(claim.service_name or "", claim.instance_id or "", claim.epoch, request[CLIENT].address)

@@ -7,6 +7,7 @@ blocks, and only one call at a time may run.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -98,15 +99,15 @@ def appended(
     segment, length = end.segment, end.segment_bytes
     is_new = segment is None or segment.day != day or length >= segment_bytes
     if segment is not None and is_new:
-        _write(folder / segment.name, length, b"", syncs=False)  # cuts off what a failed batch left there
+        _write(_at(folder, segment.name), length, b"", syncs=False)  # cuts off what a failed batch left there
     if segment is None or is_new:
         segment, length = AuditSegment(frontier.size, day), 0
     data = b"".join(line + b"\n" for line in lines)
     hashes = b"".join(one for line in lines for one in frontier.append(leaf_hash(line)))
     try:
-        _write(folder / segment.name, length, data, syncs=syncs)
+        _write(_at(folder, segment.name), length, data, syncs=syncs)
         # Once a segment is enough: the lines of the latest one make up for lost hashes.
-        _write(folder / TREE_FILE, stored_count(end.frontier.size) * HASH_BYTES, hashes, syncs=syncs and is_new)
+        _write(_at(folder, TREE_FILE), stored_count(end.frontier.size) * HASH_BYTES, hashes, syncs=syncs and is_new)
         if syncs and is_new:
             _sync_folder(folder)
         head = signed_head(signer, frontier.size, frontier.root)
@@ -120,9 +121,15 @@ def appended(
 
 def keep_head(folder: Path, name: str, head: SignedHead) -> None:
     """Replace the kept head of that name: a reader sees the old or the new one. Raises OSError."""
-    new = folder / f"{name}{_TEMPORARY}"
-    new.write_bytes(str(head).encode())
-    new.replace(folder / name)
+    path = _at(folder, name)
+    descriptor = os.open(f"{path}{_TEMPORARY}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _READABLE_BY_US)
+    try:
+        data = str(head).encode()
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+    os.replace(f"{path}{_TEMPORARY}", path)  # noqa: PTH105 - five times a second: a Path takes as long as the call
 
 
 def due_for_removal(folder: Path, before_day: str) -> list[OldSegment]:
@@ -167,7 +174,7 @@ def _frontier(folder: Path, lines: int, mended: list[str]) -> Frontier:
             hashes += frontier.append(leaf_hash(line))
         if frontier.size != lines:
             raise BrokenLog(f"{TREE_FILE}: the hashes from line {frontier.size} on are missing, and so are the lines")
-        _write(path, stored_count(size) * HASH_BYTES, b"".join(hashes), syncs=True)
+        _write(_at(folder, TREE_FILE), stored_count(size) * HASH_BYTES, b"".join(hashes), syncs=True)
         mended.append(f"the hashes of lines {size} to {lines - 1} were missing and were made again")
     return frontier
 
@@ -191,13 +198,17 @@ def _head(folder: Path, signer: NoteSigner, frontier: Frontier) -> SignedHead:
     return signed_head(signer, frontier.size, frontier.root)
 
 
-def _write(path: Path, at: int, data: bytes, *, syncs: bool) -> None:
+def _at(folder: Path, name: str) -> str:
+    return f"{folder}/{name}"
+
+
+def _write(path: str, at: int, data: bytes, *, syncs: bool) -> None:
     """Write `data` at `at`, the end of what is valid; what a failed write left behind it is cut off first."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _READABLE_BY_US)
     try:
         length = os.fstat(descriptor).st_size
         if length < at:
-            raise BrokenLog(f"{path.name}: it has {length} bytes instead of {at}: it was cut short")
+            raise BrokenLog(f"{path.rpartition('/')[2]}: it has {length} bytes instead of {at}: it was cut short")
         if length > at:
             os.ftruncate(descriptor, at)
         left = memoryview(data)

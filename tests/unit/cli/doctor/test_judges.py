@@ -33,6 +33,8 @@ BILLING = AdvertisedService(name="billing", host="10.0.0.7", port=8034, addresse
 SEEN = RegistrySeen(
     url=URL, state="ready", version="1.0", ahead_s=0.1, error_s=0.5, seen_as="10.0.0.7", write_status=404
 )
+# On another machine, and closed as far as that goes.
+FAR = {"url": "https://10.0.0.2:8888", "beyond_loopback": True, "is_audited": True}
 AGENT = Agent(services=(BILLING,), registry_urls=(URL,), status="healthy")
 REFUSED = msgspec.structs.replace(BILLING, refusal="the token is wrong")
 HELD = StateDirFacts(path="/var/lib/vertice", free_bytes=2**30)
@@ -585,6 +587,18 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ("a wrong token", changed(registry={"write_status": 401}), {"token-wrong"}),
     ("no token", changed(registry={"write_status": 401}, subject={"has_token": False}), {"token-missing"}),
     ("no writes", changed(registry={"write_status": 503}), {"registry-no-writes"}),
+    # -- what is open
+    ("a closed registry", changed(registry=FAR), set()),
+    ("plain HTTP", changed(registry=FAR | {"url": "http://10.0.0.2:8888"}), {"registry-in-the-clear"}),
+    ("open writes", changed(registry=FAR | {"writes_are_open": True}), {"registry-writes-open"}),
+    ("open reads", changed(registry=FAR | {"reads_are_open": True}), {"registry-reads-open"}),
+    ("plain secrets", changed(registry=FAR | {"plain_secrets": 3}), {"registry-plain-secrets"}),
+    ("no audit", changed(registry=FAR | {"is_audited": False}), {"registry-no-audit"}),
+    ("a registry that does not tell of its audit", changed(registry=FAR | {"is_audited": None}), set()),
+    ("a short secret", changed(registry=FAR, subject={"secret_length": 6}), {"secret-short"}),
+    ("a long secret", changed(registry=FAR, subject={"secret_length": 48}), set()),
+    ("an open port", changed(subject={"http_listen": Listen("", 8880)}), {"agent-port-open"}),
+    ("a short secret on loopback", changed(subject={"secret_length": 6}), set()),
     # -- the rest
     (
         "nothing is kept",
