@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.files import replace_file
 from cli.client import Unreachable
-from cli.commands.audit_source import NoAuditLog, add_keys, add_source, log_key, read_head, source_of
+from cli.commands.audit_source import NoAuditLog, add_keys, add_source, keys_in, log_key, read_head, source_of
 from cli.exit_codes import FAILED, OK, exit_codes
 from cli.options import JSON, add_output
 from cli.parser import file_path
@@ -23,8 +23,8 @@ from registry_core.causes import cause_of
 from registry_core.security.audit.verification import check_continues, check_signature
 
 EPILOG: Final = f"""examples:
-  vertice audit consistency eu-1a.head --update --registry 10.0.0.2:8888 --key eu-1a.pub
-  vertice audit consistency head-of-january /var/lib/vertice/audit --key eu-1a.pub
+  vertice audit consistency eu-1a.head --update --registry 10.0.0.2:8888 --trust eu-1a.pub
+  vertice audit consistency head-of-january /var/lib/vertice/audit --trust eu-1a.pub
 
 {exit_codes(failed="failed: nothing answers at the address, or the log does not continue the head")}"""
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
     old = None if is_first else read_head(arguments.old)
     try:
         head = source.head()
-        key = log_key(source, head.head.origin, arguments.keys)
+        key = log_key(source, head.head.origin, keys_in(arguments))
         faults = [*check_signature(head, key)]
         if old is not None:
             faults += [*check_signature(old, key), *check_continues(old, head, source.consistency)]

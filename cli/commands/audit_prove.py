@@ -26,7 +26,7 @@ from registry_core.security.audit.proofs import LineProof, encoded
 EPILOG: Final = f"""examples:
   vertice audit prove 17 --to line-17.tlog-proof
   vertice audit prove 17 /var/lib/vertice/audit | ssh auditor 'cat > line-17.tlog-proof'
-  vertice audit verify --proof line-17.tlog-proof --key eu-1a.pub
+  vertice audit verify --proof line-17.tlog-proof --trust eu-1a.pub
 
 `vertice audit show` prints the numbers of lines.
 

@@ -16,7 +16,7 @@ import msgspec
 
 from cli.client import HttpResponse, Unreachable, ask, registry_url, said_by, signer_in
 from cli.options import add_registry
-from cli.parser import WrongUsage, file_path, value
+from cli.parser import WrongUsage, file_path, plain_text
 from registry_core.api.audit_schemas import AuditConsistencyView, AuditEntriesView, AuditProofView
 from registry_core.causes import cause_of
 from registry_core.errors import SettingsError, VerticeError
@@ -252,15 +252,22 @@ def _reading(folder: Path) -> Iterator[None]:
         raise NoAuditLog(f"{folder}: {cause_of(error)}") from None
 
 
-def read_key(given: str) -> VerifierKey:
-    """Read a verifier key, or the name of a file with one. Raises ValueError."""
-    if "+" in given:
-        return parse_key(given)
+def keys_in(arguments: argparse.Namespace) -> list[VerifierKey]:
+    """Return the keys that were given: each is a verifier key, or the name of a file with one. Raises WrongUsage."""
+    return [_key(given) for given in arguments.keys]
+
+
+def _key(given: str) -> VerifierKey:
+    example = "(example: vertice-audit/eu-1a+1b2c3d4e+AeY..., or a file with it)"
     try:
+        if "+" in given:
+            return parse_key(given)
         with Path(given).open("rb") as file:
             return parse_key(file.read(MAX_NOTE_BYTES).decode("ascii", "replace"))
     except OSError as error:
-        raise ValueError(f"{cause_of(error)}") from None
+        raise WrongUsage(f"--trust: {given!r} cannot be used: {cause_of(error)} {example}") from None
+    except ValueError:
+        raise WrongUsage(f"--trust: {given!r} is not a public key {example}") from None
 
 
 def read_head(path: Path) -> SignedHead:
@@ -275,14 +282,14 @@ def read_head(path: Path) -> SignedHead:
 
 
 def add_keys(parser: argparse.ArgumentParser) -> None:
-    """Add `--key`, which may be given several times."""
+    """Add `--trust`, which may be given several times."""
     parser.add_argument(
-        "--key",
+        "--trust",
         dest="keys",
         action="append",
         default=[],
         metavar="KEY",
-        type=value(read_key, "vertice-audit/eu-1a+1b2c3d4e+AeY..."),
+        type=plain_text,
         help="the public key of the log, or of another replica that countersigns it: name+id+key, or a file with it",
     )
 
@@ -294,7 +301,7 @@ def log_key(source: AuditSource, origin: str, keys: Sequence[VerifierKey]) -> Ve
             return key
     own = source.key()
     print(
-        f"vertice: no --key of {origin} was given: its own is used, which says nothing if all of the log was replaced",
+        f"vertice: no --trust of {origin} was given: its own is used, which shows nothing if all was replaced",
         file=sys.stderr,
     )
     return own

@@ -22,6 +22,7 @@ from cli.commands.audit_source import (
     NoAuditLog,
     add_keys,
     add_source,
+    keys_in,
     log_key,
     read_head,
     source_of,
@@ -39,9 +40,9 @@ from registry_core.security.audit.proofs import MAX_PROOF_BYTES, BadProofFile, L
 from registry_core.security.audit.verification import check_continues, check_lines, check_signature
 
 EPILOG: Final = f"""examples:
-  vertice audit verify --registry 10.0.0.2:8888 --key eu-1a.pub --key eu-1b.pub
+  vertice audit verify --registry 10.0.0.2:8888 --trust eu-1a.pub --trust eu-1b.pub
   vertice audit verify /var/lib/vertice/audit --head head-of-january
-  vertice audit verify --proof line-17.tlog-proof --key eu-1a.pub
+  vertice audit verify --proof line-17.tlog-proof --trust eu-1a.pub
 
 `vertice audit consistency --update` keeps a head, which belongs elsewhere than the log.
 
@@ -71,18 +72,18 @@ def _proof_alone(arguments: argparse.Namespace) -> None:
     if arguments.proof is not None and (arguments.folder or arguments.registry or arguments.heads):
         raise WrongUsage("--proof needs no log: FOLDER, --registry and --head cannot be combined with it")
     if arguments.proof is not None and not arguments.keys:
-        raise WrongUsage("--proof needs --key, the public key of the log")
+        raise WrongUsage("--proof needs --trust, the public key of the log")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
     """Run `vertice audit verify` and return its exit code. Raises SettingsError for an unusable file."""
     if arguments.proof is not None:
         proof = _read_proof(arguments.proof)
-        return _told(arguments, _of_proof(proof, arguments.keys))
+        return _told(arguments, _of_proof(proof, keys_in(arguments)))
     source = source_of(arguments, environment)
     earlier = {str(path): read_head(path) for path in arguments.heads}
     try:
-        return _told(arguments, _of_log(source, arguments.keys, earlier))
+        return _told(arguments, _of_log(source, keys_in(arguments), earlier))
     except (Unreachable, NoAuditLog) as error:
         print(f"vertice: {error}", file=sys.stderr)
         return FAILED
@@ -122,7 +123,7 @@ def _continues(old: SignedHead, head: SignedHead, source: AuditSource) -> Iterat
 
 def _of_proof(proof: LineProof, keys: Sequence[VerifierKey]) -> dict[str, Any]:
     head = proof.head
-    faults = [f"no --key is that of {head.head.origin}"]
+    faults = [f"no --trust is that of {head.head.origin}"]
     for key in keys:
         if key.name == head.head.origin:
             faults = list(check_signature(head, key))

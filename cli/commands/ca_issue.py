@@ -7,6 +7,7 @@ Services get theirs from a replica, through their agents.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Final
 from agent.files import replace_file
 from cli.ca.ca_options import FOLDER_CODES, add_folder, add_passphrase, carried_out, passphrase_of, shown_path
 from cli.exit_codes import OK
+from cli.options import JSON, add_output
 from cli.parser import CommandParser, WrongUsage, file_path, value
 from registry_core.security.authority.lifetimes import DAY_S, MAX_LIFETIME_S
 from registry_core.security.identities import Role
@@ -50,6 +52,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     add_folder(parser)
     add_passphrase(parser)
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,6 +77,10 @@ def _issued(arguments: argparse.Namespace) -> int:
     # The key first: a reader that sees the new certificate finds its key.
     replace_file(key, [issued.key], prepare=lambda descriptor: os.fchmod(descriptor, 0o600))
     replace_file(cert, [issued.certificate], prepare=lambda descriptor: os.fchmod(descriptor, 0o644))
+    if arguments.output == JSON:
+        ends = datetime.fromtimestamp(issued.ends, UTC).isoformat()
+        print(json.dumps({"cert": shown_path(cert), "key": shown_path(key), "not_after": ends}))
+        return OK
     print(f"valid until {datetime.fromtimestamp(issued.ends, UTC):%Y-%m-%d}:")
     for path in (cert, key):
         print(f"  {shown_path(path)}")

@@ -24,7 +24,7 @@ from tests.commands import command
 from tests.programs import VERTICE, accepts, free_port, running, wait_until
 
 SECRET = "a-long-random-word"
-WARNING = "vertice: no --key of vertice-audit/eu-1a was given"
+WARNING = "vertice: no --trust of vertice-audit/eu-1a was given"
 
 
 def audit(*words: str | Path, secret: str = "") -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def audit(*words: str | Path, secret: str = "") -> subprocess.CompletedProcess[s
 
 
 def verify(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    return audit("verify", folder, "--key", folder / "key.pub", *words)
+    return audit("verify", folder, "--trust", folder / "key.pub", *words)
 
 
 def test_a_log_as_it_was_written_is_verified(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_old_head_alone_finds_out_a_log_that_was_rewritten_or_rolled_back(tmp
     old.write_text(str(log.end.head))
     log.write(LINES[20:]).close()
     assert verify(log.folder, "--head", old).returncode == 0
-    assert audit("consistency", old, log.folder, "--key", log.folder / "key.pub").stdout == (
+    assert audit("consistency", old, log.folder, "--trust", log.folder / "key.pub").stdout == (
         "vertice-audit/eu-1a: the 40 lines of now continue the 20 of then\n"
     )
     forgeries = {
@@ -117,23 +117,23 @@ def test_an_old_head_alone_finds_out_a_log_that_was_rewritten_or_rolled_back(tmp
     }
     for fault, folder in forgeries.items():
         assert verify(folder).returncode == 0, "by itself it is sound"
-        for done in (verify(folder, "--head", old), audit("consistency", old, folder, "--key", folder / "key.pub")):
+        for done in (verify(folder, "--head", old), audit("consistency", old, folder, "--trust", folder / "key.pub")):
             assert (done.returncode, fault in done.stdout) == (1, True), done.stdout
     another = written(tmp_path / "e").folder
-    done = audit("consistency", old, another, "--key", log.folder / "key.pub", "-o", "json")
+    done = audit("consistency", old, another, "--trust", log.folder / "key.pub", "-o", "json")
     assert (done.returncode, len(json.loads(done.stdout)["faults"])) == (1, 1), "another key has signed it"
 
 
 def test_a_kept_head_is_brought_up_to_date_while_the_log_continues_it(tmp_path: Path) -> None:
     log, kept = WrittenLog(tmp_path / "a").write(LINES[:20]), tmp_path / "kept"
-    words = ("consistency", kept, log.folder, "--key", log.folder / "key.pub", "--update")
+    words = ("consistency", kept, log.folder, "--trust", log.folder / "key.pub", "--update")
     for batch in (LINES[20:30], LINES[30:]):
         assert audit(*words).returncode == 0
         assert kept.read_text() == (log.folder / "head").read_text()
         log.write(batch)
     rolled_back = forge(log.close(), tmp_path / "b", LINES[:12])
     before = kept.read_text()
-    done = audit("consistency", kept, rolled_back, "--key", log.folder / "key.pub", "--update")
+    done = audit("consistency", kept, rolled_back, "--trust", log.folder / "key.pub", "--update")
     assert (done.returncode, kept.read_text()) == (1, before)
 
 
@@ -145,7 +145,7 @@ def test_the_countersigned_head_is_checked_and_its_witnesses_are_named(tmp_path:
     note = head.note.with_signatures([witness.cosign(head.head.body, 1_700_000_000)])
     keep_head(log.folder, "head.countersigned", SignedHead(head.head, note))
     for key in (str(witness.verifier), str(witness.verifier.of_kind(COSIGNATURE)), str(tmp_path / "b" / "key.pub")):
-        done = verify(log.folder, "--key", key)
+        done = verify(log.folder, "--trust", key)
         assert done.stdout.splitlines()[1:] == [
             "the first 40 were countersigned by vertice-audit/eu-1b at 2023-11-14T22:13:20Z"
         ]
@@ -162,15 +162,15 @@ def test_a_proof_needs_no_log(tmp_path: Path) -> None:
     assert audit("prove", "17", log.folder).stdout == proof.read_text()
     shutil.copy(log.folder / "key.pub", tmp_path / "key.pub")
     shutil.rmtree(log.folder)
-    done = audit("verify", "--proof", proof, "--key", tmp_path / "key.pub")
+    done = audit("verify", "--proof", proof, "--trust", tmp_path / "key.pub")
     assert done.returncode == 0
     assert done.stdout == f"line 17 is in the log vertice-audit/eu-1a of 40 lines: {LINES[17].decode()}\n"
     proof.write_text(proof.read_text().replace("index 17", "index 18"))
-    done = audit("verify", "--proof", proof, "--key", tmp_path / "key.pub")
+    done = audit("verify", "--proof", proof, "--trust", tmp_path / "key.pub")
     assert done.returncode == 1
     assert done.stdout.startswith("WRONG  line 18 is not the one that the head was signed over")
     other = written(tmp_path / "b").folder
-    done = audit("verify", "--proof", proof, "--key", other / "key.pub", "-o", "json")
+    done = audit("verify", "--proof", proof, "--trust", other / "key.pub", "-o", "json")
     assert (done.returncode, len(json.loads(done.stdout)["faults"])) == (1, 2)
 
 
@@ -186,11 +186,11 @@ def test_what_is_not_there_or_not_usable_has_its_exit_code(tmp_path: Path) -> No
         ("show", tmp_path / "missing"),
         ("verify", log, "--head", tmp_path / "no-head"),
         ("verify", log, "--head", tmp_path / "missing"),
-        ("verify", "--proof", tmp_path / "no-head", "--key", log / "key.pub"),
+        ("verify", "--proof", tmp_path / "no-head", "--trust", log / "key.pub"),
         ("verify", "--proof", tmp_path / "no-head"),
-        ("verify", log, "--proof", tmp_path / "no-head", "--key", log / "key.pub"),
-        ("verify", log, "--key", tmp_path / "no-head"),
-        ("verify", log, "--key", "a+b+c"),
+        ("verify", log, "--proof", tmp_path / "no-head", "--trust", log / "key.pub"),
+        ("verify", log, "--trust", tmp_path / "no-head"),
+        ("verify", log, "--trust", "a+b+c"),
         ("consistency", tmp_path / "missing", log),
         ("prove", "x", log),
         ("show", log, "--since", "yesterday"),
@@ -264,17 +264,17 @@ def test_a_running_registry_is_asked_with_its_secret(registry: RunningRegistry, 
         return audit(*words, "--registry", url, secret=SECRET)
 
     key = folder / "key.pub"
-    done = asked("verify", "--key", key)
+    done = asked("verify", "--trust", key)
     assert done.returncode == 0, done.stdout + done.stderr
     assert asked("verify").stderr.startswith(WARNING)
     old = tmp_path / "old"
     old.write_text((folder / "head").read_text())
-    assert asked("consistency", old, "--key", key).returncode == 0
+    assert asked("consistency", old, "--trust", key).returncode == 0
     proof = tmp_path / "proof"
     assert asked("prove", "1", "--to", proof).returncode == 0
-    assert audit("verify", "--proof", proof, "--key", key).returncode == 0
+    assert audit("verify", "--proof", proof, "--trust", key).returncode == 0
     assert asked("prove", "99").returncode == 3
-    assert audit("verify", folder, "--key", key).returncode == 0, "also beside the running registry"
+    assert audit("verify", folder, "--trust", key).returncode == 0, "also beside the running registry"
     refused = audit("show", "--registry", url)
     assert (refused.returncode, refused.stdout) == (1, "")
 
@@ -282,7 +282,7 @@ def test_a_running_registry_is_asked_with_its_secret(registry: RunningRegistry, 
 def test_a_registry_that_shows_altered_lines_is_found_out(registry: RunningRegistry) -> None:
     url, folder = registry
     flip(segment_files(folder)[0])
-    done = audit("verify", "--registry", url, "--key", folder / "key.pub", secret=SECRET)
+    done = audit("verify", "--registry", url, "--trust", folder / "key.pub", secret=SECRET)
     assert done.returncode == 1
     assert "are not those that the head was signed over" in done.stdout
 

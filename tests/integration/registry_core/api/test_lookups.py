@@ -179,7 +179,7 @@ async def test_health_shows_only_measured_values(api: Api) -> None:
     assert (components["cache"]["size"], components["cache"]["services"]) == (1, 1)
     assert components["watch"] == {"watchers": 0}
     background = {one["task"]: (one["restarts"], one["down"]) for one in components["background"]}
-    assert background == dict.fromkeys(("standstill", "sync", "sample", "sweep"), (0, False))
+    assert background == dict.fromkeys(("standstill", "sync", "sample", "authority", "sweep"), (0, False))
     assert components["system"]["tasks"] >= 3
     assert 0 < components["system"]["memory_percent"] <= 100
 

@@ -25,7 +25,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, status: int, body: Any) -> list[t
     sent: list[tuple[Any, ...]] = []
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    def ask(method: str, _url: str, path: str, _headers: object, *, body: bytes | None = None) -> HttpResponse:
+    def ask(method: str, _url: str, path: str, _headers: object, *, body: bytes | None, signer: object) -> HttpResponse:
+        assert signer is not None
         sent.append((method, path, None if body is None else json.loads(body)))
         return HttpResponse(status, http.client.HTTPMessage(), raw)
 
