@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -125,7 +126,13 @@ class TcpServer:
         answered = partial(responder.tcp, port=port) if responder.admits(host) else responder.refuse
         writer.transport.set_write_buffer_limits(high=_UNSENT_LIMIT)
         waiting: set[asyncio.Future[bytes]] = set()
-        slots, busy = self._slots, self._busy
+        busy = self._busy
+
+        def rest(*_: object) -> None:
+            if not waiting:  # one that does not read is as good as idle
+                busy.pop(writer, None)
+                self._slots.rested(writer, monotonic())
+
         try:
             for number in range(1, limits.queries + 1):
                 # One deadline for the whole query: occasional bytes do not keep a connection open.
@@ -141,12 +148,10 @@ class TcpServer:
                     # (RFC 7766 section 8).
                     writer.write(len(reply).to_bytes(2) + reply)
                 elif (later := responder.take_later()) is not None:
-                    await _wait_for(later, waiting, writer)
+                    await _wait_for(later, waiting, writer, rest)
                 else:
                     return
-                if not waiting:  # one that does not read is as good as idle
-                    busy.pop(writer, None)
-                    slots.rested(writer, monotonic())
+                rest()
                 async with asyncio.timeout(limits.send_s):
                     await writer.drain()
                 if number % BATCH == 0:
@@ -162,12 +167,19 @@ class TcpServer:
 
 
 async def _wait_for(
-    reply: asyncio.Future[bytes], waiting: set[asyncio.Future[bytes]], writer: asyncio.StreamWriter
+    reply: asyncio.Future[bytes],
+    waiting: set[asyncio.Future[bytes]],
+    writer: asyncio.StreamWriter,
+    rest: Callable[..., None],
 ) -> None:
-    """Send `reply` when it is ready, out of order (RFC 7766 section 7); wait when too many are pending."""
+    """Send `reply` when it is ready, out of order (RFC 7766 section 7); wait when too many are pending.
+
+    `rest` is called after each, and may find that none is pending.
+    """
     waiting.add(reply)
     reply.add_done_callback(partial(_write_later, writer))
     reply.add_done_callback(waiting.discard)
+    reply.add_done_callback(rest)
     if len(waiting) >= WAITING:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import cast
 
+from dns.responder import Responder
 from dns.tcp import TcpLimits, TcpServer, serve_tcp
 from registry_core.domain.connection_slots import Closing
 from tests.attackers import attacking
+from tests.programs import eventually
 from tests.samples import instance
 from tests.views import StandingView
 from tests.wire.asking import ZONE, question, responder
@@ -87,3 +90,34 @@ async def test_who_has_asked_last_stays() -> None:
         assert await loop.sock_recv(client.sockets[0], 1000)
         await other.ask(5, QUERY)
         assert [await client.has_ended(number) for number in range(10)] == [False, *[True] * 5, *[False] * 4]
+
+
+class LateResponder:
+    """Answers every query when it is told to."""
+
+    def __init__(self) -> None:
+        self.reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def admits(self, _host: str) -> bool:
+        return True
+
+    def tcp(self, _query: bytes, _host: str, _idle_s: float, **_more: object) -> None:
+        return None
+
+    def take_later(self) -> asyncio.Future[bytes]:
+        return self.reply
+
+
+async def test_a_connection_whose_answer_came_late_is_idle_from_then_on() -> None:
+    late = LateResponder()
+    tcp = await serve_tcp(cast("Responder", late), "127.0.0.1", 0)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
+        writer.write(QUERY)
+        await eventually(lambda: len(tcp._busy) == 1, "its query is in flight")
+        late.reply.set_result(b"late")
+        assert await asyncio.wait_for(reader.readexactly(6), 10) == b"\x00\x04late"
+        assert tcp._busy == {}
+        writer.transport.abort()
+    finally:
+        await tcp.close()
