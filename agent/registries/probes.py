@@ -6,7 +6,7 @@ Probes are rare, except when a request waits for one. Nothing is decided here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -56,23 +56,29 @@ class RegistryProbes:
         self._missed: dict[str, int] = {}
         self.asked = 0
 
-    async def patiently(self, url: str, use: Use, work: Coroutine[Any, Any, T]) -> T:
+    async def patiently(
+        self, url: str, use: Use, work: Coroutine[Any, Any, T], *, unwanted: Callable[[T], None] = lambda _: None
+    ) -> T:
         """Return the result of `work`, a request to `url`.
 
+        A result that comes when nobody waits for it any more goes to `unwanted`, which gives its connection back.
         Raises Silent when `url` is silent for PATIENCE_S, does not answer a probe, and there is another registry.
         """
-        task = asyncio.ensure_future(work)
+        task, is_wanted = asyncio.ensure_future(work), False
         try:
             while True:
                 done, _ = await asyncio.wait((task,), timeout=PATIENCE_S)
                 if done:
+                    is_wanted = True
                     return task.result()
                 if self._upstreams.has_other(url, use) and not await self.lives(url) and not task.done():
                     raise Silent(f"{url} does not answer")
         finally:
-            if not task.done():
-                task.cancel()
+            if not is_wanted:
+                task.cancel()  # it may have ended in this very turn of the loop
                 await asyncio.gather(task, return_exceptions=True)
+                if not task.cancelled() and task.exception() is None:
+                    unwanted(task.result())
 
     async def lives(self, url: str) -> bool:
         """Return whether `url` answers now, in at most PROBE_S."""

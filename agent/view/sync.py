@@ -163,7 +163,8 @@ class WatchSync:
         query = "?renewals=1&acknowledges=1"
         query += f"&cursor={cursor}" if cursor.positions else ""
         began = self._heard_at = self._clock.monotonic()
-        response = await self._probes.patiently(url, Use.WATCH, self._open(url, f"/watch{query}"))
+        opening = self._open(url, f"/watch{query}")
+        response = await self._probes.patiently(url, Use.WATCH, opening, unwanted=aiohttp.ClientResponse.close)
         async with response:
             if response.status != 200:
                 raise StreamEnded(f"HTTP {response.status}")

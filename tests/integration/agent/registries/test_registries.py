@@ -286,3 +286,24 @@ def test_failures_are_counted_by_kind() -> None:
     upstreams.failed("http://unknown:1", Use.WATCH, Trouble.SILENT, "nothing")
     assert upstreams.report().known[0].failures == {Trouble.SILENT: 1, Trouble.REFUSING: 1}
     assert upstreams.moves == {(Use.WRITE, Why.FAILED): 1, (Use.WATCH, Why.FAILED): 1}
+
+
+async def test_an_answer_that_comes_just_as_its_asker_is_cancelled_is_given_back() -> None:
+    given_back: list[str] = []
+    arrived: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def request() -> str:
+        return await arrived
+
+    async with aiohttp.ClientSession() as session:
+        upstreams = upstreams_at(["http://127.0.0.1:1"])
+        probes = RegistryProbes(RegistryRequests(session), upstreams, SystemClock(), SmallestDraw())
+        asking = probes.patiently("http://127.0.0.1:1", Use.WATCH, request(), unwanted=given_back.append)
+        asked = asyncio.ensure_future(asking)
+        await asyncio.sleep(0.01)
+        arrived.set_result("the answer")
+        await asyncio.sleep(0)  # the request ends, and nobody has been told of it yet
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    assert given_back == ["the answer"]

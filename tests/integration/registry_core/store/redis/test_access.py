@@ -69,7 +69,7 @@ async def every_operation(store: RedisStore) -> None:
     await store.release_guard()
     await store.restore(record)
     await store.deregister(record.key)
-    signed_once.set(SignedOnce("mark", secrets.token_hex(4), 1_000))
+    signed_once.set(SignedOnce(secrets.token_hex(8), secrets.token_hex(4), 1_000))
     await store.register(claim(port=1))
     signed_once.set(None)
     await store.deregister(claim(port=1).key)
