@@ -75,8 +75,9 @@ check: setup-dev ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-attack: setup-dev ## hold connections to a registry and an agent in many ways, and print what a good neighbour sees
-	$(BIN)/python -m tests.attacks.run
+attack: setup-dev ## attack the ports of a registry and an agent in many ways, and print what a good neighbour sees
+	@failed=0; for attack in tests.attacks.run bench.dns_attacks "bench.run neighbour"; do \
+		$(BIN)/python -m $$attack || failed=1; done; exit $$failed
 
 chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under load, many times over: one line each
 	$(BIN)/python -m tests.chaos.run

@@ -210,9 +210,12 @@ async def test_replicas_countersign_each_others_heads(tmp_path: Path) -> None:
         assert (seen["log"], seen["size"], seen["dispute"]) == ("vertice-audit/a", size, "")
 
 
-async def test_heads_are_exchanged_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("secrets", [(), (SECRET,)], ids=["open", "with-a-secret"])
+async def test_heads_are_exchanged_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secrets: tuple[str, ...]
+) -> None:
     monkeypatch.setattr("registry_core.replica.EXCHANGE_EVERY_S", 0.05)
-    async with audited(tmp_path / "b") as b, audited(tmp_path / "a", b.url) as a:
+    async with audited(tmp_path / "b", secrets=secrets) as b, audited(tmp_path / "a", b.url, secrets=secrets) as a:
         await eventually(lambda: audit_of(a).report().countersigned_by == ("vertice-audit/b",), "its head is signed")
         assert audit_of(b).report().witnessed[0].log == "vertice-audit/a"
 
