@@ -165,19 +165,20 @@ class MasterWatcher:
         for node in self._fixed:
             self._meet(node)
         ends = self._clock.monotonic() + START_S
-        while self._client is None and (left_s := ends - self._clock.monotonic()) > 0:
+        while self._client is None:
+            # Also at the very end: what has just been heard may be what no retry can help.
             lasting = lasting_fault(self._sentinels, self._nodes, self._fixed)
             if lasting:
                 await self.close()
                 raise SettingsError(f"REGISTRY_STORE: {self.name}: {lasting}")
+            left_s = ends - self._clock.monotonic()
+            if left_s <= 0:
+                self._complain()
+                break
             self._changed.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._changed.wait()
-            except TimeoutError:
-                break
-        if self._client is None:
-            self._complain()
 
     async def close(self) -> None:
         """Stop probing and close all connections. Safe to call twice."""
