@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos.asking import Target
 from tests.chaos.fleet import asking
 from tests.chaos.system import say
-from tests.programs import VERTICE, accepts, free_port, running, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, VERTICE, accepts, free_port, running, wait_until
 from tests.scenarios.system import get_json, known_services
 
 STAYS = {"stays_one": "127.77.3.1", "stays_two": "127.77.3.2"}
@@ -45,7 +45,7 @@ def test_no_query_is_lost_over_many_reloads_by_file_and_by_signal(tmp_path: Path
     }
     argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{registry_port}"]
     with (
-        running(argv, tmp_path / "registry.log", {"REGISTRY_WARMING": "0"}),
+        running(argv, tmp_path / "registry.log", {"REGISTRY_WARMING": "0", **NO_INSTANCE_LIMITS}),
         running([*VERTICE, "agent"], tmp_path / "agent.log", environment) as program,
     ):
         wait_until(lambda: accepts(registry_port) and accepts(http_port), "both listen")
