@@ -6,8 +6,14 @@ import contextlib
 import os
 import subprocess
 import zlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tests.programs import find
 
@@ -51,8 +57,27 @@ class Authority:
             "-extfile",
             extension,
         )
-        _openssl("x509", "-req", "-in", request, *signed, "-days", "-1" if expired else "2", "-out", made.cert)
+        _openssl("x509", "-req", "-in", request, *signed, "-days", "2", "-out", made.cert)
+        if expired:
+            self._expire(made.cert)
         return made
+
+    def _expire(self, cert: Path) -> None:
+        """Sign a certificate anew so that it ended yesterday, which newer openssl programs refuse to do."""
+        issued = x509.load_pem_x509_certificate(cert.read_bytes())
+        key = load_pem_private_key(self._key.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            issued.issuer,
+            issued.subject,
+            issued.public_key(),
+            issued.serial_number,
+            now - timedelta(days=3),
+            now - timedelta(days=1),
+            list(issued.extensions),
+        )
+        cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
 
 def openssl(*words: str | Path, given: str = "", until: str = "") -> str:
