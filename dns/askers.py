@@ -1,4 +1,4 @@
-"""Who asks, for fair turns: as much of it as cannot be forged or multiplied for nothing. Pure."""
+"""The asker of a question, for fair turns: as much of it as cannot be forged or multiplied for nothing. Pure."""
 
 from __future__ import annotations
 

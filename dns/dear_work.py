@@ -130,7 +130,7 @@ class _Lane:
         job = _Job(work, otherwise, cost_us, until, done, only_begins=only_begins)
         for displaced in self.queue.put(asker, cost_us, job):
             self.shed += 1
-            # Not now: whoever asks has yet to be told of the future.
+            # Not now: the asker has yet to be told of the future.
             loop.call_soon(displaced.settle, displaced.otherwise)
         self._schedule(loop)
         return done

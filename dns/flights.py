@@ -60,7 +60,7 @@ class Flight(Generic[T]):
 
     @property
     def crowd(self) -> Hashable:
-        """Who has fair turns: another machine, or on this one, where sockets cost nothing, the owner of the names."""
+        """The owner of a fair turn: another machine, or here, where sockets cost nothing, the owner of the names."""
         return self.suffix if isinstance(self.asker, tuple) else self.asker
 
 

@@ -40,7 +40,7 @@ class Hop(msgspec.Struct, frozen=True):
 
     @property
     def asker(self) -> Asker:
-        """Who asks, for fair turns."""
+        """The asker, for fair turns."""
         return asker_of(self.host, self.port, over_tcp=self.over_tcp)
 
     @property

@@ -19,7 +19,7 @@ from registry_core.settings import Listen
 
 BACKLOG: Final = 1024
 # asyncio accepts as many in one turn of the loop as its queue is said to hold. Those that are accepted only to be
-# closed have descriptors until then, and whoever is connected already waits meanwhile.
+# closed have descriptors until then, and clients that are connected already wait meanwhile.
 ACCEPTS_PER_TURN: Final = 16
 _HANDLES: Final = 8
 # With port 0 the system picks a free port of the first address, which may be in use on another: then one more is tried.

@@ -39,7 +39,7 @@ that each endpoint needs, and who has it. The credentials, of which the first th
 4. `X-Registry-API-Key`, `sha256(service name + secret)` in hexadecimal, which may write that one service;
 5. `Authorization: Bearer`, the read key.
 
-The last three can be used by whoever sees them: `REGISTRY_PLAIN_AUTH` says what becomes of them over plain HTTP.
+The last three can be used by anybody who sees them: `REGISTRY_PLAIN_AUTH` says what becomes of them over plain HTTP.
 A write may be sent again: a repeated one changes nothing and gets the same answer. A registry with a `REGISTRY_ZONE`
 names it in each answer (`X-Registry-Zone`).
 

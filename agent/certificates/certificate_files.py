@@ -38,7 +38,7 @@ _READABLE: Final = 0o644
 
 
 class FileAccess(msgspec.Struct, frozen=True):
-    """Who may read keys: the owner of the files, as `user`, `user:group` or numbers ("": the agent), and their mode."""
+    """The readers of keys: the files' owner, as `user`, `user:group` or numbers ("": the agent), and their mode."""
 
     owner: str = ""
     mode: int = 0o600

@@ -47,7 +47,7 @@ class SrvName(msgspec.Struct, frozen=True):
 
     @property
     def domain(self) -> str:
-        """The name that certificates of its targets must have: whoever forges the records chooses the targets."""
+        """The name that certificates of its targets must have: a forger of the records chooses the targets."""
         return b".".join(self.name[2:]).decode("ascii")
 
 

@@ -14,7 +14,7 @@ from registry_core.errors import SettingsError
 from registry_core.setting_values import Values
 from registry_core.settings import Setting, text
 
-# Who may read a key that nobody may write.
+# The modes of a key: others may read it, and nobody else may write it.
 _MODES: Final = ("0400", "0440", "0600", "0640")
 
 

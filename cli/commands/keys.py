@@ -38,7 +38,7 @@ from registry_core.security.issued_keys import (
 from registry_core.security.signing_keys import SigningKey
 from registry_core.settings import integer
 
-# For its owner alone: whoever reads it can sign as everybody in it.
+# For its owner alone: a reader can sign as everybody in it.
 OWNER_ALONE: Final = 0o600
 
 

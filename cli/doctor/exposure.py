@@ -23,14 +23,14 @@ WRITES_OPEN = DoctorRule(
     "registry-writes-open",
     DoctorSeverity.WARNING,
     "the registry at {url} takes writes from anybody",
-    "whoever reaches it can register, replace and remove services",
+    "anybody who reaches it can register, replace and remove services",
     "REGISTRY_AUTH=on REGISTRY_SECRET_FILE=...    # at the registry, and the same secret at its agents",
 )
 READS_OPEN = DoctorRule(
     "registry-reads-open",
     DoctorSeverity.NOTE,
     "the registry at {url} tells anybody what is registered",
-    "whoever reaches it learns every address, version and tag of the fleet",
+    "anybody who reaches it learns every address, version and tag of the fleet",
     "REGISTRY_READ=key    # at the registry; agents sign already, Prometheus gets REGISTRY_READ_KEY",
 )
 PLAIN_SECRETS = DoctorRule(
@@ -51,7 +51,7 @@ SHORT_SECRET = DoctorRule(
     "secret-short",
     DoctorSeverity.WARNING,
     "the secret has {length} characters",
-    "whoever overhears one signed request can try out short secrets without asking the registry",
+    "an eavesdropper with one signed request can try out short secrets without asking the registry",
     "openssl rand -hex 24    # a new one; put it in front of the old one while it is changed",
 )
 PORT_OPEN = DoctorRule(

@@ -6,7 +6,7 @@ The ways to be somebody, in one ordered list, of which the first that a request 
 2. the client's certificate (mutual TLS);
 3. the *plain forms*, secrets that are sent as they are: `X-Registry-Token`, the shared secret or an issued key;
    `X-Registry-API-Key`, the hexadecimal SHA-256 of the service's name followed by the secret; and `Authorization:
-   Bearer`, the read key. Whoever sees one can use it, so a setting decides whether they are accepted over plain HTTP.
+   Bearer`, the read key. Anybody who sees one can use it, so a setting decides about them over plain HTTP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Expect: 100-continue` (RFC 9110 section 10.1.1): a body is asked for by whoever is about to read it, and not before.
+"""`Expect: 100-continue` (RFC 9110 section 10.1.1): a body is asked for when it is about to be read, and not before.
 
 So a request that is refused for its credentials, or for anything else in its header, never sends its body.
 """

@@ -56,7 +56,7 @@ class HttpConnection(web.RequestHandler):
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_FIELDS,
         )
-        # Who sends several requests at once is not read from while any of them waits.
+        # A client that sends several requests at once is not read from while any of them waits.
         self._max_msg_queue_size, self._msg_queue_resume_size = _READ_AHEAD, 0
         self._connections = connections
         self._slots = connections.slots

@@ -25,7 +25,7 @@ IsFresh: TypeAlias = Callable[[InstanceKey, int | None], bool]
 
 
 class Claimant(NamedTuple):
-    """Who registers or renews an instance: what the request claims, and the client's address."""
+    """The sender that registers or renews an instance: what the request claims, and the client's address."""
 
     service_name: str
     instance_id: str

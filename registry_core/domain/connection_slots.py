@@ -1,7 +1,7 @@
 """Decides which connections a listener keeps when there is no room for all. Pure.
 
 A connection is *idle* until a whole request has arrived, and again once that is answered; it is *busy* in between, and
-a *stream* when that takes long, as a watch does. The longest idle one of whoever holds most goes first. One with a
+a *stream* when that takes long, as a watch does. The longest idle one of the largest holder goes first. One with a
 request in flight goes only if its owner holds a large part of all, and nobody's goes for one who holds more.
 
 Whether a connection is busy is asked only when its place may be needed: a request that is answered at once costs here

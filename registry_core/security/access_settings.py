@@ -64,7 +64,7 @@ ACCESS_SETTINGS: Final[tuple[Setting[Any], ...]] = (READ, READ_KEY, PLAIN_AUTH, 
 
 
 class AccessSettings(msgspec.Struct, frozen=True):
-    """Who may do what, apart from the secret of the fleet."""
+    """The settings of rights, apart from the secret of the fleet."""
 
     reads_are_open: bool = True
     plain: PlainForms = PlainForms.WARN

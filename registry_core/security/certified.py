@@ -1,4 +1,4 @@
-"""Who the client of a connection is, by the SPIFFE id in its verified certificate. Pure.
+"""The identity of the client of a connection, by the SPIFFE id in its verified certificate. Pure.
 
 https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md: the certificate has exactly one URI, which names the
 workload. Ours name a service, or a role of the registry itself.

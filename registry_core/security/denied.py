@@ -1,6 +1,6 @@
 """The deny list: certificates and services that are refused although their certificates have not ended. Pure.
 
-It is short: a denial lasts until the certificates that it is about have ended by themselves. Whoever checks a
+It is short: a denial lasts until the certificates that it is about have ended by themselves. A part that checks a
 certificate asks `DenyList`; stores keep `Denial`s, and `merged` joins what several of them keep.
 """
 

@@ -1,7 +1,7 @@
 """How a sender proves who it is: it signs each request, or, to a registry of the last release, sends its secret. Pure.
 
 A registry of the last release knows no signatures: it refuses a signed write, and names only X-Registry-Token in
-WWW-Authenticate. A sender then falls back to the secret in a header, which whoever sees it can use. So that nobody in
+WWW-Authenticate. A sender then falls back to the secret in a header, which an eavesdropper can use. So that nobody in
 between gets it by pretending to be such a registry, it does so only
 
 - where the settings allow it (`auto`; never with `signed`), and

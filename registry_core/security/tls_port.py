@@ -51,7 +51,7 @@ _log = structlog.get_logger(component="tls")
 class HandshakeLimits(msgspec.Struct, frozen=True):
     """The limits of connections that have not finished their handshake."""
 
-    # The oldest one makes room for a newer one: whoever means it needs a few round trips, and an attacker as many
+    # The oldest one makes room for a newer one: an honest client needs a few round trips, and an attacker as many
     # connections as this within them to keep it out.
     connections: int = 1000
     seconds: float = 5.0

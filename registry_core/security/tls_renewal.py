@@ -143,7 +143,7 @@ def _stamp_of_one(path: str) -> tuple[int, int, int] | None:
 class RenewedContext(ssl.SSLContext):
     """A context for clients that begins each new connection with the context in use at that moment.
 
-    Whoever keeps a context, such as a pool of connections, keeps this one. `names` maps hosts to the names that the
+    A holder of the context, such as a pool of connections, keeps this one. `names` maps hosts to the names that the
     certificates of those servers must have instead; the empty one stands for all others.
     """
 

@@ -37,7 +37,7 @@ TASKS: Mapping[str, str] = {
     "agent/registration/leave.py tell_all": "it is awaited here",
     "agent/checks/group.py ServiceChecks.run": "awaited here: when one check dies all do, and are kept",
     "agent/registries/probes.py RegistryProbes.patiently": "it is awaited here",
-    "agent/registries/probes.py RegistryProbes.lives": "whoever asks awaits it, and it has an end in time",
+    "agent/registries/probes.py RegistryProbes.lives": "its askers await it, and it has an end in time",
     "agent/hosts/lookup.py addresses_from": "it is awaited here",
     "agent/registries/srv.py RegistryLookup.run": "awaited here: when one lookup dies all do, and are kept",
     "agent/view/sync.py WatchSync._follow": "awaited here: the death of one is the end of the stream",

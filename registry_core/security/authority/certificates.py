@@ -84,7 +84,7 @@ def new_intermediate(root: Signer, domain: Domain, validity: Validity) -> Signer
                 x509.UniformResourceIdentifier(domain.trust_domain),
                 *(x509.DNSName(zone) for zone in domain.zones),
             ],
-            # A kind of name that no subtree permits would be free, and whoever has the key could sign for any address.
+            # A kind of name that no subtree permits would be free, and a thief of the key could sign for any address.
             excluded_subtrees=[
                 x509.IPAddress(ipaddress.ip_network("0.0.0.0/0")),
                 x509.IPAddress(ipaddress.ip_network("::/0")),

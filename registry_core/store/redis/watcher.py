@@ -139,7 +139,7 @@ class MasterWatcher:
 
     @property
     def standing(self) -> MasterStanding:
-        """Who leads and who may lead next, by the last answers of all servers."""
+        """The leader, and the servers that may lead next, by the last answers of all servers."""
         placed = self._placed if self._client is not None and not self._withheld else None
         leading = {node for node, seen in self._nodes.items() if isinstance(seen, Sighting) and seen.is_master}
         return standing_of(

@@ -94,7 +94,7 @@ def test_altered_hashes_and_heads_are_noticed(tmp_path: Path, name: str) -> None
 
 
 def forge(log: WrittenLog, folder: Path, lines: tuple[bytes, ...]) -> Path:
-    """Write another log with the same key and name: whoever has the machine has those."""
+    """Write another log with the same key and name: a thief of the machine has those."""
     folder.mkdir()
     for name in ("key.pem", "key.pub"):
         shutil.copy(log.folder / name, folder / name)

@@ -105,7 +105,7 @@ def test_go_refuses_what_a_stolen_intermediate_signs_for_others() -> None:
 
 def test_an_intermediate_signs_no_further_authority() -> None:
     _, intermediate, chain = new_authority()
-    # Whoever has the key can make one, and nobody trusts what it signs.
+    # A holder of the key can make one, and nobody trusts what it signs.
     valid = service_validity(time.time(), 3600, time.time() + 9999)
     below = Signer(intermediate.certificate, intermediate.key)
     key = ec.generate_private_key(ec.SECP256R1())

@@ -1,4 +1,4 @@
-"""Who asks, for fair turns."""
+"""The asker of a question, for fair turns."""
 
 from __future__ import annotations
 

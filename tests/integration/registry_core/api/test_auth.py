@@ -1,4 +1,4 @@
-"""Who may write, over real HTTP."""
+"""The credentials of writes, over real HTTP."""
 
 from __future__ import annotations
 

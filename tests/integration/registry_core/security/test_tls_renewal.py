@@ -138,7 +138,7 @@ async def identity_of(api: Api, **session: Any) -> Identity | Unauthorized | Non
         ):
             assert response.status == 200
     except aiohttp.ClientError:
-        if not found or not isinstance(found[0], Unauthorized):  # whoever is denied may be cut off at once
+        if not found or not isinstance(found[0], Unauthorized):  # a denied client may be cut off at once
             raise
     finally:
         port.opened = opened  # type: ignore[union-attr] # the same

@@ -18,7 +18,7 @@ def address(*lines: str, peer: str = NGINX, proxies: TrustedProxies = BEHIND) ->
 @pytest.mark.parametrize(
     ("peer", "lines", "client"),
     [
-        # The attack: whoever is not a proxy claims to forward.
+        # The attack: a client that is no proxy claims to forward.
         ("203.0.113.7", ("10.9.9.9",), "203.0.113.7"),
         ("203.0.113.7", ("172.28.53.10",), "203.0.113.7"),
         # The same through nginx, which appends whom it was asked by.

@@ -120,7 +120,7 @@ def test_streams_are_the_last_to_go_and_the_newest_of_them_first() -> None:
 
 
 def test_no_newcomer_displaces_a_watch_of_its_own_address() -> None:
-    """All agents of a machine may share one address with whoever attacks from it."""
+    """All agents of a machine may share one address with an attacker."""
     listener = Listener()
     listener.streams(LOOPBACK, 16)
     assert listener.enter(LOOPBACK)[1] == SlotVerdict(admitted=False, why=Closing.FULL)

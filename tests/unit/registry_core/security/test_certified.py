@@ -1,4 +1,4 @@
-"""Who the SPIFFE id of a certificate names."""
+"""The identity that the SPIFFE id of a certificate names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever alters a log is found out: by the stored hashes, by the head, or by an older head that somebody kept."""
+"""An altered log is found out: by the stored hashes, by the head, or by an older head that somebody kept."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_log_rewritten_with_hashes_and_head_contradicts_an_old_head(tmp_path: 
     old = log.end.head
     log.write(LINES[20:]).close()
     assert list(check_continues(old, log.end.head, proof(log.folder))) == []
-    # Whoever has the machine has the key as well.
+    # A thief of the machine has the key as well.
     forged = WrittenLog(tmp_path / "b")
     forged.signer = log.signer
     forged.write([*LINES[:7], b'{"nothing":"happened"}', *LINES[8:]]).close()

@@ -71,7 +71,7 @@ def test_a_fork_is_refused_whether_it_is_longer_or_as_long(tmp_path: Path) -> No
     log.close()
     for lines in (LINES[1:10], LINES[1:20]):
         fork = WrittenLog(tmp_path / f"fork-{len(lines)}")
-        fork.signer = log.signer  # whoever forks a log has its key
+        fork.signer = log.signer  # a forger of a log has its key
         fork.write(lines).close()
         disputed(judged(before, offered(fork, 9)), "9 lines" if len(lines) == 9 else "does not continue that of 9")
 
