@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cli.client import Unreachable, ask, registry_url, said_by, signer_in
-from cli.exit_codes import FAILED, NOT_FOUND, OK
-from cli.options import JSON, add_output, add_registry
+from cli import registry_request
+from cli.options import add_output, add_registry
 from cli.parser import CommandParser, WrongUsage, plain_text, service
 from cli.table import aligned
 from cli.terminal import printable
@@ -49,21 +47,7 @@ def tell(
     method: str, arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ, body: bytes | None = None
 ) -> int:
     """Print the registry's answer, and return the exit code. Raises SettingsError."""
-    url, signer = registry_url(arguments, environment), signer_in(environment)
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    try:
-        with said_by("a registry", url):
-            answer = ask(method, url, PATH, headers, body=body, signer=signer)
-            said = answer.json() if answer.status == 200 else None
-            if said is None:
-                print(f"vertice: {answer.message}", file=sys.stderr)
-                return NOT_FOUND if answer.is_not_found else FAILED
-            text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
-    except Unreachable as error:
-        print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    print(text)
-    return OK
+    return registry_request.tell(method, PATH, arguments, environment, _lines, body=body)
 
 
 def _lines(said: Any) -> list[str]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cli.client import Unreachable, ask, registry_url, said_by, signer_in
-from cli.exit_codes import FAILED, NOT_FOUND, OK
-from cli.options import JSON
+from cli import registry_request
 
 
 def tell(
@@ -19,20 +16,7 @@ def tell(
     environment: Mapping[str, str],
 ) -> int:
     """Print the registry's answer to a request about its guards, and return the exit code."""
-    url, signer = registry_url(arguments, environment), signer_in(environment)
-    try:
-        with said_by("a registry", url):
-            answer = ask(method, url, path, signer=signer)
-            said = answer.json() if answer.status == 200 else None
-            if said is None:
-                print(f"vertice: {answer.message}", file=sys.stderr)
-                return NOT_FOUND if answer.is_not_found else FAILED
-            text = answer.text() if arguments.output == JSON else "\n".join(_lines(said))
-    except Unreachable as error:
-        print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    print(text)
-    return OK
+    return registry_request.tell(method, path, arguments, environment, _lines)
 
 
 def _lines(said: Any) -> list[str]:

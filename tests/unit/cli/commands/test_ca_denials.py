@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.ca import denials
+from cli import registry_request
 from cli.client import HttpResponse
 from cli.commands import ca_allow, ca_denied, ca_deny
 
@@ -30,7 +30,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, status: int, body: Any) -> list[t
         sent.append((method, path, None if body is None else json.loads(body)))
         return HttpResponse(status, http.client.HTTPMessage(), raw)
 
-    monkeypatch.setattr(denials, "ask", ask)
+    monkeypatch.setattr(registry_request, "ask", ask)
     return sent
 
 

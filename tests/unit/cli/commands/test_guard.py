@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 
 import pytest
 
+from cli import registry_request
 from cli.client import HttpResponse
 from cli.commands import guard, guard_status
 
@@ -28,7 +30,20 @@ def test_an_unexpected_answer_is_one_line_on_stderr(
     body: bytes,
     said: str,
 ) -> None:
-    monkeypatch.setattr(guard, "ask", lambda *_, **_more: HttpResponse(status, http.client.HTTPMessage(), body))
+    monkeypatch.setattr(
+        registry_request, "ask", lambda *_, **_more: HttpResponse(status, http.client.HTTPMessage(), body)
+    )
     arguments = argparse.Namespace(output="text", registry="http://far")
     assert guard_status.run(arguments, {}) == 1
     assert capsys.readouterr() == ("", said + "\n")
+
+
+@pytest.mark.parametrize(("released", "said"), [(["a", "b"], "released: a, b"), ([], "nothing; no guard was holding")])
+def test_what_was_released_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], released: list[str], said: str
+) -> None:
+    body = json.dumps({"released": released, "guard": {"shards": []}}).encode()
+    monkeypatch.setattr(registry_request, "ask", lambda *_, **_more: HttpResponse(200, http.client.HTTPMessage(), body))
+    arguments = argparse.Namespace(output="text", registry="http://far")
+    assert guard.tell("POST", "/guard/release", arguments, {}) == 0
+    assert said in capsys.readouterr().out
