@@ -131,7 +131,7 @@ def connect(base_url: str, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConn
     if url.scheme != "https":
         return http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
     # A command that does not need TLS does not load it.
-    from cli.tls import context_from  # noqa: PLC0415 - see above
+    from cli.tls import context_from  # noqa: PLC0415 - most commands speak no TLS
 
     return http.client.HTTPSConnection(
         url.hostname or "", url.port, timeout=timeout_s, context=context_from(os.environ)

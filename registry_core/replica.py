@@ -371,9 +371,9 @@ def _store(
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica with the memory store does not load redis-py, which saves memory and need not be installed.
     try:
-        from registry_core.store.redis.masters import masters_of  # noqa: PLC0415
-        from registry_core.store.redis.store import RedisStore  # noqa: PLC0415
-        from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415
+        from registry_core.store.redis.masters import masters_of  # noqa: PLC0415 - it loads redis-py
+        from registry_core.store.redis.store import RedisStore  # noqa: PLC0415 - it loads redis-py
+        from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415 - it loads redis-py
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f"REGISTRY_STORE needs the Python package {error.name}, which is not installed: install Vértice with its "

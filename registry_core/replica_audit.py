@@ -23,7 +23,7 @@ def audit_of(settings: AuditSettings, clock: Clock, background: Background) -> A
     if settings.folder is None:
         return None
     try:
-        from registry_core.security.audit.service import AuditService  # noqa: PLC0415 - see above
+        from registry_core.security.audit.service import AuditService  # noqa: PLC0415 - it loads cryptography
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f"{AUDIT.name} needs the Python package {error.name}, which is not installed: install Vértice with its "
@@ -34,6 +34,6 @@ def audit_of(settings: AuditSettings, clock: Clock, background: Background) -> A
 
 def exchange_of(audit: AuditService, peers: Peers) -> Callable[[], Awaitable[None]]:
     """Return what asks the other replicas to countersign the head of the log."""
-    from registry_core.api.audit_exchange import AuditExchange  # noqa: PLC0415 - see above
+    from registry_core.api.audit_exchange import AuditExchange  # noqa: PLC0415 - it loads cryptography
 
     return AuditExchange(audit, peers).exchange

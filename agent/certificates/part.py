@@ -62,7 +62,7 @@ def begin_certificates(
     if not own.folder:
         return None
     try:
-        from agent.certificates.keeper import CertificateKeeper  # noqa: PLC0415 - see the module's docstring
+        from agent.certificates.keeper import CertificateKeeper  # noqa: PLC0415 - it loads cryptography, which takes 8 MB
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f"AGENT_CERT_DIR needs the Python package {error.name}, which is not installed: install Vértice with its "

@@ -50,7 +50,7 @@ class Pattern:
 
 def _compiled(text: str) -> _Compiled:
     # Imported late: it takes 1.5 MB, and few agents have a pattern.
-    import re2  # noqa: PLC0415
+    import re2  # noqa: PLC0415 - it need not be installed
 
     options = re2.Options()
     options.max_mem = MAX_MEMORY

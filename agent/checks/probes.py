@@ -91,7 +91,7 @@ class CheckProbes:
                 at = TcpConnection(claim)
             case GrpcCheck() as how:
                 # Imported late: only agents with such a check load HTTP/2.
-                from agent.checks.grpc import GrpcCall  # noqa: PLC0415 - see above
+                from agent.checks.grpc import GrpcCall  # noqa: PLC0415 - most agents check nothing by gRPC
 
                 at = GrpcCall(claim, how, timeout_s)
             case CommandCheck() as how:

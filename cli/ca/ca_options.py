@@ -95,7 +95,7 @@ def carried_out(work: Callable[[], int]) -> int:
     """Return the exit code of `work` in a folder; what it raises becomes one line on stderr."""
     try:
         # The other commands do without this package.
-        from cli.ca.authority_folder import NoFolder, UnusableFolder  # noqa: PLC0415 - see above
+        from cli.ca.authority_folder import NoFolder, UnusableFolder  # noqa: PLC0415 - it loads cryptography
     except ModuleNotFoundError as error:
         print(
             f"vertice: this needs the Python package {error.name}, which is not installed: install Vértice with its "

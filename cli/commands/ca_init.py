@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
 
 def _made(arguments: argparse.Namespace, trust_domain: str, zones: tuple[str, ...]) -> int:
     from cli.ca.authority_folder import AuthorityFolder  # noqa: PLC0415 - only this loads cryptography
-    from cli.ca.authority_work import make_authority  # noqa: PLC0415
-    from registry_core.security.authority.certificates import Domain  # noqa: PLC0415
+    from cli.ca.authority_work import make_authority  # noqa: PLC0415 - it loads cryptography
+    from registry_core.security.authority.certificates import Domain  # noqa: PLC0415 - it loads cryptography
 
     folder = AuthorityFolder(arguments.dir)
     folder.create()  # before a passphrase is asked for

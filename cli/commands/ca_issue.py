@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _issued(arguments: argparse.Namespace) -> int:
     from cli.ca.authority_folder import AuthorityFolder  # noqa: PLC0415 - only this loads cryptography
-    from cli.ca.authority_work import issue  # noqa: PLC0415
+    from cli.ca.authority_work import issue  # noqa: PLC0415 - it loads cryptography
 
     folder = AuthorityFolder(arguments.dir)
     folder.state()  # before a passphrase is asked for

@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _rotated(arguments: argparse.Namespace) -> int:
     from cli.ca.authority_folder import AuthorityFolder  # noqa: PLC0415 - only this loads cryptography
-    from cli.ca.authority_work import next_step, rotate  # noqa: PLC0415
-    from registry_core.security.authority.rotation import after  # noqa: PLC0415
+    from cli.ca.authority_work import next_step, rotate  # noqa: PLC0415 - it loads cryptography
+    from registry_core.security.authority.rotation import after  # noqa: PLC0415 - it loads cryptography
 
     folder, step, now = AuthorityFolder(arguments.dir), RotationStep(arguments.step), time.time()
     after(folder.state(), step, now, longest_s=arguments.lifetime)  # before a passphrase is asked for

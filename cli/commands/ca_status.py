@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envir
 
 def _of_folder(arguments: argparse.Namespace) -> int:
     from cli.ca.authority_folder import AuthorityFolder  # noqa: PLC0415 - only this loads cryptography
-    from cli.ca.authority_work import next_step  # noqa: PLC0415
-    from registry_core.security.authority.issuer import described  # noqa: PLC0415
+    from cli.ca.authority_work import next_step  # noqa: PLC0415 - it loads cryptography
+    from registry_core.security.authority.issuer import described  # noqa: PLC0415 - it loads cryptography
 
     folder, now = AuthorityFolder(arguments.dir), time.time()
     state, chain = folder.state(), folder.chain()

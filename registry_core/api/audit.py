@@ -81,10 +81,10 @@ class AuditHandlers:
 async def countersigned(service: AuditService, body: AuditHeadBody) -> CountersignedView:
     """Return the answer to a head that another replica offers. Raises ValidationError, and what a witness raises."""
     # A registry without an audit need not have the package that these need.
-    from registry_core.security.audit.heads import BadHead, parse_head  # noqa: PLC0415 - see above
-    from registry_core.security.audit.notes import COSIGNATURE, BadNote  # noqa: PLC0415 - see above
-    from registry_core.security.audit.proofs import decoded_hashes  # noqa: PLC0415 - see above
-    from registry_core.security.audit.witness import NeedsProof, OfferedHead  # noqa: PLC0415 - see above
+    from registry_core.security.audit.heads import BadHead, parse_head  # noqa: PLC0415 - it loads cryptography
+    from registry_core.security.audit.notes import COSIGNATURE, BadNote  # noqa: PLC0415 - it loads cryptography
+    from registry_core.security.audit.proofs import decoded_hashes  # noqa: PLC0415 - it loads cryptography
+    from registry_core.security.audit.witness import NeedsProof, OfferedHead  # noqa: PLC0415 - it loads cryptography
 
     try:
         head = parse_head(body.head)

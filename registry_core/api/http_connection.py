@@ -7,6 +7,7 @@ one shape of errors. It reads no request, and decides nothing about one.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from time import monotonic
@@ -42,12 +43,12 @@ class HttpConnection(web.RequestHandler):
         "began_at",
     )
 
-    def __init__(self, connections: Connections, server: web.Server, logger: object) -> None:
+    def __init__(self, connections: Connections, server: web.Server, logger: logging.Logger) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for none
-            logger=logger,  # type: ignore[arg-type]
+            logger=logger,
             keepalive_timeout=connections.limits.keepalive_s,
             lingering_time=connections.limits.linger_s,
             read_bufsize=_READ_BUFFER,
@@ -172,6 +173,6 @@ class HttpConnection(web.RequestHandler):
         transport.write_eof()
 
 
-def serving(connections: Connections, server: web.Server, logger: object) -> Callable[[], asyncio.Protocol]:
+def serving(connections: Connections, server: web.Server, logger: logging.Logger) -> Callable[[], asyncio.Protocol]:
     """Return a factory of connections that `server` answers, within the limits of `connections`."""
     return lambda: HttpConnection(connections, server, logger)

@@ -120,7 +120,7 @@ def _contents(cert: Path, key: Path) -> tuple[bytes, bytes]:
 def _issuer(cert: bytes, key: bytes, trust_domain: str) -> Issuer:
     # Only a replica that is an authority loads `cryptography`.
     try:
-        from registry_core.security.authority.issuer import issuer_of  # noqa: PLC0415 - see above
+        from registry_core.security.authority.issuer import issuer_of  # noqa: PLC0415 - it loads cryptography
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f"REGISTRY_CA_CERT needs the Python package {error.name}, which is not installed: install Vértice with its "
