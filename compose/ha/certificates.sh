@@ -33,3 +33,7 @@ chown 10001 /certificates/registry/authority.crt /certificates/registry/authorit
 cp /authority/trust.crt /certificates/trust.crt
 chmod 755 /certificates
 chmod 644 /certificates/trust.crt
+# The audit of each replica is for its user alone.
+for disk in /audit/*; do
+    [ "$(stat -c %u "$disk")" = 10001 ] || { chmod 700 "$disk" && chown 10001 "$disk"; }
+done

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -207,6 +207,17 @@ def test_the_registry_survives_a_redis_master_without_losing_a_write_or_failing_
             assert load.refused == []
             assert load.missed == []
 
+        # Each replica keeps an audit, whose heads the other four sign.
+        def audits() -> list[Any]:
+            shown = [get(f"https://{ha.address(f'registry-{n}')}:8888/health", tls=tls) or {} for n in range(1, 6)]
+            return [one.get("components", {}).get("audit", {}) for one in shown]
+
+        wait_until(
+            lambda: all(one.get("status") == "ok" and len(one["countersigned_by"]) == 4 for one in audits()),
+            "every audit is countersigned by all others",
+            timeout_s=60,
+            every_s=0.5,
+        )
         # Every acknowledged write is present at every replica.
         for n in range(1, 6):
             catalog = get(f"https://{ha.address(f'registry-{n}')}:8888/catalog", tls=tls)
