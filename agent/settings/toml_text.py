@@ -14,8 +14,8 @@ from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-# How long a pipe may write nothing.
-PIPE_TIMEOUT_S: Final = 5.0
+# How long a pipe may stay silent: a command that decrypts the file asks a person, or a key service, first.
+PIPE_TIMEOUT_S: Final = 60.0
 _PLACE: Final = re.compile(r".*\(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 # What the parser says, by the beginning of its message, in words for people.
 _FAULTS: Final = {
@@ -69,9 +69,12 @@ def _bytes_of(path: Path, most: int) -> bytes:
         parts: list[bytes] = []
         # `--config <(decrypt agent.toml)` is a pipe that is written to while it is read.
         while sum(map(len, parts)) < most:
-            if is_pipe and not select.select([file], (), (), PIPE_TIMEOUT_S)[0]:
-                raise TimeoutError
+            if is_pipe:
+                select.select([file], (), (), PIPE_TIMEOUT_S)
             part = file.read(most)
+            # It is read also when the wait has ended: this process may have stood still for all of it.
+            if part is None:
+                raise TimeoutError
             if not part:
                 break
             parts.append(part)

@@ -58,6 +58,23 @@ def test_a_pipe_whose_writer_is_silent_is_given_up(pipe: Path, monkeypatch: pyte
         os.close(writer)
 
 
+def test_what_was_written_while_this_process_stood_still_is_read(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+
+    def stood_still(*_: object) -> tuple[list[int], list[int], list[int]]:
+        os.write(writer, b"zone = 'a'")
+        os.close(writer)
+        monkeypatch.undo()
+        return [], [], []
+
+    monkeypatch.setattr("agent.settings.toml_text.select.select", stood_still)
+    try:
+        assert read_toml(pipe) == {"zone": "a"}
+    finally:
+        os.close(reader)
+
+
 def test_a_device_without_an_end_is_too_large() -> None:
     with pytest.raises(SettingsError, match="more than 1000 bytes"):
         read_toml(Path("/dev/zero"), most_bytes=1000)
