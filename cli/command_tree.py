@@ -150,6 +150,7 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
             Command("status", "cli.commands.migrate_status", "show what is registered, and which addresses may go"),
         ),
     ),
+    Command("slo", "cli.commands.slo", "compare each service level with what was measured"),
     Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
 )
 
