@@ -16,7 +16,7 @@ from cli.client import Unreachable, base_url, said_by
 from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.options import JSON, add_output
 from cli.parser import CommandParser, WrongUsage, file_path
-from cli.slo.bench_file import bench_measurements
+from cli.slo.bench_file import UnusableBenchFile, bench_measurements
 from cli.slo.prometheus import prometheus_measurements
 from cli.slo.verdicts import Kept, Measurement, as_json, lines, verdicts
 from registry_core.causes import cause_of
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bench is not None:
         try:
             measured = _of_file(arguments.bench)
-        except ValueError as error:
+        except UnusableBenchFile as error:
             print(f"vertice: {arguments.bench}: {error}", file=sys.stderr)
             return USAGE
         source = {"bench": str(arguments.bench)}
@@ -83,14 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_file(path: Path) -> dict[str, Measurement]:
-    """Return what a file of the benchmark has. Raises ValueError."""
+    """Return what a file of the benchmark has. Raises UnusableBenchFile."""
     try:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ValueError(f"it cannot be read: {cause_of(error)}") from None
+        raise UnusableBenchFile(f"it cannot be read: {cause_of(error)}") from None
     if len(text) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        raise UnusableBenchFile(f"it has more than {MOST_BYTES} bytes")
     return bench_measurements(text)
 
 

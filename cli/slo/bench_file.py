@@ -8,15 +8,20 @@ from typing import Any
 
 from cli.slo.levels import LEVELS, Level
 from cli.slo.verdicts import Measurement
+from registry_core.errors import CallerError
+
+
+class UnusableBenchFile(CallerError):
+    """Raised when a file is none that a run of the benchmark wrote; its text is a clause."""
 
 
 def bench_measurements(text: bytes) -> dict[str, Measurement]:
-    """Return the measurement of each level that a row of the file has. Raises ValueError for another kind of file."""
+    """Return the measurement of each level that a row of the file has. Raises UnusableBenchFile."""
     try:
         rows: list[dict[str, Any]] = json.loads(text)["rows"]
         named = [(str(row["name"]), row) for row in rows]
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise ValueError("it is not a file of `make bench`") from None
+        raise UnusableBenchFile("it is not a file of `make bench`") from None
     return {level.name: _measurement(level, named) for level in LEVELS if level.bench is not None}
 
 

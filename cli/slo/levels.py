@@ -103,7 +103,13 @@ def latency_query(endpoint: str, method: str, quantile: float, window: str = "{w
 
 
 def _latencies(
-    what: str, endpoint: str, method: str, bounds_ms: tuple[float, float, float], *, row: str = "", part: str = "measured"
+    what: str,
+    endpoint: str,
+    method: str,
+    bounds_ms: tuple[float, float, float],
+    *,
+    row: str = "",
+    part: str = "measured",
 ) -> Iterator[Level]:
     counted = f'sum(increase({_DURATIONS}_count{{{_SERVED},endpoint="{endpoint}",method="{method}"}}[{{window}}]))'
     for percentile, bound_ms in zip((50, 95, 99), bounds_ms, strict=True):
@@ -130,8 +136,11 @@ _ANSWERS: Final = f'{_DURATIONS}_count{{job="{REGISTRY_JOB}"}}'
 _FAULTS: Final = f'{_DURATIONS}_count{{job="{REGISTRY_JOB}",status=~"5.."}}'
 AVAILABILITY_QUERY: Final = f"1 - (sum(rate({_FAULTS}[{{window}}])) or vector(0)) / sum(rate({_ANSWERS}[{{window}}]))"
 
-# What clients saw: queries that an agent failed to answer.
-_CLIENT_ERRORS: Final = f'sum(increase(agent_dns_failures_total{{job="{AGENT_JOB}"}}[{{window}}]))'
+# What clients saw: lookups that an agent could not answer (SERVFAIL, 503), and queries that hit an error of its own.
+_CLIENT_ERRORS: Final = (
+    f'sum(increase(agent_answers_total{{job="{AGENT_JOB}",freshness="unknown"}}[{{window}}])) '
+    f'+ sum(increase(agent_dns_failures_total{{job="{AGENT_JOB}"}}[{{window}}]))'
+)
 _REGISTRY_UP: Final = f'up{{job="{REGISTRY_JOB}"}}'
 
 
@@ -142,7 +151,12 @@ def _without_errors(name: str, promise: str, condition: str, otherwise: str) -> 
 
 LEVELS: Final[tuple[Level, ...]] = (
     *_latencies(
-        "lookup", "/services/{service}", "GET", LOOKUP_MS, row=r"a neighbour's lookup beside a flood .*", part="baseline"
+        "lookup",
+        "/services/{service}",
+        "GET",
+        LOOKUP_MS,
+        row=r"a neighbour's lookup beside a flood .*",
+        part="baseline",
     ),
     Level(
         "lookups_per_second",

@@ -4,7 +4,6 @@ have. Grafana and the collector are not started here.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import urllib.request
@@ -15,6 +14,7 @@ import yaml
 
 from tests.compose.topology import COMPOSE
 from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
+from tools.dashboards.every import DASHBOARDS
 
 FOLDER = COMPOSE / "observability"
 METRIC = re.compile(r"\b(?:registry|agent)_[a-z_]+\b")
@@ -26,11 +26,10 @@ def judged(program: str, *words: str, cwd: Path = FOLDER) -> None:
 
 
 def expressions() -> str:
-    """Return every expression of the rules and of the dashboard."""
+    """Return every expression of the rules and of the dashboards."""
     rules = yaml.safe_load((FOLDER / "rules.yml").read_text(encoding="utf-8"))
-    dashboard = json.loads((FOLDER / "grafana" / "vertice.json").read_text(encoding="utf-8"))
     found = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    found += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    found += [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
     return "\n".join(found)
 
 
@@ -80,7 +79,7 @@ def test_mounted_files_exist() -> None:
     mounts = [volume for service in topology["services"].values() for volume in service.get("volumes", ())]
     files = [COMPOSE / mount.split(":")[0] for mount in mounts if mount.startswith("./")]
     assert len(files) >= 7
-    assert [file for file in files if not file.is_file()] == []
+    assert [file for file in files if not file.exists()] == []
     for file in files:
         if file.suffix in {".yml", ".json"}:
             yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from cli.main import main
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.replica_settings import ReplicaSettings
+from tools.dashboards.every import DASHBOARDS
 from tools.documents import DOCS, MADE, job_of
 from tools.log_page import events
 from tools.metrics_page import metrics
@@ -156,11 +157,11 @@ def test_the_page_of_metrics_has_what_a_replica_exposes() -> None:
     assert {name for name in exposed if not name.endswith("_created")} == documented
 
 
-def test_the_page_of_metrics_has_every_metric_used_by_rules_and_dashboard() -> None:
+def test_the_page_of_metrics_has_every_metric_used_by_rules_and_dashboards() -> None:
     folder = ROOT / "compose" / "observability"
     rules = yaml.safe_load(text_of(folder / "rules.yml"))
     asked = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    asked += re.findall(r'"expr": "([^"]+)"', text_of(folder / "grafana" / "vertice.json"))
+    asked += [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
     names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:registry|agent)_\w+", str(asked))}
     assert len(names) > 5
     assert names <= {metric.name for metric in metrics()}

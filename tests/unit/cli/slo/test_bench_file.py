@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cli.slo.bench_file import bench_measurements
+from cli.slo.bench_file import UnusableBenchFile, bench_measurements
 from cli.slo.verdicts import Kept, verdicts
 
 SPREAD = {"count": 500, "p50_ms": 3.0, "p95_ms": 60.0, "p99_ms": 70.0, "max_ms": 80.0}
@@ -41,5 +41,5 @@ def test_a_row_without_a_number_measures_nothing(value: object) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"rows": 3}', b'{"rows": [3]}', b"[" * 100_000, b"\xff"])
 def test_another_kind_of_file_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError, match="make bench"):
+    with pytest.raises(UnusableBenchFile, match="make bench"):
         bench_measurements(text)
