@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from msgspec import UNSET
 
 from registry_core.api.guard_report import GUARD_HEALTH, guard_view
-from registry_core.api.health import CPU, MEMORY, Health, breaker_health, judged, of_shards, redis_health, worst
+from registry_core.api.health import Health, breaker_health, judged, judged_rate, of_shards, redis_health, worst
 from registry_core.api.health_reasons import health_reasons
 from registry_core.api.health_schemas import (
     CacheHealth,
@@ -20,8 +21,10 @@ from registry_core.api.health_schemas import (
     SystemHealth,
     WatchHealth,
 )
+from registry_core.api.health_settings import HealthLimits
 from registry_core.api.peer_watch import PeerWatch, health_of_peers
 from registry_core.api.view import ReplicaView
+from registry_core.api.view_measures import ViewMeasures
 from registry_core.api.write_access import WriteAccess
 from registry_core.ports.audit import AuditTrail
 from registry_core.ports.clock import Clock
@@ -32,6 +35,7 @@ from registry_core.telemetry.system import SystemSampler
 
 # A store that has not been swept for this long may still show instances that are gone.
 SWEEP_OVERDUE_S: Final = 10.0
+BYTES_PER_MB: Final = 1_000_000
 
 
 class ReplicaHealth:
@@ -41,10 +45,12 @@ class ReplicaHealth:
         self,
         store: Store,
         view: ReplicaView,
+        measures: ViewMeasures,
         access: WriteAccess,
+        *,
         sampler: SystemSampler,
         background: Background,
-        *,
+        limits: HealthLimits,
         audit: AuditTrail,
         peers: PeerWatch,
         watchers: Callable[[], int],
@@ -55,6 +61,8 @@ class ReplicaHealth:
     ) -> None:
         self._store = store
         self._view = view
+        self._measures = measures
+        self._limits = limits
         self._access = access
         self._sampler = sampler
         self._background = background
@@ -88,17 +96,22 @@ class ReplicaHealth:
         is_late = sweep_age_s > SWEEP_OVERDUE_S and accepts is Health.HEALTHY
         swept = Health.DEGRADED if is_late else Health.HEALTHY
         guard = guard_view(self._store.guards())
-        shards = self._store.shards()
+        shards, limits = self._store.shards(), self._limits
+        hit_rate = self._measures.hit_rate
+        hit_percent = None if hit_rate is None else hit_rate * 100
+        age_s = self._view.store_age_s()
+        oldest_s = self._view.oldest_age_s()
         tls = self._tls()
         certificate = Health.DEGRADED if tls is not None and tls.problem else Health.HEALTHY
-        stored = worst(swept, of_shards(shards))
+        stored = worst(swept, of_shards(shards, limits))
         peers = self._peers.report()
         authority = self._authority_problem()
         return HealthView(
             status=worst(
                 certificate,
-                judged(cpu, CPU),
-                judged(memory, MEMORY),
+                judged(cpu, limits.cpu),
+                judged(memory, limits.memory),
+                judged_rate(hit_percent, limits.hit_rate),
                 stored,
                 GUARD_HEALTH[guard.phase],
                 accepts,
@@ -107,8 +120,10 @@ class ReplicaHealth:
                 Health.DEGRADED if authority else Health.HEALTHY,
             ).value,
             reasons=health_reasons(
+                limits=limits,
                 cpu=cpu,
                 memory=memory,
+                hit_percent=hit_percent,
                 swept_late_s=sweep_age_s if is_late else None,
                 shards=shards,
                 guard=guard,
@@ -130,13 +145,16 @@ class ReplicaHealth:
                     last_sweep_age_s=round(sweep_age_s, 3),
                     shards=shards,
                 ),
-                redis=redis_health(shards) if shards else UNSET,
+                redis=redis_health(shards, limits) if shards else UNSET,
                 circuit_breaker=breaker_health(shards) if shards else UNSET,
                 guard=guard,
                 cache=CacheHealth(
                     size=len(self._view.catalog),
                     services=self._view.catalog.service_count,
-                    age_s=round(self._view.store_age_s(), 3),
+                    age_s=round(age_s, 3) if math.isfinite(age_s) else None,
+                    hit_rate=None if hit_rate is None else round(hit_rate, 4),
+                    memory_mb=round(self._measures.bytes / BYTES_PER_MB, 3),
+                    oldest_entry_age_s=None if oldest_s is None else round(oldest_s, 3),
                 ),
                 system=SystemHealth(cpu_percent=cpu, memory_percent=memory, tasks=len(asyncio.all_tasks())),
                 watch=WatchHealth(watchers=self._watchers()),
