@@ -20,6 +20,7 @@ DEFINITIONS: Final = {
     "gauge": "gauge",
     "GaugeSample": "gauge",
     "Histogram": "histogram",
+    "HistogramSample": "histogram",
 }
 _HEAD: Final = """# Metrics
 
