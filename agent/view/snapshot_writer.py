@@ -6,6 +6,7 @@ A full or read-only disk does not affect lookups: the failure is logged once, co
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import Final
 
@@ -60,6 +61,9 @@ class SnapshotKeeper:
         self._turn = asyncio.Lock()
         self._problem = state.problem
         self._saved_at: float | None = None
+        # Monotonic: when the content of the file was current, and since when it has lacked a change.
+        self._as_of: float | None = clock.monotonic() - view.age_s() if view.loaded else None
+        self._behind_since: float | None = None
         self._instances = self._saves = self._failures = 0
         view.subscribe(self._changed)
 
@@ -73,6 +77,16 @@ class SnapshotKeeper:
             failures=self._failures,
             problem=self._problem,
         )
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the snapshot was written, or, if by an earlier run, since it was confirmed; NaN without one."""
+        return math.nan if self._as_of is None else self._clock.monotonic() - self._as_of
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds for which the snapshot has lacked a change of the view; 0 while it lacks none."""
+        return 0.0 if self._behind_since is None else self._clock.monotonic() - self._behind_since
 
     async def run(self) -> None:
         """Write after each change, until cancelled."""
@@ -89,7 +103,7 @@ class SnapshotKeeper:
             self._dirty.clear()
             return True
         self._dirty.clear()
-        snapshot = self._view.snapshot(self._clock.wall())
+        snapshot, taken_at = self._view.snapshot(self._clock.wall()), self._clock.monotonic()
         try:
             async with asyncio.timeout(most_s), self._turn:
                 await self._threads.run(partial(self._state.write_snapshot, snapshot), timeout_s=most_s)
@@ -103,6 +117,7 @@ class SnapshotKeeper:
             _log.info("snapshot_written_again", path=str(self._state.path))
         self._problem = ""
         self._saved_at, self._instances = self._clock.wall(), len(snapshot.instances)
+        self._as_of, self._behind_since = taken_at, taken_at if self._dirty.is_set() else None
         self._saves += 1
         return True
 
@@ -119,3 +134,5 @@ class SnapshotKeeper:
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:  # none: only time has passed
             self._dirty.set()
+            if self._behind_since is None:
+                self._behind_since = self._clock.monotonic()
