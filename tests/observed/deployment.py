@@ -37,6 +37,10 @@ class Restartable:
         self._argv, self._log, self._settings = list(argv), log, dict(settings)
         self.program: Program | None = None
 
+    def change(self, settings: Mapping[str, str]) -> None:
+        """Give it other settings, from its next start on."""
+        self._settings |= settings
+
     def start(self) -> None:
         """Start it, and wait until it listens."""
         self.program = Program(self._argv, self._log, self._settings)
@@ -132,7 +136,7 @@ class Deployment:
         ]
         peers = ",".join(each.url for each in self.replicas)
         for each in self.replicas:
-            each._settings["REGISTRY_PEERS"] = peers
+            each.change({"REGISTRY_PEERS": peers})
         self.resolver_port = free_port()
         self.agents: list[Restartable] = []
         self._dns_ports: list[int] = []
@@ -147,6 +151,7 @@ class Deployment:
             self.agents.append(one)
             self._dns_ports.append(dns)
         self._services = list(services)
+        self._changes = 0
         self.resolver: Program | None = None
         self.load: Program | None = None
 
@@ -163,8 +168,26 @@ class Deployment:
             "zone": ZONE,
         }
         (self.folder / "load.json").write_text(json.dumps(plan))
+        self.start_load()
+
+    def start_load(self) -> None:
+        """Start the load."""
         argv = [sys.executable, "-m", "tests.observed.load", str(self.folder / "load.json")]
         self.load = Program(argv, self.folder / "load.log")
+
+    def end_load(self) -> None:
+        """End the load; its instances stay until their leases end."""
+        assert self.load is not None
+        self.load.stop()
+
+    def change_something(self) -> None:
+        """Register one more instance, so that every view changes."""
+        self._changes += 1
+        body = {"service_name": "changed", "host": "127.0.0.1", "port": 5000 + self._changes}
+        data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.replicas[0].url}/register", data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=10):
+            pass
 
     def is_whole(self) -> bool:
         """Return whether every agent knows every service of the others."""
