@@ -103,7 +103,7 @@ def agent(
     vertice: Sequence[str] = VERTICE,
 ) -> tuple[Restartable, int]:
     """Return an agent with one service, not started yet, and its port for DNS."""
-    http, dns, checked = free_port(), free_port(), free_port()
+    http, dns = free_port(), free_port()
     common = {
         "REGISTRY_URL": ",".join(urls),
         "HEARTBEAT_INTERVAL": str(FAST.heartbeat_s),
@@ -116,8 +116,8 @@ def agent(
         "AGENT_STATE_DIR": str(folder / f"{name}-state"),
         "SERVICE_NAME": service,
         "SERVICE_HOST": "127.0.0.1",
-        "SERVICE_PORT": str(http if service else checked),
-        # `GET /sd/prometheus` gives the agent's own metrics as those of the service: there is a page to scrape.
+        # Without a service of its own to check, one whose port is the agent's.
+        "SERVICE_PORT": str(http),
         "SERVICE_METADATA": json.dumps({"prometheus.path": "/metrics"}),
         "SERVICE_VERSION": "1.2.3",
     }
@@ -138,6 +138,8 @@ class Deployment:
         for each in self.replicas:
             each.change({"REGISTRY_PEERS": peers})
         self.resolver_port = free_port()
+        self._service_ports = [free_port() for _ in services]
+        self.services: Program | None = None
         self.agents: list[Restartable] = []
         self._dns_ports: list[int] = []
         for number, service in enumerate(services):
@@ -146,6 +148,7 @@ class Deployment:
             settings = {
                 "AGENT_ZONE": zones[number % len(zones)],
                 "AGENT_DNS_FORWARD": f"127.0.0.1:{self.resolver_port}",
+                "SERVICE_PORT": str(self._service_ports[number]),
             }
             one, dns = agent(folder, f"a{number + 1}", service, urls, settings)
             self.agents.append(one)
@@ -158,6 +161,8 @@ class Deployment:
     def start(self) -> None:
         """Start everything, and wait until each agent knows each service."""
         self.start_resolver()
+        argv = [sys.executable, "-m", "tests.observed.services", *map(str, self._service_ports)]
+        self.services = Program(argv, self.folder / "services.log")
         for each in (*self.replicas, *self.agents):
             each.start()
         wait_until(self.is_whole, "every agent knows every service", timeout_s=60, every_s=0.2)
@@ -211,7 +216,7 @@ class Deployment:
 
     def stop(self) -> None:
         """End it all, the load first."""
-        for program in (self.load, self.resolver):
+        for program in (self.load, self.resolver, self.services):
             if program is not None:
                 program.stop()
         for each in (*self.agents, *self.replicas):

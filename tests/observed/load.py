@@ -83,11 +83,13 @@ async def _writes(session: aiohttp.ClientSession, plan: dict[str, Any]) -> None:
         own = number % OWN
         instance = {"service_name": "load", "instance_id": f"load-{own}"}
         if number // OWN % 4 == 0:
-            body = {**instance, "host": "127.0.0.1", "port": 6000 + own}
+            # The version changes, so that there is something to tell the readers of the watch.
+            version = f"1.0.{number // OWN}"
+            body = {**instance, "host": "127.0.0.1", "port": 6000 + own, "version": version}
             await _sent(session, "POST", f"{replica}/register", body)
         else:
             await _sent(session, "POST", f"{replica}/heartbeat", instance)
-        await asyncio.sleep(PAUSE_S * 4)
+        await asyncio.sleep(PAUSE_S * 2)
 
 
 async def _sent(session: aiohttp.ClientSession, method: str, url: str, body: object = None) -> None:

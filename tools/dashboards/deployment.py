@@ -89,7 +89,7 @@ GLANCE: Final = PanelRow(
         table(
             "Versions",
             "How many programs of each version run.",
-            PanelQuery('count by (component, version, zone) (vertice_build_info{instance=~".+"})'),
+            PanelQuery('count by (component, version, zone) (vertice_build_info{job=~"registry|agent"})'),
             width=12,
             height=7,
             alerts=("AgentsOfTwoVersions",),

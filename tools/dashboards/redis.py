@@ -52,7 +52,7 @@ SAFETY: Final = PanelRow(
         figure(
             "Failovers in the range",
             "Changes of a master that replicas took part in, in the time shown.",
-            f"max(increase(registry_store_failovers_total{{{OF_SHARD}}}[$__range]))",
+            f"round(max(increase(registry_store_failovers_total{{{OF_SHARD}}}[$__range])))",
             steps=concern(1, 5),
         ),
         figure(
@@ -89,7 +89,7 @@ SAFETY: Final = PanelRow(
         series(
             "Failovers",
             "Changes of a shard's master, as each replica saw them.",
-            PanelQuery(f"increase(registry_store_failovers_total{{{OF_SHARD}}}[1m])", "{{instance}} {{shard}}"),
+            PanelQuery(f"round(increase(registry_store_failovers_total{{{OF_SHARD}}}[1m]))", "{{instance}} {{shard}}"),
             width=8,
         ),
         series(

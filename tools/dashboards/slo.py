@@ -58,7 +58,9 @@ def _level(level: Level) -> Panel:
     measured = f"({query}) and on () (({condition}) >= {level.prometheus.least:g})"
     # The bound itself is still met.
     steps = (ThresholdStep(level.bound * 1.001 or 0.5, "red"),)
-    return figure(level.promise.capitalize(), meaning, measured, _UNITS[level.unit], steps=steps, width=6)
+    return figure(
+        level.promise[0].upper() + level.promise[1:], meaning, measured, _UNITS[level.unit], steps=steps, width=6
+    )
 
 
 BUDGETS: Final = PanelRow(
