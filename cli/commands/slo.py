@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from cli.client import Unreachable, base_url, said_by
+from cli.client import Unreachable, base_url
 from cli.exit_codes import FAILED, OK, USAGE, exit_codes
 from cli.options import JSON, add_output
 from cli.parser import CommandParser, WrongUsage, file_path
@@ -68,8 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         url, window_s = _prometheus(arguments.prometheus), _window(arguments.window or WINDOW)
         try:
-            with said_by("a Prometheus", url):
-                measured = prometheus_measurements(url, window_s)
+            measured = prometheus_measurements(url, window_s)
         except Unreachable as error:
             print(f"vertice: {error}", file=sys.stderr)
             return FAILED

@@ -130,10 +130,12 @@ def _latencies(
         )
 
 
-# Answers of a replica that are its own fault. What stands still, drains or warms up says 503 to agents, which ask the
-# next replica; they count all the same, since nobody else can tell them apart.
-_ANSWERS: Final = f'{_DURATIONS}_count{{job="{REGISTRY_JOB}"}}'
-_FAULTS: Final = f'{_DURATIONS}_count{{job="{REGISTRY_JOB}",status=~"5.."}}'
+# Probes and scrapes are no requests of clients. A replica that warms up or has too much to do says 503 to an agent, which
+# asks the next one; these count as faults all the same, since nobody can tell them apart.
+PROBES: Final = "/live|/ready|/health|/metrics|/whoami|/openapi.json|unmatched"
+_ASKED: Final = f'job="{REGISTRY_JOB}",endpoint!~"{PROBES}"'
+_ANSWERS: Final = f"{_DURATIONS}_count{{{_ASKED}}}"
+_FAULTS: Final = f'{_DURATIONS}_count{{{_ASKED},status=~"5.."}}'
 AVAILABILITY_QUERY: Final = f"1 - (sum(rate({_FAULTS}[{{window}}])) or vector(0)) / sum(rate({_ANSWERS}[{{window}}]))"
 
 # What clients saw: lookups that an agent could not answer (SERVFAIL, 503), and queries that hit an error of its own.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
-from cli.client import HttpResponse, Unreachable, ask
+from cli.client import MOST_SHOWN, Unreachable, ask
 from cli.slo.levels import LEVELS, PromQuery
 from cli.slo.verdicts import Measurement
+from cli.terminal import printable
 
 TIMEOUT_S: Final = 30.0
+# Each answer is one number.
+MOST_BYTES: Final = 1024 * 1024
 
 
 def prometheus_measurements(url: str, window_s: float) -> dict[str, Measurement]:
@@ -32,21 +35,20 @@ def _measurement(url: str, query: PromQuery, window: str) -> Measurement:
 
 def instant(url: str, expression: str) -> float | None:
     """Return the one value of an instant query; None when there is none. Raises Unreachable."""
-    answer = ask("GET", url, f"/api/v1/query?{urlencode({'query': expression})}", timeout_s=TIMEOUT_S)
-    found = _result(url, answer)
-    if not found:
-        return None
-    value = float(found[0]["value"][1])
-    return value if math.isfinite(value) else None
-
-
-def _result(url: str, answer: HttpResponse) -> list[Any]:
+    answer = ask(
+        "GET",
+        url,
+        f"/api/v1/query?{urlencode({'query': expression})}",
+        timeout_s=TIMEOUT_S,
+        most_bytes=MOST_BYTES,
+    )
     try:
         said = answer.json()
         if answer.status == HTTPStatus.OK and said["status"] == "success":
-            result: list[Any] = said["data"]["result"]
-            return result
+            found = said["data"]["result"]
+            value = float(found[0]["value"][1]) if found else math.nan
+            return value if math.isfinite(value) else None
         why = str(said["error"])
-    except (Unreachable, KeyError, TypeError):
+    except (Unreachable, LookupError, TypeError, ValueError):
         raise Unreachable(f"{url} answers, but is not a Prometheus") from None
-    raise Unreachable(f"{url} refuses a query: {why}")
+    raise Unreachable(f"{url} refuses a query: {printable(why, most=MOST_SHOWN)}")

@@ -208,7 +208,7 @@ CHECKS: Final = PanelRow(
             "Flapping",
             "Checks that are held critical because they flap.",
             PanelQuery(f"sum(agent_check_held{{{AGENT}}})", "held"),
-            PanelQuery(f"sum(rate(agent_check_flaps_total{{{AGENT}}}[{RATE}]))", "put on hold per second"),
+            PanelQuery(f"sum(increase(agent_check_flaps_total{{{AGENT}}}[1m]))", "put on hold in the last minute"),
             width=8,
         ),
         series(
@@ -223,10 +223,17 @@ CHECKS: Final = PanelRow(
             "How long the snapshot file has lacked a change of the view. After a restart without a registry, an agent "
             "answers from that file.",
             PanelQuery(f"agent_snapshot_behind_seconds{{{AGENT}}}", "{{instance}}"),
-            PanelQuery(f"sum(rate(agent_snapshot_failures_total{{{AGENT}}}[{RATE}]))", "failures per second"),
             unit=SECONDS,
             steps=above((600, "red")),
             width=8,
+            alerts=("AgentSnapshotOld",),
+        ),
+        series(
+            "Snapshots written, and failures",
+            "How often the state folder was written, and how often that failed.",
+            PanelQuery(f"sum(rate(agent_snapshot_saves_total{{{AGENT}}}[{RATE}]))", "written"),
+            PanelQuery(f"sum(rate(agent_snapshot_failures_total{{{AGENT}}}[{RATE}]))", "failed"),
+            unit=PER_SECOND,
             alerts=("AgentSnapshotOld",),
         ),
         series(
@@ -236,7 +243,7 @@ CHECKS: Final = PanelRow(
             unit=SECONDS,
             below="red",
             steps=above((DAY_S, "green")),
-            width=8,
+            width=12,
             alerts=("AgentCertificateEnds",),
         ),
     ),

@@ -274,7 +274,10 @@ TRUST: Final = PanelRow(
             "Audit that cannot be written",
             "Entries that wait for the disk, and faults by kind.",
             PanelQuery(f"registry_audit_waiting{{{REGISTRY}}}", "{{instance}} waiting"),
-            rate_by("registry_audit_faults_total", REGISTRY, "kind"),
+            PanelQuery(
+                f"sum by (kind) (increase(registry_audit_faults_total{{{REGISTRY}}}[1m]))",
+                "faults in the last minute: {{kind}}",
+            ),
             width=8,
             alerts=("AuditNotWritten",),
         ),

@@ -173,7 +173,10 @@ ROOM: Final = PanelRow(
             "TCP connections",
             "Open connections for DNS over TCP, and those that were closed or not accepted, by reason.",
             PanelQuery(f"sum(agent_dns_tcp_connections{{{AGENT}}})", "open"),
-            rate_by("agent_dns_tcp_connections_closed_total", AGENT, "reason"),
+            PanelQuery(
+                f"sum by (reason) (increase(agent_dns_tcp_connections_closed_total{{{AGENT}}}[1m]))",
+                "closed in the last minute: {{reason}}",
+            ),
             width=8,
         ),
         series(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cli.slo.levels import LEVELS, LevelUnit, latency_query
+from cli.slo.levels import AVAILABILITY, LEVELS, PROBES, LevelUnit, latency_query
 from tests.programs import ROOT
 
 
@@ -49,3 +49,11 @@ def test_the_rows_that_levels_name_are_those_of_the_benchmark() -> None:
 def test_refusals_by_a_limit_are_left_out_of_latencies() -> None:
     assert 'status!="429"' in latency_query("/register", "POST", 0.95, "5m")
     assert "[5m]" in latency_query("/register", "POST", 0.95, "5m")
+
+
+def test_the_rules_of_the_service_level_have_the_same_figures() -> None:
+    folder = ROOT / "compose" / "observability"
+    slo, rules = ((folder / name).read_text(encoding="utf-8") for name in ("slo.yml", "rules.yml"))
+    assert f'endpoint!~"{PROBES}"' in slo
+    budgets = set(re.findall(r"> (?:[\d.]+ \* )?(0\.000\d+)", rules))
+    assert budgets == {f"{1 - AVAILABILITY:.4f}"}
