@@ -30,7 +30,7 @@ def _measurement(level: Level, rows: list[tuple[str, dict[str, Any]]]) -> Measur
     assert bench is not None
     for name, row in rows:
         if re.fullmatch(bench.pattern, name):
-            part = row.get(bench.part)
+            part = row.get("measured")
             value = part.get(bench.field) if isinstance(part, dict) else part
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return Measurement(float(value) * bench.scale, decides=bench.decides)

@@ -102,7 +102,7 @@ def agent(
     *,
     vertice: Sequence[str] = VERTICE,
 ) -> tuple[Restartable, int]:
-    """Return an agent with one service, not started yet, and its port for DNS."""
+    """Return an agent with one service (or none), not started yet, and its port for DNS."""
     http, dns = free_port(), free_port()
     common = {
         "REGISTRY_URL": ",".join(urls),
@@ -114,13 +114,16 @@ def agent(
         "AGENT_LOG_FORMAT": "json",
         "AGENT_DRAIN_WAIT": "0",
         "AGENT_STATE_DIR": str(folder / f"{name}-state"),
-        "SERVICE_NAME": service,
-        "SERVICE_HOST": "127.0.0.1",
-        # Without a service of its own to check, one whose port is the agent's.
-        "SERVICE_PORT": str(http),
-        "SERVICE_METADATA": json.dumps({"prometheus.path": "/metrics"}),
-        "SERVICE_VERSION": "1.2.3",
     }
+    if service:
+        common |= {
+            "SERVICE_NAME": service,
+            "SERVICE_HOST": "127.0.0.1",
+            # Unless the settings name another one, the service whose port is checked is the agent itself.
+            "SERVICE_PORT": str(http),
+            "SERVICE_METADATA": json.dumps({"prometheus.path": "/metrics"}),
+            "SERVICE_VERSION": "1.2.3",
+        }
     settings = {**common, **settings}
     return Restartable(name, [*vertice, "agent"], folder / f"{name}.log", settings, http), dns
 

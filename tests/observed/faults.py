@@ -262,8 +262,10 @@ FAULTS: Final[tuple[ObservedFault, ...]] = (
         ),
     ),
     ObservedFault("Redis master killed", redis_master_killed, ()),
-    ObservedFault("Redis replicas killed", redis_copies_killed, ("RedisWithoutASecondCopy", "RegistryCannotWrite")),
-    ObservedFault("Redis stands still", redis_stands_still, ("RegistryViewOld", "RegistryUnhealthy")),
+    ObservedFault("Redis replicas killed", redis_copies_killed, ("RedisWithoutASecondCopy",)),
+    ObservedFault(
+        "Redis stands still", redis_stands_still, ("RegistryViewOld", "RegistryUnhealthy", "RegistryCannotWrite")
+    ),
     ObservedFault("Redis slow", redis_slow, ("RegistryRedisIsSlow", "RegistrySlow")),
     ObservedFault("instances silent", instances_silent, ("RegistryHoldsBackAMassExpiry",)),
     ObservedFault("agent away", agent_away, ("AgentAway",)),
