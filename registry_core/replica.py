@@ -32,6 +32,7 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
@@ -183,7 +184,13 @@ class Replica:
             clock=self._clock,
             health=self.health.view,
             deployment=Deployment(
-                self.health.view, self.view, self._peers, version=VERSION, zone=settings.zone, clock=self._clock
+                self.health.view,
+                self.view,
+                self._peers,
+                lambda: request_counts(self.metrics.requests()),
+                version=VERSION,
+                zone=settings.zone,
+                clock=self._clock,
             ),
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),

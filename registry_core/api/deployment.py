@@ -18,12 +18,14 @@ from registry_core.api.deployment_schemas import (
     DeploymentView,
     EarlierHealth,
     ReplicaSummary,
+    RequestCounts,
     ServiceCounts,
     ShardSummary,
 )
 from registry_core.api.health import Health, worst
 from registry_core.api.health_schemas import HealthView
 from registry_core.api.peers import Peers
+from registry_core.api.view import ReplicaView
 from registry_core.bodies import decoded
 from registry_core.domain.breaker import BreakerState
 from registry_core.domain.catalog import Catalog
@@ -51,16 +53,18 @@ class Deployment:
     def __init__(
         self,
         health: Callable[[], HealthView],
-        catalog: Catalog,
+        view: ReplicaView,
         peers: Peers,
+        requests: Callable[[], RequestCounts],
         *,
         version: str,
         zone: str,
         clock: Clock,
     ) -> None:
         self._health = health
-        self._catalog = catalog
+        self._view = view
         self._peers = peers
+        self._requests = requests
         self._version = version
         self._zone = zone
         self._clock = clock
@@ -69,7 +73,7 @@ class Deployment:
 
     def own(self) -> ReplicaSummary:
         """Return the state of this replica."""
-        return summary(self._health(), replica=self._peers.id, version=self._version, zone=self._zone)
+        return summary(self._health(), self._requests(), replica=self._peers.id, version=self._version, zone=self._zone)
 
     async def whole(self) -> DeploymentView:
         """Return the state of all replicas, SHARED_S old at most."""
@@ -90,7 +94,7 @@ class Deployment:
             else:
                 found[one.id] = msgspec.structs.replace(own if one.id == own.id else one, url=url)
         at = datetime.fromtimestamp(self._clock.wall(), UTC).isoformat()
-        return deployment_view(list(found.values()), silent, counts(self._catalog), at=at)
+        return deployment_view(list(found.values()), silent, counts(self._view.catalog), at=at)
 
     async def _summary_at(self, url: str) -> ReplicaSummary | None:
         status, body = await self._peers.ask("GET", url, "/deployment")
@@ -117,7 +121,7 @@ def earlier_summary(health: EarlierHealth, url: str) -> ReplicaSummary:
     )
 
 
-def summary(health: HealthView, *, replica: str, version: str, zone: str) -> ReplicaSummary:
+def summary(health: HealthView, requests: RequestCounts, *, replica: str, version: str, zone: str) -> ReplicaSummary:
     """Return what the deployment shows of a replica with this health."""
     parts = health.components
     ends = parts.tls.expires_at if parts.tls is not UNSET else None
@@ -130,6 +134,7 @@ def summary(health: HealthView, *, replica: str, version: str, zone: str) -> Rep
         state=health.state,
         uptime_seconds=health.uptime_seconds,
         watchers=parts.watch.watchers,
+        requests=requests,
         services=health.active_services,
         instances=health.instances,
         view_age_seconds=parts.cache.age_s,

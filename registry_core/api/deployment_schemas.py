@@ -20,6 +20,16 @@ class ShardSummary(msgspec.Struct, kw_only=True):
     problem: str = ""
 
 
+class RequestCounts(msgspec.Struct, kw_only=True):
+    """Requests since the start. `refused` (4xx) and `failed` (5xx) ones count as lookups or writes as well."""
+
+    lookups: int = 0
+    writes: int = 0
+    other: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
 class ReplicaSummary(msgspec.Struct, kw_only=True):
     """One replica. `url` is where the answering replica reaches it, "" for itself without REGISTRY_PEERS."""
 
@@ -32,6 +42,7 @@ class ReplicaSummary(msgspec.Struct, kw_only=True):
     state: str  # "ready" | "warming"
     uptime_seconds: float
     watchers: int = 0
+    requests: RequestCounts = msgspec.field(default_factory=RequestCounts)
     services: int
     instances: int
     view_age_seconds: float = 0.0
