@@ -41,10 +41,11 @@ from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import StoreUnavailable, Unavailable
+from registry_core.errors import StoreUnavailable
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
+from registry_core.repeating import repeat
 from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
@@ -62,7 +63,6 @@ from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
-from registry_core.telemetry.log_thinning import Thinning
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.watch.limits import SYNC_EVERY_S
@@ -104,7 +104,7 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
-        self.store = store_of(settings, self._clock, chance, self.metrics.pipeline, self._background)
+        self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -309,29 +309,8 @@ class Replica:
     def _run(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
-        forever = partial(self._forever, name, work, every_s, at_once=at_once)
-        self._tasks.append(self._background.keep(name, forever))
-
-    async def _forever(
-        self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
-    ) -> None:
-        """Repeat `work`. An unavailable store is logged and does not end the loop."""
-        thinning = Thinning()
-        if not at_once:
-            await asyncio.sleep(every_s())
-        while True:
-            try:
-                await work()
-            except Unavailable as error:
-                failures = thinning.failed(error.message, self._clock.monotonic())
-                if failures is not None:
-                    log.warning("store unavailable", loop=name, reason=error.message, failures=failures)
-            else:
-                end = thinning.succeeded(self._clock.monotonic())
-                if end is not None:
-                    lasted_s = round(end.lasted_s, 1)
-                    log.info("store available again", loop=name, failures=end.failures, lasted_s=lasted_s)
-            await asyncio.sleep(every_s())
+        repeated = partial(repeat, name, work, every_s, self._clock, at_once=at_once)
+        self._tasks.append(self._background.keep(name, repeated))
 
     async def _sweep(self) -> None:
         if self._access.refuses_all:
