@@ -390,6 +390,7 @@ class Sidecar:
         for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
+            self.responder.counts.fold()
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)

@@ -31,9 +31,11 @@ from dns.drafts import draft_of, error_option, refusal_draft
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.hop import Hop, Hops
+from dns.query_counts import OTHER, QueryCounts
 from dns.rate_limit import RateLimit, RateLimitAction
 from dns.record_data import name_of
 from dns.reverse_fallback import ReverseFallback
+from registry_core.domain.freshness import freshness_of
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
@@ -47,10 +49,7 @@ _log = structlog.get_logger(component="dns")
 
 
 class Responder:
-    """Answers queries from `view`, and has `forwarder` answer for foreign names.
-
-    Counts what it answers itself, by type and response code.
-    """
+    """Answers queries from `view`, and has `forwarder` answer for foreign names. `counts` has what it answered."""
 
     def __init__(
         self,
@@ -83,7 +82,8 @@ class Responder:
         self._drafts = DraftCache()
         self._ready = ReadyAnswers(settings.cache)
         self.ready = self._ready.take
-        self._cells: dict[tuple[str, str], list[int]] = {}
+        self.counts = QueryCounts(lambda: self._ready.hits, view.age_s)
+        self._freshness = freshness_of(view.age_s())
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
@@ -101,11 +101,13 @@ class Responder:
         key = query[2:]
         ready = self._ready.take_one(key)
         if ready is not None:
+            self.counts.given += 1
             return query[:2] + ready.answer
         plain = folded(key)
         if plain != key:
             ready = self._ready.take_one(plain)
             if ready is not None:
+                self.counts.given += 1
                 return query[:2] + respelled(ready.answer, key)
         return self._made(query, plain, host, port)
 
@@ -158,14 +160,13 @@ class Responder:
         hop = self._hops.of(asked, host, idle_s, admitted=False)
         if isinstance(asked, Refusal):
             return hop.finish(refusal_draft(asked))
-        self._counter(codec.type_name(asked.qtype), Rcode.REFUSED)[0] += 1
+        self.counts.add(codec.type_name(asked.qtype), Rcode.REFUSED)
         return hop.finish(draft_of(asked, _REFUSED, hop.room))
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
         """Queries answered, by (type, rcode): both bounded sets of words."""
-        _ = self._ready.hits  # updates the counts of answers given out
-        return Counter({key: cell[0] for key, cell in self._cells.items()})
+        return self.counts.queries
 
     @property
     def hits(self) -> int:
@@ -251,6 +252,7 @@ class Responder:
             _log.exception("query_failed", query=message[:512].hex(), failures=self.failures)
         if len(message) < codec.HEADER:
             return None
+        self.counts.add(OTHER, Rcode.SERVFAIL)
         refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
         if hop is None:
             return refusal_draft(refusal).message
@@ -260,6 +262,8 @@ class Responder:
     def _answer_query(
         self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool
     ) -> bytes | None:
+        if freshness_of(self._view.age_s()) is not self._freshness:
+            self._changed(frozenset())  # earlier answers say that they are fresher than they are
         # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
         entry = self._ready.get(key) if key is not None and keeps else None
@@ -293,8 +297,7 @@ class Responder:
             packed = hop.finish(made.draft)
         else:
             packed = hop.finish(made.answering(query))
-        counter = self._counter(codec.type_name(query.qtype), made.rcode)
-        counter[0] += 1
+        counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)
         if key is not None and keeps:
             kept = self._ready.found if made.found else self._ready.missing
             if entry is None or entry is not kept.get(key):
@@ -304,15 +307,20 @@ class Responder:
 
     def _busy(self, query: Query, hop: Hop) -> bytes:
         """Return the answer to a question that waited for too long, or had no room to wait."""
-        self._counter(codec.type_name(query.qtype), Rcode.SERVFAIL)[0] += 1
+        self.counts.add(codec.type_name(query.qtype), Rcode.SERVFAIL)
         return hop.finish(draft_of(query, _BUSY, hop.room))
 
     def _forwarded(self, forwarder: Forwards, query: Query, message: bytes, hop: Hop) -> bytes | None:
         foreign = forwarder.answer(query, message, hop.asker)
         if not isinstance(foreign, asyncio.Future):
-            return hop.finish(self._foreign.draft(query, foreign, hop))
+            return self._relayed(query, foreign, hop)
         self._later = self._when_answered(foreign, query, message, hop)
         return None
+
+    def _relayed(self, query: Query, foreign: ForeignAnswer, hop: Hop) -> bytes:
+        draft = self._foreign.draft(query, foreign, hop)
+        self.counts.add(codec.type_name(query.qtype), draft.rcode)
+        return hop.finish(draft)
 
     def _when_fetched(self, label: str, message: bytes, hop: Hop) -> asyncio.Future[bytes] | None:
         """Return a future of the answer, ready when the view has the service or knows that it cannot get it."""
@@ -331,7 +339,7 @@ class Responder:
             if answered.cancelled():
                 return None
             try:
-                return hop.finish(self._foreign.draft(query, answered.result(), hop))
+                return self._relayed(query, answered.result(), hop)
             except Exception:  # noqa: BLE001 - as in `_answer`
                 return self._failed(message, hop)
 
@@ -349,7 +357,7 @@ class Responder:
         elif edns is not None and self._hops.disproves(edns, hop.host):
             # RFC 7873 section 5.4: a query for a cookie only learns whether its cookie is valid.
             rcode = Rcode.BADCOOKIE
-        self._counter("other", rcode)[0] += 1
+        self.counts.add(OTHER, rcode)
         return hop.finish(refusal_draft(msgspec.structs.replace(refusal, rcode=rcode), errors))
 
     def _limit(self, query: bytes, host: str, action: RateLimitAction, *, admitted: bool) -> bytes | None:
@@ -375,9 +383,6 @@ class Responder:
         asked = codec.read(query)
         return asked is not None and self._hops.proves(asked.edns, host)
 
-    def _counter(self, type_: str, rcode: Rcode) -> list[int]:
-        return self._cells.setdefault((type_, rcode.name), [0])
-
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:
             # Answers without a label may depend on any service, as the list of all services does.
@@ -386,6 +391,8 @@ class Responder:
         else:
             self._ready.clear()
             self._drafts.clear()
+            self.counts.fold()
+            self._freshness = freshness_of(self._view.age_s())
 
 
 def _can_be_forwarded(query: Query) -> bool:

@@ -62,6 +62,7 @@ class TcpServer:
         self._slots: ConnectionSlots[asyncio.StreamWriter] = ConnectionSlots(limits.slots, self._busy.get)
         self._turns = LoopTurns(BATCHES_PER_TURN)
         self._closed = False
+        self.received = 0  # messages that were read
         # How many were closed, or not accepted, for which reason.
         self.closed: Counter[Closing] = Counter()
 
@@ -75,6 +76,11 @@ class TcpServer:
     def connections(self) -> int:
         """The number of open connections."""
         return len(self._tasks)
+
+    @property
+    def most_connections(self) -> int:
+        """The limit of open connections."""
+        return self._limits.connections
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the address cannot be listened on."""
@@ -141,6 +147,7 @@ class TcpServer:
                     if length > MAX_QUERY:
                         return
                     query = await reader.readexactly(length)
+                self.received += 1
                 busy.setdefault(writer, monotonic())
                 reply = answered(query, host, limits.idle_s)
                 if reply is not None:

@@ -10,7 +10,6 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
@@ -44,6 +43,7 @@ from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import StoreUnavailable
+from registry_core.installed import VERSION
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
@@ -76,16 +76,6 @@ SHUTDOWN_S: Final = 1.0
 _LEAST_WAIT_S: Final = 0.01
 
 log = structlog.get_logger()
-
-
-def _version() -> str:
-    try:
-        return version("vertice-registry")
-    except PackageNotFoundError:  # run from a checkout without installing
-        return "0"
-
-
-VERSION: Final = _version()  # read once, outside of any loop
 
 
 class Replica:

@@ -30,7 +30,7 @@ from agent.http.lookups import RETRY_AFTER_S, Lookups
 from agent.http.own_machine import LocalCallers
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
-from agent.http.routes import ROUTES, matched, target_of
+from agent.http.routes import ROUTES, matched, path_of, target_of
 from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.settings.local_port import HTTP_HOSTS
@@ -94,6 +94,7 @@ class LocalApi:
         self._health = health
         self._exposition = exposition
         self._ready = ReadyBodies(random)
+        self._counts = lookups.counts
         self._heads = Heads()
         self.handlers: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
@@ -122,12 +123,16 @@ class LocalApi:
             if ready is not None:
                 self._lookups.hits += 1
                 body, content_type = ready
-                age_s, confidence = int(self._view.age_s()), self._view.trust.confidence(self._view.freshness)
-                head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
+                age_s, freshness = self._view.age_s(), self._view.freshness
+                self._counts.looked_up(freshness, age_s)
+                confidence = self._view.trust.confidence(freshness)
+                head = self._heads.head(content_type, int(age_s), confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
         response = await self._answered(request)
         close_if_unasked(request, response)
+        path = path_of(request.raw_path)
+        self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())
         return response
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -227,6 +232,7 @@ class LocalApi:
         return name_in_zone(text, self._zone)
 
     def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
+        body.counter = self._counts.cell(path_of(request.raw_path), 200)
         return self._aged(*self._ready.put(request.raw_path, body))
 
     async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
+from agent.http.request_counts import RequestCounts
 from agent.registration.member import ServiceReport
 from agent.view.trust import READY
 from agent.view.view import AgentView
@@ -45,7 +46,7 @@ class LookupResult(NamedTuple):
 
 
 class Lookups:
-    """Looks services up in `view`. `hits` and `misses` count whether the view had them."""
+    """Looks services up in `view`. `hits` and `misses` count whether the view had them; the port keeps `counts`."""
 
     def __init__(self, view: AgentView, *, zone: str, when_none_pass: WhenNonePass, random: Random) -> None:
         self._view = view
@@ -55,6 +56,7 @@ class Lookups:
         # Set by the composition root: returns this agent's own services.
         self.own: Callable[[], Iterable[ServiceReport]] = tuple
         self.hits = self.misses = 0
+        self.counts = RequestCounts()
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
         """Set the zone, and the answer for services without passing instances."""

@@ -39,6 +39,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Right]]] = {
     "/metrics": _reading(Right.OBSERVE),
 }
 _BY_SHAPE: Final = {(path.split("/")[1], path.count("/") - 1): path for path in ROUTES}
+OTHER: Final = "other"
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -72,6 +73,15 @@ def matched(path: str) -> MatchedRoute | None:
     if known is None or not all(names):
         return None
     return MatchedRoute(known, tuple(map(_decoded, names)))
+
+
+def path_of(raw: str) -> str:
+    """Return the path of the table that a request line's target belongs to, whatever its names, or OTHER."""
+    try:
+        _, first, *names = target_of(raw).path.split("/")
+    except ValidationError:
+        return OTHER
+    return _BY_SHAPE.get((first, len(names)), OTHER)
 
 
 def _decoded(name: str) -> str:

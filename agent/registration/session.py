@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from agent.checks.counts import CheckCounts
 from agent.checks.group import ServiceChecks
-from agent.checks.spec import CheckKind
 from agent.hosts.book import HostAddresses
 from agent.registration import decisions, holds
 from agent.registration.claim import Claims, nothing_kept
@@ -237,9 +237,9 @@ class Session:
         return self._claims.epoch
 
     @property
-    def check_results(self) -> Counter[tuple[CheckKind, str]]:
-        """Results of the checks, by kind and status."""
-        return self._checked.results
+    def check_counts(self) -> CheckCounts:
+        """What the checks found, and how long they took."""
+        return self._checked.counts
 
     @property
     def beats(self) -> Counter[RequestOutcome]:

@@ -88,3 +88,16 @@ def test_a_head_has_the_age_and_the_date() -> None:
     assert heads.head("text/plain", 3, "fresh", 1_764_000_000.1) is first
     assert b"16:00:01" in heads.head("text/plain", 3, "fresh", 1_764_000_001.0)
     assert b"Age: 4" in heads.head("text/plain", 4, "fresh", 1_764_000_001.0)
+
+
+def test_what_is_taken_while_ready_is_counted_and_what_was_just_made_is_not() -> None:
+    """The first request of a body is counted by whoever made it."""
+    bodies, cell = ready(), [0]
+    for name in ("a", "b"):
+        body = named(name)
+        body.counter = cell
+        bodies.put(f"/{name}", body)
+    assert cell == [0]
+    for target in ("/a", "/b", "/a", "/c"):
+        bodies.take(target, 0.5)
+    assert cell == [3]
