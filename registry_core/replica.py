@@ -10,7 +10,6 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
@@ -36,6 +35,8 @@ from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
+from registry_core.api.usage import AgentReports
+from registry_core.api.usage_metrics import add_usage_metrics
 from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
@@ -65,6 +66,7 @@ from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.log_thinning import Thinning
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
+from registry_core.installed import VERSION
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
@@ -74,16 +76,6 @@ SHUTDOWN_S: Final = 1.0
 _LEAST_WAIT_S: Final = 0.01
 
 log = structlog.get_logger()
-
-
-def _version() -> str:
-    try:
-        return version("vertice-registry")
-    except PackageNotFoundError:  # run from a checkout without installing
-        return "0"
-
-
-VERSION: Final = _version()  # read once, outside of any loop
 
 
 class Replica:
@@ -155,6 +147,9 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
+        self.reports = AgentReports(
+            self.hub, self._peers, settings.usage, clock=self._clock, background=self._background
+        )
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -176,6 +171,7 @@ class Replica:
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             audit=self.audit,
+            reports=self.reports,
             first=self._first,
             peers=self._peers,
             certificates=self.certificates,
@@ -202,6 +198,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
+        add_usage_metrics(self.metrics, self.reports)
         add_audit_metrics(self.metrics, audit.report)
         add_gauges(
             self.metrics,
@@ -357,6 +354,7 @@ class Replica:
     async def _sync(self) -> None:
         self.hub.tick()
         self._access.see()
+        self.reports.sample()
 
     def _next_sync_s(self) -> float:
         # Tells readers of the end of warming at once.

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
+from registry_core.api.usage_settings import USAGE_SETTINGS, UsageSettings, usage_settings
 from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
@@ -249,6 +250,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     *ACCESS_SETTINGS,
     *AUTHORITY_SETTINGS,
     *LIMIT_SETTINGS,
+    *USAGE_SETTINGS,
 )
 
 
@@ -276,6 +278,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     authority: AuthoritySettings = AuthoritySettings()
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
+    usage: UsageSettings = UsageSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -342,6 +345,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         authority=authority_settings(values),
         audit=audit_settings(values),
         limits=limit_settings(values),
+        usage=usage_settings(values),
         unknown=values.unknown,
     )
 

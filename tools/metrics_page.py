@@ -18,6 +18,7 @@ DEFINITIONS: Final = {
     "CounterSample": "counter",
     "Gauge": "gauge",
     "gauge": "gauge",
+    "gauges": "gauge",
     "GaugeSample": "gauge",
     "Histogram": "histogram",
 }

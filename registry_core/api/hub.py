@@ -82,6 +82,7 @@ class Watcher:
         self.acknowledged = acknowledged
         self.connected = connected
         self.closed = False
+        self.has_reported = False
         self.farewell = b""  # the last line, of a replica that stops
         self.outbox = outbox
         self._wake = asyncio.Event()
@@ -184,6 +185,16 @@ class WatchHub:
         if not watcher.acknowledged.covers(cursor):  # an overtaken acknowledgement takes nothing back
             watcher.acknowledged = cursor
         return True
+
+    def reported(self, watcher_id: str) -> None:
+        """Note that the agent behind a watcher reports how it is."""
+        watcher = self._by_id.get(watcher_id)
+        if watcher is not None:
+            watcher.has_reported = True
+
+    def unreported(self) -> Iterator[Watcher]:
+        """Return the acknowledging watchers that have never reported."""
+        return (one for one in self._by_id.values() if not one.has_reported)
 
     def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
         """Return how many acknowledging watchers follow a service, and how many of them have reached `cursor`."""

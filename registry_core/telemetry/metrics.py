@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
@@ -30,6 +30,19 @@ class _CountersAtScrape(Collector):
         family = CounterMetricFamily(self._name, self._meaning, labels=[self._label])
         for label, value in self._values().items():
             family.add_metric([label], value)
+        yield family
+
+
+class _GaugesAtScrape(Collector):
+    def __init__(
+        self, name: str, meaning: str, labels: tuple[str, ...], values: Callable[[], Mapping[tuple[str, ...], float]]
+    ) -> None:
+        self._name, self._meaning, self._labels, self._values = name, meaning, labels, values
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._meaning, labels=self._labels)
+        for labels, value in self._values().items():
+            family.add_metric(labels, value)
         yield family
 
 
@@ -103,6 +116,12 @@ class ReplicaMetrics:
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Export `value()` as the gauge `name` at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
+
+    def gauges(
+        self, name: str, meaning: str, labels: tuple[str, ...], values: Callable[[], Mapping[tuple[str, ...], float]]
+    ) -> None:
+        """Export `values()`, by a tuple of label values, as the gauge `name` at each scrape."""
+        self.registry.register(_GaugesAtScrape(name, meaning, labels, values))
 
     def counters(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
         """Export `values()`, by label value, as the counter `name` at each scrape. They must only grow."""

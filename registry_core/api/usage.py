@@ -1,0 +1,206 @@
+"""The reports of agents at one replica: takes them, and answers with what all replicas know.
+
+A replica knows the agents whose watches it has. So the one that is asked asks its peers, and adds up; answers are made
+once for all who ask within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from registry_core.api.auth import Caller
+from registry_core.api.endpoints import JSON
+from registry_core.api.hub import Watcher, WatchHub
+from registry_core.api.peers import Peers
+from registry_core.api.queries import QueryParameters, boolean
+from registry_core.api.usage_settings import UsageSettings
+from registry_core.bodies import decoded
+from registry_core.domain.names import check_known_name, label_of
+from registry_core.errors import Forbidden, Overloaded
+from registry_core.ports.clock import Clock
+from registry_core.security.identities import Role
+from registry_core.security.rights import Right
+from registry_core.supervision import Background
+from registry_core.usage.ledger import AgentLedger, LedgerLimits, ReplicaPart
+from registry_core.usage.limits import SILENT_PERIODS
+from registry_core.usage.merge import agents_view
+from registry_core.usage.report import AgentReport
+
+# How old an answer may be that several share.
+SHARED_S: Final = 1.0
+# Answers that are being made, for different services.
+MOST_MADE: Final = 16
+# The part of one peer: all that its bounds allow, with names of usual lengths.
+MAX_PART_BYTES: Final = 16 * 1024 * 1024
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class SharedAnswers:
+    """Answers that take work: each is made once for all who ask while it is being made, and for a second after that."""
+
+    def __init__(self, clock: Clock, background: Background) -> None:
+        self._clock = clock
+        self._background = background
+        self._made: dict[str, tuple[float, asyncio.Future[bytes]]] = {}
+
+    async def get(self, key: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return the answer of that key. Raises Overloaded when too many others are being made."""
+        now = self._clock.monotonic()
+        for other, (at, task) in tuple(self._made.items()):
+            if task.done() and now - at > SHARED_S:
+                del self._made[other]
+        if key not in self._made:
+            if len(self._made) >= MOST_MADE:
+                raise Overloaded("this replica makes as many such answers as it can", retry_after_s=SHARED_S)
+            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            self._made[key] = (now, answer)
+            task = self._background.begin("answer about agents", partial(_into, answer, make))
+            task.add_done_callback(lambda _: answer.cancel())  # of a replica that stops
+        # One who leaves does not take the answer from the others.
+        try:
+            return await asyncio.shield(self._made[key][1])
+        except asyncio.CancelledError:
+            if self._made[key][1].cancelled():
+                raise Overloaded("this answer could not be made", retry_after_s=SHARED_S) from None
+            raise
+
+
+async def _into(answer: asyncio.Future[bytes], make: Callable[[], Awaitable[bytes]]) -> None:
+    made = await make()
+    if not answer.done():
+        answer.set_result(made)
+
+
+class AgentReports:
+    """The reports that one replica gets, and what it says about agents."""
+
+    def __init__(
+        self,
+        hub: WatchHub,
+        peers: Peers,
+        settings: UsageSettings,
+        *,
+        clock: Clock,
+        background: Background,
+        limits: LedgerLimits | None = None,
+    ) -> None:
+        self.every_s = settings.every_s
+        self._hub = hub
+        self._peers = peers
+        self._clock = clock
+        self.ledger = AgentLedger(clock.monotonic(), limits)
+        self._answers = SharedAnswers(clock, background)
+        self._waiting: dict[Watcher, float] = {}  # acknowledging watchers that have not reported, and since when
+        self._unreported_at: float | None = None
+        self.results = {"taken": 0, "late": 0, "refused": 0}
+
+    def admitted(self, caller: Caller, report: AgentReport) -> AgentReport:
+        """Return the report with the names that its sender may report for. Raises Forbidden when it may not at all."""
+        try:
+            return msgspec.structs.replace(report, services=_own_services(caller, report.services))
+        except Forbidden:
+            self.results["refused"] += 1
+            raise
+
+    def take(self, watcher: str, report: AgentReport) -> None:
+        """Take in the report of one of this replica's watchers."""
+        self._hub.reported(watcher)
+        is_news = self.ledger.take(report, self._clock.monotonic())
+        self.results["taken" if is_news else "late"] += 1
+
+    def sample(self) -> None:
+        """Note who does not report, and forget what is too old. Called every few seconds."""
+        now = self._clock.monotonic()
+        self._waiting = {one: self._waiting.get(one, now) for one in self._hub.unreported()}
+        if self.unreported:
+            self._unreported_at = now
+        self.ledger.tidy(now)
+
+    @property
+    def unreported(self) -> int:
+        """Watchers that acknowledge and have not reported for as long as makes an agent silent."""
+        before = self._clock.monotonic() - SILENT_PERIODS * self.every_s
+        return sum(since <= before for since in self._waiting.values())
+
+    def part(self, label: str | None = None, *, with_usage: bool = False) -> ReplicaPart:
+        """Return what this replica alone knows; what was asked of one service, where `label` names it."""
+        now, at = self._clock.monotonic(), self._unreported_at
+        return ReplicaPart(
+            replica=self._peers.id,
+            every_s=self.every_s,
+            complete_s=self.ledger.complete_s(now),
+            agents=list(self.ledger.entries(now, label, with_usage=with_usage)),
+            unreported=self.unreported,
+            unreported_ago_s=None if at is None else round(now - at, 3),
+            left_out=self.ledger.agents_left_out,
+        )
+
+    async def parts(self, label: str | None = None, *, with_usage: bool = False) -> tuple[list[ReplicaPart], list[str]]:
+        """Return the parts of all replicas, this one's first, and the addresses of peers that did not answer."""
+        query = f"?usage={str(with_usage).lower()}" + (f"&service={quote(label, safe='')}" if label else "")
+        urls = self._peers.urls
+        said = await asyncio.gather(
+            *(self._peers.ask("GET", url, f"/agents/part{query}", most_bytes=MAX_PART_BYTES) for url in urls)
+        )
+        parts, silent = {self._peers.id: self.part(label, with_usage=with_usage)}, []
+        for url, (status, body) in zip(urls, said, strict=True):
+            part = decoded(body, ReplicaPart) if status == 200 else None
+            if part is None:
+                silent.append(url)
+            else:
+                parts.setdefault(part.replica, part)  # this one may be among its peers
+        return list(parts.values()), silent
+
+    async def agents(self) -> bytes:
+        """Return `GET /agents` as JSON. Raises Overloaded."""
+        return await self._answers.get("agents", self._agents)
+
+    async def _agents(self) -> bytes:
+        parts, silent = await self.parts()
+        return _ENCODER.encode(agents_view(parts, silent, self._clock.wall()))
+
+
+class UsageHandlers:
+    """One method for each endpoint about agents."""
+
+    def __init__(self, reports: AgentReports) -> None:
+        self.reports = reports
+
+    async def agents(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        return web.Response(body=await self.reports.agents(), content_type=JSON)
+
+    async def agents_part(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        service = query.get("service")
+        label = label_of(check_known_name(service, field="service")) if service else None
+        part = self.reports.part(label, with_usage=boolean(query, "usage"))
+        return web.Response(body=_ENCODER.encode(part), content_type=JSON)
+
+
+def _own_services(caller: Caller, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `labels` that `caller` may report for. Raises Forbidden when there is none of them."""
+    caller.require(Right.REPORT_USAGE)
+    if caller.identity.role is not Role.SERVICE:
+        return labels
+    own = tuple(label for label in labels if _covers(caller, label))
+    if labels and not own:
+        raise Forbidden(
+            f"an agent reports only for itself: {caller.identity.name} is none of its services",
+            field="report.services",
+            provided=", ".join(labels)[:100],
+        )
+    return own
+
+
+def _covers(caller: Caller, label: str) -> bool:
+    try:
+        caller.require(Right.REPORT_USAGE, label)
+    except Forbidden:
+        return False
+    return True

@@ -1,0 +1,35 @@
+"""The rows of the table of endpoints about agents and what they asked for. It contains no code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from registry_core.api.endpoint import Endpoint, Parameter
+from registry_core.security.rights import Right
+from registry_core.usage.ledger import ReplicaPart
+from registry_core.usage.views import AgentsView
+
+USAGE_ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/agents",
+        name="agents",
+        right=Right.OBSERVE,
+        summary="The agents of all replicas: release, zone, services, how fresh their views are, and who is silent",
+        answers={200: AgentsView},
+        errors=(503,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/agents/part",
+        name="agents_part",
+        right=Right.OBSERVE,
+        summary="What this replica alone knows of agents, for its peers, who add it up",
+        query=(
+            Parameter("usage", bool, "also what each agent asked for"),
+            Parameter("service", str, "of that only this service"),
+        ),
+        answers={200: ReplicaPart},
+        errors=(400,),
+    ),
+)
