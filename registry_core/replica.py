@@ -43,6 +43,7 @@ from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import StoreUnavailable
+from registry_core.installed import VERSION
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
@@ -65,7 +66,6 @@ from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
-from registry_core.installed import VERSION
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0

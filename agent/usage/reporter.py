@@ -20,6 +20,7 @@ import structlog
 from agent.registration.decisions import RequestOutcome
 from agent.registries.client import RegistryReply
 from registry_core.domain.selection import Random
+from registry_core.installed import VERSION
 from registry_core.ports.clock import Clock
 from registry_core.usage.limits import (
     KEY_DIGITS,
@@ -30,7 +31,6 @@ from registry_core.usage.limits import (
     MOST_EVERY_S,
 )
 from registry_core.usage.report import AgentReport, Asked
-from registry_core.installed import VERSION
 
 # Agents that connect at the same time send their first reports over this part of the period.
 FIRST_WITHIN: Final = 1 / 6

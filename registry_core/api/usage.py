@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
-from urllib.parse import quote
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -22,7 +21,6 @@ from registry_core.api.peers import Peers
 from registry_core.api.queries import QueryParameters, boolean
 from registry_core.api.usage_settings import UsageSettings
 from registry_core.bodies import decoded
-from registry_core.domain.names import check_known_name, label_of
 from registry_core.errors import Forbidden, Overloaded
 from registry_core.ports.clock import Clock
 from registry_core.security.identities import Role
@@ -35,47 +33,42 @@ from registry_core.usage.report import AgentReport
 
 # How old an answer may be that several share.
 SHARED_S: Final = 1.0
-# Answers that are being made, for different services.
-MOST_MADE: Final = 16
 # The part of one peer: all that its bounds allow, with names of usual lengths.
 MAX_PART_BYTES: Final = 16 * 1024 * 1024
 _ENCODER: Final = msgspec.json.Encoder()
+T = TypeVar("T")
 
 
-class SharedAnswers:
-    """Answers that take work: each is made once for all who ask while it is being made, and for a second after that."""
+class Shared(Generic[T]):
+    """Something that takes work to make: made once for all who ask meanwhile, and for a second after that."""
 
-    def __init__(self, clock: Clock, background: Background) -> None:
-        self._clock = clock
+    def __init__(self, make: Callable[[], Awaitable[T]], background: Background) -> None:
+        self._make = make
         self._background = background
-        self._made: dict[str, tuple[float, asyncio.Future[bytes]]] = {}
+        self._made: asyncio.Future[T] | None = None
 
-    async def get(self, key: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return the answer of that key. Raises Overloaded when too many others are being made."""
-        now = self._clock.monotonic()
-        for other, (at, task) in tuple(self._made.items()):
-            if task.done() and now - at > SHARED_S:
-                del self._made[other]
-        if key not in self._made:
-            if len(self._made) >= MOST_MADE:
-                raise Overloaded("this replica makes as many such answers as it can", retry_after_s=SHARED_S)
-            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-            self._made[key] = (now, answer)
-            task = self._background.begin("answer about agents", partial(_into, answer, make))
-            task.add_done_callback(lambda _: answer.cancel())  # of a replica that stops
-        # One who leaves does not take the answer from the others.
+    async def get(self) -> T:
+        """Return it. Raises Overloaded when it could not be made."""
+        if self._made is None:
+            loop = asyncio.get_running_loop()
+            made = self._made = loop.create_future()
+            making = self._background.begin("answer about agents", partial(self._into, made))
+            making.add_done_callback(lambda _: made.cancel())  # it failed, or the replica stops
+            made.add_done_callback(lambda _: loop.call_later(SHARED_S, self._forget, made))
+        made = self._made
         try:
-            return await asyncio.shield(self._made[key][1])
+            return await asyncio.shield(made)  # one who leaves does not take it from the others
         except asyncio.CancelledError:
-            if self._made[key][1].cancelled():
+            if made.cancelled():
                 raise Overloaded("this answer could not be made", retry_after_s=SHARED_S) from None
             raise
 
+    async def _into(self, made: asyncio.Future[T]) -> None:
+        made.set_result(await self._make())
 
-async def _into(answer: asyncio.Future[bytes], make: Callable[[], Awaitable[bytes]]) -> None:
-    made = await make()
-    if not answer.done():
-        answer.set_result(made)
+    def _forget(self, made: asyncio.Future[T]) -> None:
+        if self._made is made:
+            self._made = None
 
 
 class AgentReports:
@@ -96,7 +89,7 @@ class AgentReports:
         self._peers = peers
         self._clock = clock
         self.ledger = AgentLedger(clock.monotonic(), limits)
-        self._answers = SharedAnswers(clock, background)
+        self._agents = Shared(self._made_agents, background)
         self._waiting: dict[Watcher, float] = {}  # acknowledging watchers that have not reported, and since when
         self._unreported_at: float | None = None
         self.results = {"taken": 0, "late": 0, "refused": 0}
@@ -129,27 +122,24 @@ class AgentReports:
         before = self._clock.monotonic() - SILENT_PERIODS * self.every_s
         return sum(since <= before for since in self._waiting.values())
 
-    def part(self, label: str | None = None, *, with_usage: bool = False) -> ReplicaPart:
-        """Return what this replica alone knows; what was asked of one service, where `label` names it."""
+    def part(self, *, with_usage: bool = False) -> ReplicaPart:
+        """Return what this replica alone knows."""
         now, at = self._clock.monotonic(), self._unreported_at
         return ReplicaPart(
             replica=self._peers.id,
             every_s=self.every_s,
             complete_s=self.ledger.complete_s(now),
-            agents=list(self.ledger.entries(now, label, with_usage=with_usage)),
+            agents=list(self.ledger.entries(now, with_usage=with_usage)),
             unreported=self.unreported,
             unreported_ago_s=None if at is None else round(now - at, 3),
             left_out=self.ledger.agents_left_out,
         )
 
-    async def parts(self, label: str | None = None, *, with_usage: bool = False) -> tuple[list[ReplicaPart], list[str]]:
+    async def parts(self, *, with_usage: bool = False) -> tuple[list[ReplicaPart], list[str]]:
         """Return the parts of all replicas, this one's first, and the addresses of peers that did not answer."""
-        query = f"?usage={str(with_usage).lower()}" + (f"&service={quote(label, safe='')}" if label else "")
-        urls = self._peers.urls
-        said = await asyncio.gather(
-            *(self._peers.ask("GET", url, f"/agents/part{query}", most_bytes=MAX_PART_BYTES) for url in urls)
-        )
-        parts, silent = {self._peers.id: self.part(label, with_usage=with_usage)}, []
+        urls, path = self._peers.urls, f"/agents/part?usage={str(with_usage).lower()}"
+        said = await asyncio.gather(*(self._peers.ask("GET", url, path, most_bytes=MAX_PART_BYTES) for url in urls))
+        parts, silent = {self._peers.id: self.part(with_usage=with_usage)}, []
         for url, (status, body) in zip(urls, said, strict=True):
             part = decoded(body, ReplicaPart) if status == 200 else None
             if part is None:
@@ -160,9 +150,9 @@ class AgentReports:
 
     async def agents(self) -> bytes:
         """Return `GET /agents` as JSON. Raises Overloaded."""
-        return await self._answers.get("agents", self._agents)
+        return await self._agents.get()
 
-    async def _agents(self) -> bytes:
+    async def _made_agents(self) -> bytes:
         parts, silent = await self.parts()
         return _ENCODER.encode(agents_view(parts, silent, self._clock.wall()))
 
@@ -177,9 +167,7 @@ class UsageHandlers:
         return web.Response(body=await self.reports.agents(), content_type=JSON)
 
     async def agents_part(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        service = query.get("service")
-        label = label_of(check_known_name(service, field="service")) if service else None
-        part = self.reports.part(label, with_usage=boolean(query, "usage"))
+        part = self.reports.part(with_usage=boolean(query, "usage"))
         return web.Response(body=_ENCODER.encode(part), content_type=JSON)
 
 

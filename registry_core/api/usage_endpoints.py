@@ -25,10 +25,7 @@ USAGE_ENDPOINTS: Final = (
         name="agents_part",
         right=Right.OBSERVE,
         summary="What this replica alone knows of agents, for its peers, who add it up",
-        query=(
-            Parameter("usage", bool, "also what each agent asked for"),
-            Parameter("service", str, "of that only this service"),
-        ),
+        query=(Parameter("usage", bool, "also what each agent asked for"),),
         answers={200: ReplicaPart},
         errors=(400,),
     ),

@@ -94,13 +94,12 @@ class AgentLedger:
             self.agents_left_out += 1
         return is_news
 
-    def entries(self, now: float, label: str | None = None, *, with_usage: bool = True) -> Iterator[AgentEntry]:
-        """Yield what is known of each agent; of one service where `label` names it."""
+    def entries(self, now: float, *, with_usage: bool = True) -> Iterator[AgentEntry]:
+        """Yield what is known of each agent."""
         for agent_id, known in self._agents.items():
             usage = (
                 Asked(service, face, count, round(max(0.0, now - last), 3))
                 for (service, face), (count, last) in known.pairs.items()
-                if label is None or service == label
             )
             yield AgentEntry(
                 agent_id=agent_id,

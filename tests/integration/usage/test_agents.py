@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from registry_core.api.usage_settings import UsageSettings
+from registry_core.installed import VERSION
 from registry_core.settings import Listen
 from registry_core.usage.report import agent_id_of
-from registry_core.installed import VERSION
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import free_port

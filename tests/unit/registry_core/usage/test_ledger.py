@@ -77,11 +77,11 @@ def test_what_is_too_old_is_forgotten() -> None:
     assert ledger.complete_s(5000.0) == 1000.0
 
 
-def test_an_entry_has_no_key_and_only_the_service_that_is_asked_for() -> None:
+def test_an_entry_has_no_key_and_its_usage_only_if_that_is_wanted() -> None:
     ledger = AgentLedger(0.0)
     ledger.take(report(1, 1, asked("billing", 1), asked("search", 2)), 1.0)
-    (entry,) = ledger.entries(1.0, "search")
-    assert [one.label for one in entry.report.usage] == ["search"]
+    (entry,) = ledger.entries(1.0)
+    assert [one.label for one in entry.report.usage] == ["billing", "search"]
     assert set(entry.report.key) == {"0"}
     (bare,) = ledger.entries(1.0, with_usage=False)
     assert bare.report.usage == ()
