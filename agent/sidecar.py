@@ -53,8 +53,7 @@ from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
 from agent.settings.table import DNS_LISTEN, HTTP_LISTEN
-from agent.usage.facts import facts_of
-from agent.usage.reporter import Reporter
+from agent.usage.part import reporter_of
 from agent.view.fallback import Fallback
 from agent.view.last_run import LastRun
 from agent.view.loader import ServiceLoader
@@ -164,7 +163,7 @@ class Sidecar:
         )
         self._signer = RequestSigner(settings.keys, self._clock, note=log_note)
         self._operator_drain = OperatorDrain()
-        self.reporter = Reporter(partial(facts_of, self), clock=self._clock, random=self._random)
+        self.reporter = reporter_of(self, clock=self._clock, random=self._random)
         self._hosts = AcceptedHosts(settings.dns_zone, settings.local_port.hosts)
         self._api = LocalApi(
             self.lookups,

@@ -82,7 +82,7 @@ class Responder:
         self._costs = AnswerCosts(view, name_of(settings.zone))
         self._drafts = DraftCache()
         self._ready = ReadyAnswers(settings.cache)
-        self.ready = self._ready.take
+        self.ready, self.asked = self._ready.take, self._ready.asked
         self._cells: dict[tuple[str, str], list[int]] = {}
         self.misses = 0
         self.malformed = 0
@@ -295,6 +295,7 @@ class Responder:
             packed = hop.finish(made.answering(query))
         counter = self._counter(codec.type_name(query.qtype), made.rcode)
         counter[0] += 1
+        self.asked.add(made.label, is_found=made.found)
         if key is not None and keeps:
             kept = self._ready.found if made.found else self._ready.missing
             if entry is None or entry is not kept.get(key):

@@ -147,8 +147,15 @@ class Replica:
         )
         self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
         self.reports = AgentReports(
-            self.hub, self._peers, settings.usage, clock=self._clock, background=self._background
+            self.hub,
+            self.view,
+            self._peers,
+            settings.usage,
+            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            clock=self._clock,
+            background=self._background,
         )
+        operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,

@@ -22,6 +22,7 @@ from agent.registries.client import RegistryReply
 from registry_core.domain.selection import Random
 from registry_core.installed import VERSION
 from registry_core.ports.clock import Clock
+from registry_core.usage.book import UsageCounts
 from registry_core.usage.limits import (
     KEY_DIGITS,
     LEAST_EVERY_S,
@@ -54,15 +55,7 @@ class AgentFacts(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float | None
 
 
-class UsageCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for since the agent's start, for how long that was counted, and how much could not be counted."""
-
-    counted_s: float | None = None  # None: it does not count
-    asked: tuple[Asked, ...] = ()
-    left_out: int = 0
-
-
-def _nothing() -> UsageCounts:
+def _nothing(_now: float) -> UsageCounts:
     return UsageCounts()
 
 
@@ -72,7 +65,7 @@ class Reporter:
     def __init__(
         self,
         facts: Callable[[], AgentFacts],
-        counts: Callable[[], UsageCounts] = _nothing,
+        counts: Callable[[float], UsageCounts] = _nothing,
         *,
         clock: Clock,
         random: Random,
@@ -111,7 +104,7 @@ class Reporter:
 
     async def _report(self, stream: _Stream, *, ending: bool = False) -> RequestOutcome:
         """Send what the replica has not taken yet, in as many reports as that needs."""
-        counts = self._counts()
+        counts = self._counts(self._clock.monotonic())
         for usage in stream.news(counts.asked):
             reply = await stream.send(self._made(usage, counts, ending=ending))
             if reply.outcome is not RequestOutcome.DONE:

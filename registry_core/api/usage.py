@@ -7,6 +7,7 @@ once for all who ask within a second.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -20,21 +21,30 @@ from registry_core.api.hub import Watcher, WatchHub
 from registry_core.api.peers import Peers
 from registry_core.api.queries import QueryParameters, boolean
 from registry_core.api.usage_settings import UsageSettings
+from registry_core.api.view import ReplicaView
 from registry_core.bodies import decoded
-from registry_core.errors import Forbidden, Overloaded
+from registry_core.domain.names import check_known_name, label_of
+from registry_core.errors import Forbidden, Overloaded, ValidationError
 from registry_core.ports.clock import Clock
 from registry_core.security.identities import Role
 from registry_core.security.rights import Right
 from registry_core.supervision import Background
+from registry_core.usage.asked import AskedNames
+from registry_core.usage.book import UsageBook
 from registry_core.usage.ledger import AgentLedger, LedgerLimits, ReplicaPart
 from registry_core.usage.limits import SILENT_PERIODS
 from registry_core.usage.merge import agents_view
-from registry_core.usage.report import AgentReport
+from registry_core.usage.report import AgentReport, Face
+from registry_core.usage.table import UsageTable
+from registry_core.usage.views import UsageView
 
 # How old an answer may be that several share.
 SHARED_S: Final = 1.0
 # The part of one peer: all that its bounds allow, with names of usual lengths.
 MAX_PART_BYTES: Final = 16 * 1024 * 1024
+# Names that clients look up at this replica.
+MOST_DIRECT: Final = 10_000
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _ENCODER: Final = msgspec.json.Encoder()
 T = TypeVar("T")
 
@@ -77,19 +87,34 @@ class AgentReports:
     def __init__(
         self,
         hub: WatchHub,
+        view: ReplicaView,
         peers: Peers,
         settings: UsageSettings,
         *,
+        knows_all: Callable[[], bool] = lambda: True,
         clock: Clock,
         background: Background,
         limits: LedgerLimits | None = None,
     ) -> None:
+        """`knows_all` returns whether this replica knows all services, and all other replicas."""
         self.every_s = settings.every_s
+        self._view = view
+        self._knows_all = knows_all
+        # What clients look up here, without an agent.
+        self.asked = AskedNames()
+        self._direct = UsageBook(
+            {Face.HTTP: self.asked},
+            settle=lambda: None,
+            is_known=lambda label: view.catalog.find(label) is not None,
+            now=clock.monotonic(),
+            most=MOST_DIRECT,
+        )
         self._hub = hub
         self._peers = peers
         self._clock = clock
         self.ledger = AgentLedger(clock.monotonic(), limits)
         self._agents = Shared(self._made_agents, background)
+        self._tables = Shared(self._made_table, background)
         self._waiting: dict[Watcher, float] = {}  # acknowledging watchers that have not reported, and since when
         self._unreported_at: float | None = None
         self.results = {"taken": 0, "late": 0, "refused": 0}
@@ -101,6 +126,10 @@ class AgentReports:
         except Forbidden:
             self.results["refused"] += 1
             raise
+
+    def looked_up(self, label: str) -> None:
+        """Count a lookup at this replica itself."""
+        self.asked.add(label, is_found=self._view.catalog.instance_count(label) > 0)
 
     def take(self, watcher: str, report: AgentReport) -> None:
         """Take in the report of one of this replica's watchers."""
@@ -125,6 +154,7 @@ class AgentReports:
     def part(self, *, with_usage: bool = False) -> ReplicaPart:
         """Return what this replica alone knows."""
         now, at = self._clock.monotonic(), self._unreported_at
+        direct = self._direct.counts(now)
         return ReplicaPart(
             replica=self._peers.id,
             every_s=self.every_s,
@@ -133,6 +163,10 @@ class AgentReports:
             unreported=self.unreported,
             unreported_ago_s=None if at is None else round(now - at, 3),
             left_out=self.ledger.agents_left_out,
+            direct=direct.asked if with_usage else (),
+            direct_s=direct.counted_s or 0.0,
+            direct_left_out=direct.left_out,
+            knows_all=self._knows_all(),
         )
 
     async def parts(self, *, with_usage: bool = False) -> tuple[list[ReplicaPart], list[str]]:
@@ -152,6 +186,20 @@ class AgentReports:
         """Return `GET /agents` as JSON. Raises Overloaded."""
         return await self._agents.get()
 
+    async def usage(self, label: str | None, within_s: float | None) -> UsageView:
+        """Return `GET /usage`, of one service where `label` names it. Raises Overloaded."""
+        catalog = self._view.catalog
+        table = await self._tables.get()
+        return table.view(catalog.labels(), self._named, within_s=within_s, label=label)
+
+    def _named(self, label: str) -> str:
+        service = self._view.catalog.find(label)
+        return service.name if service is not None else label
+
+    async def _made_table(self) -> UsageTable:
+        parts, silent = await self.parts(with_usage=True)
+        return UsageTable(parts, silent, self._clock.wall())
+
     async def _made_agents(self) -> bytes:
         parts, silent = await self.parts()
         return _ENCODER.encode(agents_view(parts, silent, self._clock.wall()))
@@ -166,9 +214,24 @@ class UsageHandlers:
     async def agents(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=await self.reports.agents(), content_type=JSON)
 
+    async def usage(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        service = query.get("service")
+        label = label_of(check_known_name(service, field="service")) if service else None
+        view = await self.reports.usage(label, _within(query.get("within", "")))
+        return web.Response(body=_ENCODER.encode(view), content_type=JSON)
+
     async def agents_part(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
         part = self.reports.part(with_usage=boolean(query, "usage"))
         return web.Response(body=_ENCODER.encode(part), content_type=JSON)
+
+
+def _within(text: str) -> float | None:
+    """Return the seconds in a query. Raises ValidationError."""
+    if not text:
+        return None
+    if not _SECONDS.fullmatch(text):
+        raise ValidationError("it is a number of seconds", field="within", provided=text[:100], example="86400")
+    return float(text)
 
 
 def _own_services(caller: Caller, labels: tuple[str, ...]) -> tuple[str, ...]:

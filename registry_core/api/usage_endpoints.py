@@ -7,7 +7,7 @@ from typing import Final
 from registry_core.api.endpoint import Endpoint, Parameter
 from registry_core.security.rights import Right
 from registry_core.usage.ledger import ReplicaPart
-from registry_core.usage.views import AgentsView
+from registry_core.usage.views import AgentsView, UsageView
 
 USAGE_ENDPOINTS: Final = (
     Endpoint(
@@ -18,6 +18,19 @@ USAGE_ENDPOINTS: Final = (
         summary="The agents of all replicas: release, zone, services, how fresh their views are, and who is silent",
         answers={200: AgentsView},
         errors=(503,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/usage",
+        name="usage",
+        right=Right.OBSERVE,
+        summary="Who asked for which service, and how certain it is that nobody else did: over all replicas",
+        query=(
+            Parameter("service", str, "only this service, registered or not"),
+            Parameter("within", float, "verdicts are about so many seconds; if missing, about all that was observed"),
+        ),
+        answers={200: UsageView},
+        errors=(400, 503),
     ),
     Endpoint(
         method="GET",

@@ -47,6 +47,10 @@ class ReplicaPart(msgspec.Struct, frozen=True, kw_only=True):
     unreported: int = 0  # watchers that acknowledge and never report
     unreported_ago_s: float | None = None  # since there was one last
     left_out: int = 0  # agents that it has forgotten
+    direct: tuple[Asked, ...] = ()  # what was looked up at the replica itself, since its start
+    direct_s: float = 0.0  # for how long that was counted
+    direct_left_out: int = 0
+    knows_all: bool = True  # services, and its peers
 
 
 class _Known:

@@ -106,6 +106,8 @@ async def test_every_answer_matches_its_description(authority: AuthoritySettings
         ("GET", "/agents", "/agents", None),
         ("GET", "/agents/part", "/agents/part?usage=true", None),
         ("GET", "/agents/part", "/agents/part?usage=perhaps", None),
+        ("GET", "/usage", "/usage", None),
+        ("GET", "/usage", "/usage?within=soon", None),
         ("GET", "/guard", "/guard", None),
         ("GET", "/guard", "/guard?x=1", None),
         ("POST", "/guard/release", "/guard/release", None),

@@ -16,8 +16,8 @@ from tests.samples import FakeClock
 
 def test_rare_releases_share_a_label_and_ended_agents_have_none() -> None:
     clock = FakeClock()
-    hub = WatchHub(ReplicaView(clock, ttl_s=60.0, warming_s=60.0, store_age_s=lambda: 0.0))
-    reports = AgentReports(hub, Peers(()), UsageSettings(), clock=clock, background=Background(clock))
+    view = ReplicaView(clock, ttl_s=60.0, warming_s=60.0, store_age_s=lambda: 0.0)
+    reports = AgentReports(WatchHub(view), view, Peers(()), UsageSettings(), clock=clock, background=Background(clock))
     for number in range(2 * MOST_VERSIONS + 2):
         version = f"1.{number // 2}" if number < 2 * MOST_VERSIONS else f"0.{number}"
         reports.take("", AgentReport(key=f"{number:032x}", sequence=1, version=version, freshness="fresh"))
