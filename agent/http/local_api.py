@@ -93,7 +93,7 @@ class LocalApi:
         self._about = about
         self._health = health
         self._exposition = exposition
-        self._ready = ReadyBodies(random)
+        self._ready = ReadyBodies(random, lookups.asked)
         self._counts = lookups.counts
         self._heads = Heads()
         self.handlers: dict[str, dict[str, Handler]] = {

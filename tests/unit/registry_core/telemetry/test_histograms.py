@@ -37,7 +37,8 @@ def test_what_openmetrics_reads_are_the_series_with_their_exemplars() -> None:
     assert histogram.of("/a") is histogram.of("/a")
     histogram.of("/a").observe_in(TRACE, 0.003)
     histogram.of("/b").observe_in(None, 30.0)
-    (family,) = text_string_to_metric_families(generate_latest(registry).decode())
+    text = generate_latest(registry).decode()  # type: ignore[no-untyped-call]  # the library has no types for it
+    (family,) = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # neither for this
     buckets = {(s.labels["path"], s.labels["le"]): s for s in family.samples if s.name == "took_seconds_bucket"}
     assert len(buckets) == 2 * (len(SECONDS) + 1)
     exemplar = buckets["/a", "0.005"].exemplar
