@@ -53,6 +53,7 @@ from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
 from agent.settings.table import DNS_LISTEN, HTTP_LISTEN
+from agent.usage.part import reporter_of
 from agent.view.fallback import Fallback
 from agent.view.last_run import LastRun
 from agent.view.loader import ServiceLoader
@@ -162,6 +163,7 @@ class Sidecar:
         )
         self._signer = RequestSigner(settings.keys, self._clock, note=log_note)
         self._operator_drain = OperatorDrain()
+        self.reporter = reporter_of(self, clock=self._clock, random=self._random)
         self._hosts = AcceptedHosts(settings.dns_zone, settings.local_port.hosts)
         self._api = LocalApi(
             self.lookups,
@@ -233,6 +235,7 @@ class Sidecar:
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
                 await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
+            await self.reporter.end()
             await asyncio.wait((saving,), timeout=LAST_SAVE_S)
         finally:
             await self._stack.aclose()
@@ -325,6 +328,7 @@ class Sidecar:
             connected=self.session.retry,
             clock=self._clock,
             random=self._random,
+            reporter=self.reporter,
         )
         self._operator_drain.join(self.session, client)
         loader = ServiceLoader(requests, self.view, registry=lambda: sync.connected_to, background=self._background)

@@ -81,9 +81,9 @@ class Responder:
         self._costs = AnswerCosts(view, name_of(settings.zone))
         self._drafts = DraftCache()
         self._ready = ReadyAnswers(settings.cache)
-        self.ready = self._ready.take
         self.counts = QueryCounts(lambda: self._ready.hits, view.age_s)
         self._freshness = freshness_of(view.age_s())
+        self.ready, self.asked = self._ready.take, self._ready.asked
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
@@ -298,6 +298,7 @@ class Responder:
         else:
             packed = hop.finish(made.answering(query))
         counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)
+        self.asked.add(made.label, is_found=made.found)
         if key is not None and keeps:
             kept = self._ready.found if made.found else self._ready.missing
             if entry is None or entry is not kept.get(key):

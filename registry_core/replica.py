@@ -35,6 +35,8 @@ from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
+from registry_core.api.usage import AgentReports
+from registry_core.api.usage_metrics import add_usage_metrics
 from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.view_measures import ViewMeasures
 from registry_core.api.watch_counts import WatchCounts
@@ -96,7 +98,7 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
-        self.store = store_of(settings, self._clock, chance, self.metrics.pipeline, self._background)
+        self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -149,6 +151,16 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
+        self.reports = AgentReports(
+            self.hub,
+            self.view,
+            self._peers,
+            settings.usage,
+            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            clock=self._clock,
+            background=self._background,
+        )
+        operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -172,6 +184,7 @@ class Replica:
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             audit=self.audit,
+            reports=self.reports,
             first=self._first,
             peers=self._peers,
             certificates=self.certificates,
@@ -206,6 +219,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
+        add_usage_metrics(self.metrics, self.reports)
         add_metrics(
             self,
             version=VERSION,
@@ -345,6 +359,7 @@ class Replica:
     async def _sync(self) -> None:
         self.hub.tick()
         self._access.see()
+        self.reports.sample()
 
     def _next_sync_s(self) -> float:
         # Tells readers of the end of warming at once.

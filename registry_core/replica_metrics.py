@@ -92,8 +92,8 @@ def add_metrics(
 
 
 def _statuses(replica: MeasuredReplica) -> dict[str, float]:
-    status = replica.health.view().status
-    return {each.value: float(each.value == status) for each in Health}
+    status = replica.health.status()
+    return {each.value: float(each is status) for each in Health}
 
 
 def _ends(replica: MeasuredReplica, peers: Peers, clock: Clock) -> dict[str, float | None]:

@@ -13,6 +13,7 @@ import msgspec
 
 from registry_core.api.health_settings import HEALTH_SETTINGS, HealthLimits, health_settings
 from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
+from registry_core.api.usage_settings import USAGE_SETTINGS, UsageSettings, usage_settings
 from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
@@ -251,6 +252,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     *AUTHORITY_SETTINGS,
     *LIMIT_SETTINGS,
     *HEALTH_SETTINGS,
+    *USAGE_SETTINGS,
 )
 
 
@@ -279,6 +281,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
     health: HealthLimits = HealthLimits()
+    usage: UsageSettings = UsageSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -346,6 +349,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         audit=audit_settings(values),
         limits=limit_settings(values),
         health=health_settings(values),
+        usage=usage_settings(values),
         unknown=values.unknown,
     )
 

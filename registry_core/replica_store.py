@@ -1,9 +1,8 @@
-"""Builds a replica's store: in this process, or in Redis, whose library only such a replica loads."""
+"""Builds a replica's store: in its own memory, or in Redis, which is loaded only where it is used."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 
 from registry_core.domain.selection import Random
 from registry_core.errors import MissingPackage
@@ -12,19 +11,13 @@ from registry_core.ports.store import Store
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.store.memory import MemoryStore
 from registry_core.supervision import Background
+from registry_core.telemetry.metrics import ReplicaMetrics
 
 
 def store_of(
-    settings: ReplicaSettings,
-    clock: Clock,
-    random: Random,
-    observe: Callable[[str, float, float | None], None],
-    background: Background,
+    settings: ReplicaSettings, clock: Clock, random: Random, metrics: ReplicaMetrics, background: Background
 ) -> Store:
-    """Return the store of these settings, not started. Raises MissingPackage.
-
-    `observe` is called for each pipeline of writes to a shard, as RedisStore describes it.
-    """
+    """Return the store that the settings name. Raises MissingPackage when its library is not installed."""
     if settings.redis is None:
         return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
     # A replica with the memory store does not load redis-py, which saves memory and need not be installed.
@@ -49,6 +42,6 @@ def store_of(
         queue_terms=QueueTerms(
             operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s, breaker=settings.breaker
         ),
-        observe=observe,
+        observe=metrics.pipeline,
         background=background,
     )

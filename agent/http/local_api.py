@@ -96,7 +96,7 @@ class LocalApi:
         self._health = health
         self._exposition = exposition
         self._discovery = AgentTargets(lookups, view)
-        self._ready = ReadyBodies(random)
+        self._ready = ReadyBodies(random, lookups.asked)
         self._counts = lookups.counts
         self._heads = Heads()
         self.handlers: dict[str, dict[str, Handler]] = {

@@ -12,6 +12,7 @@ from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from agent.settings.settings import AgentSettings, ServiceSpec
+from agent.settings.usage import USAGE
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
@@ -31,6 +32,7 @@ NEED_RESTART: Final = {
     "tls": ", ".join(setting.name for setting in CLIENT_TLS_SETTINGS),
     "log_format": table.LOG_FORMAT.name,
     "certificates": ", ".join(setting.name for setting in CERTIFICATE_SETTINGS),
+    "counts_usage": USAGE.name,
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,

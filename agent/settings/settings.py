@@ -65,6 +65,7 @@ from agent.settings.table import (
     WHEN_NONE_PASS,
     ZONE,
 )
+from agent.settings.usage import USAGE
 from agent.view.fallback import of_environment, of_file
 from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
@@ -124,6 +125,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
+    counts_usage: bool = USAGE.default
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
@@ -190,6 +192,7 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         log_format=values[LOG_FORMAT],
         services=_distinct(services, where),
         certificates=certificate_settings(values),
+        counts_usage=values[USAGE],
         files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *secret_files) if file),
         ignored=sources.removed,
         unknown=values.unknown,

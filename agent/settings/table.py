@@ -12,6 +12,7 @@ from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
+from agent.settings.usage import USAGE
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
@@ -378,6 +379,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
     LOG_FORMAT,
     *CERTIFICATE_SETTINGS,
+    USAGE,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

@@ -111,7 +111,7 @@ class SnapshotKeeper:
             self._failed(snapshot, error, most_s)
             return False
         except Exception:
-            self._dirty.set()  # a bug of ours must not lose the change
+            self._missed()  # a bug of ours must not lose the change
             raise
         if self._problem:
             _log.info("snapshot_written_again", path=str(self._state.path))
@@ -122,7 +122,7 @@ class SnapshotKeeper:
         return True
 
     def _failed(self, snapshot: ViewSnapshot, error: OSError | TimeoutError, most_s: float) -> None:
-        self._dirty.set()
+        self._missed()
         self._failures += 1
         said = f"it took longer than {most_s:g} s" if isinstance(error, TimeoutError) else cause_of(error)
         if said != self._problem:
@@ -133,6 +133,10 @@ class SnapshotKeeper:
 
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:  # none: only time has passed
-            self._dirty.set()
-            if self._behind_since is None:
-                self._behind_since = self._clock.monotonic()
+            self._missed()
+
+    def _missed(self) -> None:
+        """Note that the file lacks a change."""
+        self._dirty.set()
+        if self._behind_since is None:
+            self._behind_since = self._clock.monotonic()

@@ -110,7 +110,7 @@ def _handler(
 
     async def handle(request: web.Request) -> web.StreamResponse:
         for step in steps:
-            await step(request, endpoint)
+            step(request, endpoint)
         query = read_query(request, known)
         if endpoint.from_store:
             await first.require()
@@ -139,8 +139,9 @@ def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[...
         started = time.perf_counter()
         response = await _answered(request, handler, limits)
         close_if_unasked(request, response)
-        if isinstance(response, web.Response):
-            response.headers.update(limits.said(request))
+        said = limits.said(request)
+        if said and isinstance(response, web.Response):
+            response.headers.update(said)
         if not isinstance(response, WatchStream):
             took_s = time.perf_counter() - started
             metrics.request(_template(request), request.method, response.status, took_s, trace)

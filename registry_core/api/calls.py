@@ -33,6 +33,7 @@ MAX_FORWARDED: Final = 256
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
+_JSON: Final[Mapping[str, str]] = {"Content-Type": JSON}
 _BODY: Final = web.RequestKey("body", object)
 _RESULT: Final = web.RequestKey("result", object)
 # Of a request about many: a note of it names the first ones.
@@ -136,12 +137,13 @@ def subject_of(request: web.Request) -> tuple[str, str]:
 def detail_of(request: web.Request) -> str:
     """Return what else a note of a write should say: the status that was set, and what the query asked for."""
     status = getattr(request.get(_BODY), "status", None)
-    return " ".join(filter(None, (status.value if isinstance(status, Status) else "", request.query_string)))
+    query = request.query_string if "?" in request.raw_path else ""  # which would be parsed
+    return " ".join(filter(None, (str(status) if isinstance(status, Status) else "", query)))
 
 
 def answer(value: object, status: int = 200) -> web.Response:
     """Return `value` as a JSON answer."""
-    return web.Response(status=status, body=_ENCODER.encode(value), content_type=JSON)
+    return web.Response(status=status, body=_ENCODER.encode(value), headers=_JSON)
 
 
 async def body_of(request: web.Request) -> bytes:

@@ -32,6 +32,7 @@ from registry_core.api.schemas import (
     ServiceView,
     StatusBody,
 )
+from registry_core.api.usage_endpoints import USAGE_ENDPOINTS
 from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
 from registry_core.security.rights import Right
@@ -248,10 +249,11 @@ ENDPOINTS: Final = (
         path="/watch/ack",
         name="acknowledge",
         right=Right.ACKNOWLEDGE,
-        summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
+        summary="Acknowledge a watch up to a cursor, or report what an agent's programs asked for; 404: this replica "
+        "and its peers have no such watcher",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
-        errors=(400, 404, 408, 413, 415, 503),
+        errors=(400, 401, 403, 404, 408, 413, 415, 503),
     ),
     Endpoint(
         method="GET",
@@ -263,6 +265,7 @@ ENDPOINTS: Final = (
         errors=(400, 404, 503),
         from_store=True,
     ),
+    *USAGE_ENDPOINTS,
     *AUDIT_ENDPOINTS,
     *CERTIFICATE_ENDPOINTS,
     Endpoint(

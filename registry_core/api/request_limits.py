@@ -68,6 +68,7 @@ MAX_CREDENTIALS: Final = 10_000
 MAX_HELD: Final = 1000
 # Refusals of one limit and address share one line in the audit and the log now and then.
 MAX_CAUSES: Final = 64
+_NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -136,7 +137,7 @@ class RequestLimits:
         lines = request.headers.getall(self._header, ())
         request[CLIENT] = self.proxies.origin(peer, lines)
 
-    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
+    def check(self, request: web.Request, endpoint: Endpoint) -> None:
         """Let a request through. Raises Overloaded, and TooManyRequests for an address that sends too many."""
         worth = worth_of(endpoint)
         if worth is not None:
@@ -219,10 +220,10 @@ class RequestLimits:
             self._credentials[self._digest(given)] = None
 
     @staticmethod
-    def said(request: web.Request) -> dict[str, str]:
+    def said(request: web.Request) -> Mapping[str, str]:
         """Return the headers that say what is left of a limit that is half used up, or more."""
         allowance = request.get(ALLOWANCE)
-        return allowance.headers if allowance is not None and allowance.is_short else {}
+        return allowance.headers if allowance is not None and allowance.is_short else _NOTHING_TO_SAY
 
     def _limit_for(self, request: web.Request, endpoint: Endpoint) -> str | None:
         name = limit_of(endpoint)

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from registry_core.api.audit import AuditHandlers
+from registry_core.api.auth import CALLER
 from registry_core.api.calls import PARTIAL, answer, body_of
 from registry_core.api.catalog_answer import CatalogAnswers
 from registry_core.api.certificate_endpoints import PEM
@@ -33,6 +34,7 @@ from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.unread import UnreadAnswers
+from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_known_name, label_of
@@ -47,7 +49,7 @@ if TYPE_CHECKING:  # it needs a package that a registry without an audit does no
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Handlers(AuditHandlers):
+class Handlers(AuditHandlers, UsageHandlers):
     """One method for each such endpoint."""
 
     def __init__(
@@ -58,6 +60,7 @@ class Handlers(AuditHandlers):
         drains: Drains,
         *,
         audit: AuditService | None,
+        reports: AgentReports,
         first: FirstDelivery,
         peers: Peers,
         certificates: Certificates,
@@ -68,7 +71,8 @@ class Handlers(AuditHandlers):
         exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
     ) -> None:
-        super().__init__(audit)
+        AuditHandlers.__init__(self, audit)
+        UsageHandlers.__init__(self, reports)
         self._operations = operations
         self._view = view
         self._hub = hub
@@ -138,12 +142,17 @@ class Handlers(AuditHandlers):
             once=boolean(query, "once"),
             unread=self._unread,
             replica=self._peers.id,
+            report_every_s=self.reports.every_s,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        # It needs no credential: neither do lookups, and only the watcher itself knows its id.
+        # It needs no credential: neither do lookups, and only the watcher itself knows its id. A report needs one.
         body = decode(await body_of(request), AcknowledgeBody)
+        if body.report is not None:
+            body.report = self.reports.admitted(request[CALLER], body.report)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if known and body.report is not None:
+            self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:
             known = await self._peers.acknowledge(body)
         if not known:

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from registry_core.telemetry.histograms import Buckets
+from registry_core.telemetry.bucket_counts import BucketCounts
+from registry_core.telemetry.histograms import SECONDS
 
 FOLLOWED_EVERY_S: Final = 1.0
 # A reader that has not got a change after this time is behind.
@@ -21,8 +22,8 @@ BEHIND_S: Final = 1.0
 class WatchCounts:
     """The counts of one hub. `now` is in seconds of a monotonic clock; `lag` takes the measured seconds."""
 
-    def __init__(self, lag: Buckets | None = None, now: Callable[[], float] = time.monotonic) -> None:
-        self.lag = lag if lag is not None else Buckets()
+    def __init__(self, lag: BucketCounts | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self.lag = lag if lag is not None else BucketCounts(SECONDS)
         self.events = 0  # changes of the view, each once, however many readers it has
         self.octets = 0  # handed to connections
         self.snapshots: Counter[str] = Counter()  # by the reason for each

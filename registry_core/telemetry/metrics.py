@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from registry_core.telemetry.histograms import Buckets, LabelledHistogram
+from registry_core.telemetry.histograms import LabelledHistogram, TracedCounts
 from registry_core.telemetry.logs import trace_id
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
@@ -38,7 +38,7 @@ LOOKUP_RESULTS: Final[Mapping[str, str]] = {
 L = TypeVar("L", bound=str | tuple[str, ...])
 
 
-class _AtScrape(Collector, Generic[L]):
+class _FamilyAtScrape(Collector, Generic[L]):
     """Yields one family, with the values that a function returns when it is read."""
 
     def __init__(
@@ -80,7 +80,7 @@ class _Outcome:
 
     __slots__ = ("count", "durations")
 
-    def __init__(self, durations: Buckets) -> None:
+    def __init__(self, durations: TracedCounts) -> None:
         self.count = 0
         self.durations = durations
 
@@ -91,7 +91,7 @@ class ReplicaMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._outcomes: dict[tuple[str, str], _Outcome] = {}
-        self._requests: dict[tuple[str, str, int], Buckets] = {}
+        self._requests: dict[tuple[str, str, int], TracedCounts] = {}
         self.counters(
             "registry_operations", "Operations, by outcome.", ("operation", "status"), self._operations_by_outcome
         )
@@ -155,11 +155,13 @@ class ReplicaMetrics:
     ) -> None:
         """Export `values()`, by label value or by a tuple of them, as the gauge `name` at each scrape."""
         named = (labels,) if isinstance(labels, str) else labels
-        self.registry.register(_AtScrape(lambda: GaugeMetricFamily(name, meaning, labels=named), values))
+        self.registry.register(_FamilyAtScrape(lambda: GaugeMetricFamily(name, meaning, labels=named), values))
 
     def counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Export `value()` as the counter `name` at each scrape. It must only grow."""
-        self.registry.register(_AtScrape(lambda: CounterMetricFamily(name, meaning, labels=()), lambda: {(): value()}))
+        self.registry.register(
+            _FamilyAtScrape(lambda: CounterMetricFamily(name, meaning, labels=()), lambda: {(): value()})
+        )
 
     def counters(
         self,
@@ -170,7 +172,7 @@ class ReplicaMetrics:
     ) -> None:
         """Export `values()`, by label value or by a tuple of them, as the counter `name`. They must only grow."""
         named = (labels,) if isinstance(labels, str) else labels
-        self.registry.register(_AtScrape(lambda: CounterMetricFamily(name, meaning, labels=named), values))
+        self.registry.register(_FamilyAtScrape(lambda: CounterMetricFamily(name, meaning, labels=named), values))
 
     def histogram(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> LabelledHistogram:
         """Return a new histogram of seconds, exported at each scrape."""
@@ -184,7 +186,7 @@ class ReplicaMetrics:
         durations = self._requests.get(labels)
         if durations is None:
             durations = self._requests[labels] = self.request_duration.of(*labels[:2], str(status))
-        durations.observe(duration_s, trace)
+        durations.observe_in(trace, duration_s)
 
     def requests(self) -> Iterator[Sample]:
         """Return the samples of the histogram of requests."""
@@ -201,7 +203,7 @@ class ReplicaMetrics:
         if counted is None:
             counted = self._outcomes[operation, outcome] = _Outcome(self.operation_duration.of(operation))
         counted.count += 1
-        counted.durations.observe(duration_s, trace_id.get())
+        counted.durations.observe_in(trace_id.get(), duration_s)
 
     def turned(self, before: str | None, status: str) -> None:
         """Count a changed status of an instance if it has become critical."""

@@ -63,6 +63,7 @@ class AuditService:
         self._readers = Threads("audit reads", READERS)
         self._witness = Threads("audit witness", 1)
         self.require_room = self.log.require_room
+        self.wants = self.log.wants
         self.note = self.log.note
 
     async def start(self) -> None:
