@@ -85,6 +85,7 @@ def replica(folder: Path, name: str, store: str, settings: Mapping[str, str]) ->
         "REGISTRY_WARMING": "2",
         "REGISTRY_AUTH": "off",
         "REGISTRY_LIMIT_PAUSE": "0",
+        "REGISTRY_LIMIT_REGISTER": "off",
         "REGISTRY_LOG_FORMAT": "json",
         "REGISTRY_AUDIT": str(folder / f"{name}-audit"),
         "REGISTRY_AUDIT_NAME": name,
