@@ -249,6 +249,17 @@ class ReadyAnswers:
             return self.found.restock(key) or self.missing.restock(key)
         return ready
 
+    def answer(self, query: bytes) -> bytes | None:
+        """Return the next ready answer to `query`, which has an id; None when one has to be made."""
+        key = query[2:]
+        ready = self.take_one(key)
+        if ready is not None:
+            return query[:2] + ready.answer
+        plain = folded(key)
+        if plain != key and (ready := self.take_one(plain)) is not None:
+            return query[:2] + respelled(ready.answer, key)
+        return None
+
     def get(self, key: bytes) -> CachedAnswers | None:
         """Return the entry of `key`, complete or not."""
         return self.found.get(key) or self.missing.get(key)

@@ -81,7 +81,8 @@ class Responder:
         self.work = forwarder.work if isinstance(forwarder, Forwarder) else DearWork(self._clock)
         self._costs = AnswerCosts(view, name_of(settings.zone))
         self._drafts = DraftCache()
-        self._ready = ReadyAnswers(settings.cache)
+        # Apart, since a datagram must never get an answer that is made for TCP.
+        self._ready, self._ready_tcp = ReadyAnswers(settings.cache), ReadyAnswers(settings.tcp_cache)
         self.ready = self._ready.take
         self._cells: dict[tuple[str, str], list[int]] = {}
         self.misses = 0
@@ -98,16 +99,8 @@ class Responder:
 
     def udp(self, query: bytes, host: str = _HERE, port: int = 0) -> bytes | None:
         """Return the answer to a datagram from `host`, which may query, or None for no answer now."""
-        key = query[2:]
-        ready = self._ready.take_one(key)
-        if ready is not None:
-            return query[:2] + ready.answer
-        plain = folded(key)
-        if plain != key:
-            ready = self._ready.take_one(plain)
-            if ready is not None:
-                return query[:2] + respelled(ready.answer, key)
-        return self._made(query, plain, host, port)
+        answer = self._ready.answer(query)
+        return answer if answer is not None else self._made(query, folded(query[2:]), host, port)
 
     def remote(self, query: bytes, host: str) -> bytes | None:
         """Return the answer to a datagram from `host`, another machine, or None for no answer now.
@@ -133,12 +126,14 @@ class Responder:
             return None
         return self._advice.brief(answer, query, host) if answer is not None else None
 
-    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int = 0) -> bytes | None:
+    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int | str = 0) -> bytes | None:
         """Return the answer to a message that came over TCP: in full, up to 64 KiB.
 
-        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828).
+        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828). `port` may be a word that says
+        whose the connection is.
         """
-        return self._made(query, None, host, port, idle_s)
+        answer = self._ready_tcp.answer(query)
+        return answer if answer is not None else self._made(query, folded(query[2:]), host, port, idle_s)
 
     def take_later(self) -> asyncio.Future[bytes] | None:
         """Return a future of the answer to the last query if it comes later; None when there will be none.
@@ -164,33 +159,33 @@ class Responder:
     @property
     def counters(self) -> Counter[tuple[str, str]]:
         """Queries answered, by (type, rcode): both bounded sets of words."""
-        _ = self._ready.hits  # updates the counts of answers given out
+        _ = self.hits  # updates the counts of answers given out
         return Counter({key: cell[0] for key, cell in self._cells.items()})
 
     @property
     def hits(self) -> int:
         """Queries answered from the ready answers."""
-        return self._ready.hits
+        return self._ready.hits + self._ready_tcp.hits
 
     @property
     def evictions(self) -> int:
         """Ready answers evicted for lack of room."""
-        return self._ready.evictions
+        return self._ready.evictions + self._ready_tcp.evictions
 
     @property
     def cache_entries(self) -> int:
-        return len(self._ready) + len(self._drafts)
+        return len(self._ready) + len(self._ready_tcp) + len(self._drafts)
 
     @property
     def cache_bytes(self) -> int:
-        return self._ready.bytes + self._drafts.bytes
+        return self._ready.bytes + self._ready_tcp.bytes + self._drafts.bytes
 
     # -- what is not ready
 
-    def _made(self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None = None) -> bytes | None:
+    def _made(self, query: bytes, key: bytes, host: str, port: int | str, idle_s: float | None = None) -> bytes | None:
         """Return a new answer, as `_answer` does, once there is time for it."""
         if self.work.admits(ANSWER_US):
-            self.misses += key is not None
+            self.misses += 1
             began = self.work.now()
             answer = self._answer(query, key, host, port=port, idle_s=idle_s)
             self.work.done(began, ANSWER_US)
@@ -204,9 +199,9 @@ class Responder:
         return None
 
     def _made_in_turn(
-        self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None
+        self, query: bytes, key: bytes, host: str, port: int | str, idle_s: float | None
     ) -> bytes | asyncio.Future[bytes] | None:
-        self.misses += key is not None
+        self.misses += 1
         answer = self._answer(query, key, host, port=port, idle_s=idle_s)
         return answer if answer is not None else self.take_later()
 
@@ -216,7 +211,7 @@ class Responder:
         key: bytes | None,
         host: str,
         *,
-        port: int = 0,
+        port: int | str = 0,
         idle_s: float | None = None,
         may_wait: bool = True,
         is_busy: bool = False,
@@ -262,10 +257,11 @@ class Responder:
     ) -> bytes | None:
         # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
-        entry = self._ready.get(key) if key is not None and keeps else None
+        ready = self._ready_tcp if hop.over_tcp else self._ready
+        entry = ready.get(key) if key is not None and keeps else None
         number = entry.number if entry is not None else None
         common, began = draft_key(query, hop), self.work.now()
-        if key is not None and self._ready.found.is_spent(key):
+        if key is not None and ready.found.is_spent(key):
             self._drafts.forget(common)
         made = self._drafts.take(common, number, began)
         if not isinstance(made, MadeDraft):
@@ -296,7 +292,7 @@ class Responder:
         counter = self._counter(codec.type_name(query.qtype), made.rcode)
         counter[0] += 1
         if key is not None and keeps:
-            kept = self._ready.found if made.found else self._ready.missing
+            kept = ready.found if made.found else ready.missing
             if entry is None or entry is not kept.get(key):
                 entry = CachedAnswers(made.label, made.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
@@ -382,9 +378,11 @@ class Responder:
         if labels:
             # Answers without a label may depend on any service, as the list of all services does.
             self._ready.drop([*labels, ""])
+            self._ready_tcp.drop([*labels, ""])
             self._drafts.drop([*labels, ""])
         else:
             self._ready.clear()
+            self._ready_tcp.clear()
             self._drafts.clear()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -116,6 +117,22 @@ async def pipelined(client: socket.socket, port: int) -> None:
         reading.cancel()
 
 
+async def never_ready(client: socket.socket, _port: int) -> None:
+    """Send query after query for which no answer is ready: each has a cookie of its own."""
+    loop = asyncio.get_running_loop()
+    while True:
+        queries = [with_cookie(os.urandom(8)) for _ in range(100)]
+        await loop.sock_sendall(client, b"".join(len(query).to_bytes(2) + query for query in queries))
+        await loop.sock_recv(client, 65536)
+
+
+def with_cookie(cookie: bytes) -> bytes:
+    """Return the query with an EDNS option of 8 octets (RFC 7873)."""
+    option = b"\0\x0a\0\x08" + cookie
+    opt = b"\0\0\x29\x04\xd0\0\0\0\0" + len(option).to_bytes(2) + option
+    return _QUERY[:10] + b"\0\1" + _QUERY[12:] + opt
+
+
 async def half_closed(client: socket.socket, port: int) -> None:
     """Make one good request, close one's own half, and stay."""
     await asked(client, QUERY if port in DNS_PORTS else GET)
@@ -124,7 +141,8 @@ async def half_closed(client: socket.socket, port: int) -> None:
 
 
 KINDS: dict[str, Callable[[socket.socket, int], Awaitable[None]]] = {
-    each.__name__: each for each in (idle, silent, half_header, half_body, large_header, unread, pipelined, half_closed)
+    each.__name__: each
+    for each in (idle, silent, half_header, half_body, large_header, unread, pipelined, never_ready, half_closed)
 }
 DNS_PORTS: set[int] = set()
 

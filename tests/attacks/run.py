@@ -53,6 +53,7 @@ ATTACKS: tuple[tuple[str, str, int], ...] = (
     ("dns", "half_header", 300),
     ("dns", "unread", 300),
     ("dns", "pipelined", 100),
+    ("dns", "never_ready", 100),
 )
 
 
