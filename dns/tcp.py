@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from dns.responder import Responder
-from dns.tcp_connection import READ_OCTETS, TcpConnection
+from dns.tcp_connection import READ_OCTETS, DnsConnection
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, SlotVerdict, owner_of
 from registry_core.listener import ACCEPTS_PER_TURN, Listening, accepting_several
@@ -57,11 +57,11 @@ class TcpServer:
         # Octets are read into it and taken out at once, so all connections share it.
         self.read_buffer = bytearray(READ_OCTETS)
         self._server: Listening | None = None
-        self._open: dict[TcpConnection, asyncio.Future[None]] = {}
-        self._slots: ConnectionSlots[TcpConnection] = ConnectionSlots(limits.slots, TcpConnection.busy_since)
+        self._open: dict[DnsConnection, asyncio.Future[None]] = {}
+        self._slots: ConnectionSlots[DnsConnection] = ConnectionSlots(limits.slots, DnsConnection.busy_since)
         self._owners: dict[str, str] = {}
-        self._idle = Deadlines(limits.idle_s, TcpConnection.abort)
-        self._unread = Deadlines(limits.send_s, TcpConnection.abort)
+        self._idle = Deadlines(limits.idle_s, DnsConnection.abort)
+        self._unread = Deadlines(limits.send_s, DnsConnection.abort)
         self._survey = LoopbackSurvey(self._belong)
         self._closed = False
         # How many were closed, or not accepted, for which reason.
@@ -87,7 +87,7 @@ class TcpServer:
         """Listen. Raises OSError when the address cannot be listened on."""
         addresses = await addresses_to_listen_on(host)
         loop = asyncio.get_running_loop()
-        serve = partial(loop.create_server, lambda: TcpConnection(self), backlog=ACCEPTS_PER_TURN)
+        serve = partial(loop.create_server, lambda: DnsConnection(self), backlog=ACCEPTS_PER_TURN)
         self._server = await accepting_several(await serve(addresses, port), serve)
 
     async def close(self) -> None:
@@ -104,14 +104,14 @@ class TcpServer:
 
     # -- what tcp_connection.py tells
 
-    def enters(self, connection: TcpConnection) -> bool:
+    def enters(self, connection: DnsConnection) -> bool:
         """Return whether a new connection is served. When there is no room, another is closed for it, if one may be."""
         if self._closed:
             return False
         owner = owner_of(connection.host)
         if owner == LOOPBACK and self._is_unclear():
             self._survey.begin(self.port)
-        verdict: SlotVerdict[TcpConnection] = self._slots.enter(connection, owner, monotonic())
+        verdict: SlotVerdict[DnsConnection] = self._slots.enter(connection, owner, monotonic())
         if verdict.why is not None:
             self.closed[verdict.why] += 1
         if verdict.victim is not None:
@@ -122,25 +122,25 @@ class TcpServer:
         self._idle.start(connection)
         return True
 
-    def asks(self, connection: TcpConnection) -> None:
+    def asks(self, connection: DnsConnection) -> None:
         """A whole query has arrived. Occasional octets keep no connection open: its time begins anew only here."""
         self._idle.stop(connection)
         self._idle.start(connection)
 
-    def rested(self, connection: TcpConnection) -> None:
+    def rested(self, connection: DnsConnection) -> None:
         """All that was asked is answered, or waits for its peer to read."""
         self._slots.rested(connection, monotonic())
 
-    def stalled(self, connection: TcpConnection) -> None:
+    def stalled(self, connection: DnsConnection) -> None:
         """The peer does not read its answers: for a newcomer, it is as good as idle."""
         self._unread.start(connection)
         self.rested(connection)
 
-    def reads_again(self, connection: TcpConnection) -> None:
+    def reads_again(self, connection: DnsConnection) -> None:
         """The peer has read."""
         self._unread.stop(connection)
 
-    def left(self, connection: TcpConnection) -> None:
+    def left(self, connection: DnsConnection) -> None:
         """A connection has ended."""
         self._slots.leave(connection)
         self._idle.stop(connection)
@@ -149,7 +149,7 @@ class TcpServer:
         if ended is not None and not ended.done():
             ended.set_result(None)
 
-    def owner(self, connection: TcpConnection) -> str:
+    def owner(self, connection: DnsConnection) -> str:
         """Return whose a connection is: an address, a network, or a process where it is known."""
         return self._slots.owner(connection)
 

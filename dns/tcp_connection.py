@@ -31,14 +31,13 @@ WAITING: Final = 32
 _UNSENT_LIMIT: Final = 0
 
 
-class TcpConnection(asyncio.BufferedProtocol):
+class DnsConnection(asyncio.BufferedProtocol):
     """One connection, from its first octet to its last."""
 
     __slots__ = (
         "_answered",
         "_busy_since",
         "_has_ended",
-        "_has_turn",
         "_is_over",
         "_is_stalled",
         "_left",
@@ -46,6 +45,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         "_server",
         "_transport",
         "_waiting",
+        "_waits_as",
         "host",
         "port",
     )
@@ -60,7 +60,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._answered: Callable[[bytes], bytes | None] = lambda _: None
         self._waiting: set[asyncio.Future[bytes]] = set()
         self._busy_since: float | None = None
-        self._has_turn = False  # it waits for its turn
+        self._waits_as: str | None = None  # the owner in whose turn it goes on; None while it does not wait for that
         self._has_ended = False  # the peer sends no more
         self._is_stalled = False
         self._is_over = False  # no query is taken any more
@@ -97,13 +97,13 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._rest += memoryview(self._server.read_buffer)[:nbytes]
-        if not self._has_turn:
+        if self._waits_as is None:
             self._go_on()
 
     def eof_received(self) -> bool:
         """Answer what was asked: a client that has stopped sending may still be reading."""
         self._has_ended = True
-        if not self._has_turn:
+        if self._waits_as is None:
             self._go_on()
         return True
 
@@ -114,13 +114,15 @@ class TcpConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._is_stalled = False
         self._server.reads_again(self)
-        if not self._has_turn:
+        if self._waits_as is None:
             self._go_on()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._is_over = True
         self._rest = b""
         self._server.left(self)
+        if self._waits_as is not None:
+            self._server.turns.drop(self._go_on, self._waits_as)
         for each in tuple(self._waiting):
             each.cancel()  # work that nobody waits for is not done
 
@@ -128,7 +130,7 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         """Answer the whole queries that have arrived: one batch now, the others when it is their turn."""
-        self._has_turn = False
+        self._waits_as = None
         answers: list[bytes] = []
         size = taken = 0
         while taken < BATCH and self._may_take() and (query := self._next_query()) is not None:
@@ -186,8 +188,8 @@ class TcpConnection(asyncio.BufferedProtocol):
             if not self._waiting and not self._is_stalled:
                 transport.close()
         elif has_query and self._may_take():
-            self._has_turn = True
-            self._server.turns.call(self._go_on, self._server.owner(self))
+            self._waits_as = self._server.owner(self)
+            self._server.turns.call(self._go_on, self._waits_as)
         if has_query or not self._may_take():
             transport.pause_reading()
         else:
@@ -207,7 +209,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             reply = answered.result()
             self._send([len(reply).to_bytes(_LENGTH), reply])
         self._rest_if_answered()
-        if not self._has_turn:
+        if self._waits_as is None:
             self._go_on()
 
     def _send(self, answers: list[bytes]) -> None:

@@ -6,8 +6,11 @@ One who asks and waits for the answer is not among them, so it does not stand be
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import islice
+from typing import TypeAlias
+
+GoOn: TypeAlias = Callable[[], object]
 
 
 class LoopTurns:
@@ -17,13 +20,25 @@ class LoopTurns:
         """`at_once` may go on in one turn of the loop."""
         self._at_once = at_once
         # Each of the owners has somebody waiting.
-        self._waiting: dict[Hashable, deque[Callable[[], object]]] = {}
+        self._waiting: dict[Hashable, dict[GoOn, None]] = {}
+        self._is_called = False
 
-    def call(self, go_on: Callable[[], object], owner: Hashable = None) -> None:
+    def __len__(self) -> int:
+        """The number of those who wait."""
+        return sum(map(len, self._waiting.values()))
+
+    def call(self, go_on: GoOn, owner: Hashable = None) -> None:
         """Call `go_on` when it is its turn: the next one of the loop at the earliest."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._let_go_on)
-        self._waiting.setdefault(owner, deque()).append(go_on)
+        self._waiting.setdefault(owner, {})[go_on] = None
+        self._call_soon()
+
+    def drop(self, go_on: GoOn, owner: Hashable = None) -> None:
+        """Forget one who waits no more: who leaves takes no turn and no memory. Safe to call twice."""
+        waiting = self._waiting.get(owner)
+        if waiting is not None:
+            waiting.pop(go_on, None)
+            if not waiting:
+                del self._waiting[owner]
 
     async def next(self, owner: Hashable = None) -> None:
         """Wait for one's turn: the next one of the loop at the earliest."""
@@ -34,17 +49,26 @@ class LoopTurns:
                 mine.set_result(None)
 
         self.call(go_on, owner)
-        await mine
+        try:
+            await mine
+        finally:
+            self.drop(go_on, owner)
+
+    def _call_soon(self) -> None:
+        if self._waiting and not self._is_called:
+            self._is_called = True
+            asyncio.get_running_loop().call_soon(self._let_go_on)
 
     def _let_go_on(self) -> None:
-        now: list[Callable[[], object]] = []
+        self._is_called = False
+        now: list[GoOn] = []
         while self._waiting and len(now) < self._at_once:
             owner = next(iter(self._waiting))
             waiting = self._waiting.pop(owner)
-            now.append(waiting.popleft())
+            now += islice(waiting, 1)
+            del waiting[now[-1]]
             if waiting:
                 self._waiting[owner] = waiting  # behind the other owners
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._let_go_on)
+        self._call_soon()
         for go_on in now:
             go_on()

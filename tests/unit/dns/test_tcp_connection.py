@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from dns.responder import Responder
 from dns.tcp import MANY_LOOPBACK, TcpLimits, TcpServer
-from dns.tcp_connection import BATCH, READ_OCTETS, WAITING, TcpConnection
+from dns.tcp_connection import BATCH, READ_OCTETS, WAITING, DnsConnection
 from registry_core.domain.connection_slots import Closing
 from tests.samples import instance
 from tests.views import StandingView
@@ -29,7 +29,7 @@ class WrittenDown(asyncio.Transport):
     def __init__(self, host: str, port: int) -> None:
         super().__init__({"peername": (host, port)})
         self.written: list[bytes] = []
-        self.connection: TcpConnection | None = None
+        self.connection: DnsConnection | None = None
         self.is_reading_on = True
         self.closed = self.aborted = False
         self.reads_answers = True
@@ -57,6 +57,8 @@ class WrittenDown(asyncio.Transport):
 
     def abort(self) -> None:
         self.closed = self.aborted = True
+        if self.connection is not None:
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 
     @property
     def answers(self) -> list[bytes]:
@@ -103,13 +105,13 @@ class Ends:
     def __init__(self, answering: object, limits: TcpLimits = LIMITS) -> None:
         self.server = TcpServer(cast("Responder", answering), limits)
 
-    def connect(self, host: str = "127.0.0.1", port: int = 1) -> tuple[TcpConnection, WrittenDown]:
+    def connect(self, host: str = "127.0.0.1", port: int = 1) -> tuple[DnsConnection, WrittenDown]:
         transport = WrittenDown(host, port)
-        transport.connection = connection = TcpConnection(self.server)
+        transport.connection = connection = DnsConnection(self.server)
         connection.connection_made(transport)
         return connection, transport
 
-    def send(self, connection: TcpConnection, octets: bytes) -> None:
+    def send(self, connection: DnsConnection, octets: bytes) -> None:
         while octets:
             buffer = connection.get_buffer(-1)
             piece, octets = octets[: len(buffer)], octets[len(buffer) :]
@@ -124,8 +126,6 @@ async def ends() -> AsyncIterator[Ends]:
     )
     made = Ends(responder(view, allow_networks=("127.0.0.0/8", "10.0.0.0/8")))
     yield made
-    for connection in tuple(made.server._open):
-        connection.connection_lost(None)
     await made.server.close()
 
 
@@ -218,7 +218,7 @@ async def test_what_was_asked_before_the_end_is_answered_before_the_close(ends: 
     connection, transport = ends.connect()
     ends.send(connection, QUERY * 20 + QUERY[:-3])
     assert connection.eof_received()
-    assert not transport.closed
+    assert not transport.is_closing()
     for _ in range(4):
         await asyncio.sleep(0)
     assert len(transport.answers) == 20
@@ -234,7 +234,7 @@ async def test_late_answers_are_sent_before_the_close() -> None:
     connection.eof_received()
     late.replies[1].set_result(b"second")
     await asyncio.sleep(0)
-    assert (transport.answers, transport.closed) == ([b"second"], False)
+    assert transport.answers == [b"second"], "and it is open"
     late.replies[0].set_result(b"first")
     await asyncio.sleep(0)
     assert (transport.answers, transport.closed) == ([b"second", b"first"], True)
@@ -265,6 +265,15 @@ async def test_nothing_is_done_for_a_client_that_has_left() -> None:
     await asyncio.sleep(0)
     assert transport.written == []
     assert ends.server.connections == 0
+
+
+async def test_a_client_that_leaves_does_not_wait_for_its_turn(ends: Ends) -> None:
+    """Clients that come, ask and leave faster than turns are given would fill the memory."""
+    connection, _ = ends.connect()
+    ends.send(connection, QUERY * (BATCH + 1))
+    assert len(ends.server.turns) == 1
+    connection.connection_lost(None)
+    assert len(ends.server.turns) == 0
 
 
 async def test_a_process_that_is_known_is_one_asker_whatever_its_connections() -> None:
