@@ -113,18 +113,19 @@ class Replica:
         self._first = FirstDelivery(self.view)
         self._authority = authority_of(settings.authority, self._clock)
         self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         self.tls = ReplicaTls(
             settings.tls,
             self._clock,
             limits=HandshakeLimits(connections=budget.handshakes),
             is_denied=self.certificates.denied.is_denied,
+            is_shared=self.limits.proxies.trusts,
         )
         self._callers = ReplicaAccess(
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
-        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         self._connections = Connections(
             connection_limits or ConnectionLimits(connections=budget.connections), is_shared=self.limits.proxies.trusts
         )
