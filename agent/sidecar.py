@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import random
 from collections.abc import Callable
 from functools import partial
@@ -368,8 +367,6 @@ class Sidecar:
         assert session is not None  # reloads start after everything else
         services = await self._last_run.with_ids(new.services)
         self.settings = new
-        if new.log_level != old.log_level:
-            logging.getLogger().setLevel(new.log_level.upper())
         if (new.zone, new.when_none_pass) != (old.zone, old.when_none_pass):
             self.lookups.prefer(new.zone, new.when_none_pass)
             self.responder.prefer(new.zone, new.when_none_pass)

@@ -50,6 +50,7 @@ from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_log_levels import use_settings_again
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
@@ -259,6 +260,11 @@ class Replica:
             log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         self._callers.warn()
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
+
+    def reload(self) -> None:
+        """Log at the levels of the settings again, without waiting for their file."""
+        again = partial(use_settings_again, self.settings.log_level, self.settings.log_level_file)
+        self._background.begin("log levels", again)
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""

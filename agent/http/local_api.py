@@ -37,6 +37,7 @@ from agent.settings.local_port import HTTP_HOSTS
 from agent.view.view import AgentView
 from dns.askers import asker_of
 from dns.dear_work import DearWork
+from registry_core.api import log_level
 from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
@@ -104,6 +105,7 @@ class LocalApi:
             "/maintenance": self._tending(Status.MAINTENANCE),
             "/check/{service}": {"PUT": reports.take},
             "/check/{service}/{instance}": {"PUT": reports.take},
+            "/log-level": {**_read(_log_level), "PUT": _set_log_level, "DELETE": _reset_log_level},
             "/self": _read(self._self),
             "/health": _read(self._get_health),
             "/live": _read(self._live),
@@ -295,6 +297,21 @@ class LocalApi:
         read_query(request, ())
         body, content_type = await self._exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def _log_level(request: web.BaseRequest) -> web.Response:
+    read_query(request, ())
+    return web.Response(body=_ENCODER.encode(log_level.shown("agent")), content_type=JSON)
+
+
+async def _set_log_level(request: web.BaseRequest) -> web.Response:
+    view = log_level.set_by(read_query(request, log_level.LOG_LEVEL_QUERY), "agent")
+    return web.Response(body=_ENCODER.encode(view), content_type=JSON)
+
+
+async def _reset_log_level(request: web.BaseRequest) -> web.Response:
+    read_query(request, ())
+    return web.Response(body=_ENCODER.encode(log_level.reset("agent")), content_type=JSON)
 
 
 def own_query(request: web.BaseRequest) -> QueryParameters:

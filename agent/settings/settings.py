@@ -79,6 +79,7 @@ from registry_core.security.client_settings import ClientTlsSettings, client_tls
 from registry_core.security.sending import SenderKeys
 from registry_core.setting_values import Given, Values
 from registry_core.settings import Listen, RemovedSetting
+from registry_core.telemetry.log_levels import LogLevels
 
 MAX_SERVICES: Final = 1000
 # The registry decides on ports below 1024; here any valid port passes.
@@ -120,7 +121,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: str = STATE_DIR.default
     # Services from the environment, and from a file, for names that the registry does not have.
     static_services: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
-    log_level: str = LOG_LEVEL.default
+    log_level: LogLevels = LOG_LEVEL.default
     log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
     certificates: CertificateSettings = CertificateSettings()

@@ -34,7 +34,8 @@ from registry_core.settings import (
     switch,
     text,
 )
-from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
+from registry_core.telemetry.log_levels import AGENT_COMPONENTS, log_level_setting
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING
 
 MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
@@ -311,9 +312,7 @@ STATIC_FILE: Final = Setting(
     "/etc/vertice/static.toml",
 )
 LOG_FORMAT: Final = Setting("AGENT_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
-LOG_LEVEL: Final = Setting(
-    "AGENT_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "warning"
-)
+LOG_LEVEL: Final = log_level_setting("AGENT_LOG_LEVEL", AGENT_COMPONENTS, "info,agent.sync=debug")
 
 SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
     SERVICE_NAME,

@@ -15,8 +15,9 @@ from registry_core.telemetry.logs import for_people, shaped, trace_id
 
 PROGRAM = """
 import logging, structlog
+from registry_core.telemetry.log_levels import LogLevels
 from registry_core.telemetry.logs import configure, trace_id
-configure("info", "registry")
+configure(LogLevels(), "registry")
 log = structlog.get_logger()
 log.debug("too quiet")
 log.info("replica started", listen="127.0.0.1:8888", odd=object, text="two\\nlines")
@@ -63,8 +64,9 @@ def test_a_part_may_name_itself() -> None:
 
 ON_TERMINAL = """
 import sys, structlog, logging
+from registry_core.telemetry.log_levels import LogLevels
 from registry_core.telemetry.logs import configure
-configure("info", "agent", sys.argv[1])
+configure(LogLevels(), "agent", sys.argv[1])
 structlog.get_logger(component="agent.sync").info("watching", registry="http://a:1", text="\x1b[2J")
 logging.getLogger("aiohttp.server").warning("odd \x1b[31m request")
 try:
