@@ -74,6 +74,7 @@ from registry_core.security.sending import RequestSigner
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
+from registry_core.traces import Traces
 
 if TYPE_CHECKING:  # an agent without TLS does not load it
     from registry_core.security.tls_clients import ClientTls
@@ -120,6 +121,7 @@ class Sidecar:
             own=frozenset(spec.claim.key.label for spec in settings.services),
             drain_srv_s=settings.drain_srv_s,
         )
+        self._traces = Traces(settings.traces, "vertice-agent", settings.zone, self._clock)
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
         self._last_run = LastRun(self.state, settings.services)
@@ -199,6 +201,8 @@ class Sidecar:
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
         self._stack.push_async_callback(self._background.close, END_S)  # last of all, for tasks not ended before
+        self._stack.push_async_callback(self._traces.close)
+        self._traces.start(self._background)
         try:
             await self._remember()
             await self._serve_dns()

@@ -65,6 +65,7 @@ from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
+from registry_core.traces import Traces
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
@@ -105,6 +106,7 @@ class Replica:
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
         self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
+        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -221,6 +223,7 @@ class Replica:
 
         Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
+        self._traces.start(self._background)
         self.health.begin()
         self._first.begin()
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -285,6 +288,7 @@ class Replica:
             await self.audit.close()
         await self._peers.close()
         await self.store.close()
+        await self._traces.close()
         await self._background.close()
 
     @property

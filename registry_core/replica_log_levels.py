@@ -11,8 +11,9 @@ import structlog
 from registry_core.blocking import NoThread, Threads
 from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
-from registry_core.settings import Setting, shown, text
-from registry_core.telemetry.log_levels import REGISTRY_COMPONENTS, LogLevels, levels_reader, log_level_setting
+from registry_core.setting_values import GivenSetting, values_of
+from registry_core.settings import Setting, text
+from registry_core.telemetry.log_levels import REGISTRY_COMPONENTS, LogLevels, log_level_setting
 from registry_core.telemetry.logs import live_levels
 
 LOG_LEVEL: Final = log_level_setting("REGISTRY_LOG_LEVEL", REGISTRY_COMPONENTS, "info,store.redis=debug")
@@ -32,16 +33,13 @@ _threads: Final = Threads("log levels", 1)
 
 def levels_in(path: str) -> LogLevels:
     """Return the levels in the file at `path`. Blocks. Raises SettingsError."""
+    label = f"{LOG_LEVEL_FILE.name}: {path}"
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES).decode("utf-8", "replace").strip()
-        return levels_reader(REGISTRY_COMPONENTS)(content)
     except OSError as error:
-        raise SettingsError(f"{LOG_LEVEL_FILE.name}: {path}: {cause_of(error)}") from None
-    except ValueError as error:
-        raise SettingsError(
-            f"{LOG_LEVEL_FILE.name}: {path}: {shown(content)} cannot be used: {error} (example: {LOG_LEVEL.example})"
-        ) from None
+        raise SettingsError(f"{label}: {cause_of(error)}") from None
+    return values_of((LOG_LEVEL,), {LOG_LEVEL.name: (GivenSetting(content, label, path),)})[LOG_LEVEL]
 
 
 def levels_at_start(levels: LogLevels, path: str) -> LogLevels:
@@ -54,7 +52,7 @@ async def use_settings_again(levels: LogLevels, path: str) -> None:
     try:
         read = await _threads.run(partial(levels_in, path), timeout_s=READ_S) if path else levels
     except (SettingsError, NoThread, TimeoutError) as error:
-        _log.error("log_levels_kept", because=str(error))  # noqa: TRY400 - its text says everything
+        _log.error("log_levels_kept", because=str(error))
         return
     live_levels.configure(read)
     _log.warning("log_levels_read", levels=str(read))

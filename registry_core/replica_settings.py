@@ -44,6 +44,7 @@ from registry_core.store.redis.tls_settings import REDIS_TLS_SETTINGS, with_redi
 from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings, without_credentials
 from registry_core.telemetry.log_levels import LogLevels
 from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING
+from registry_core.telemetry.trace_settings import TRACE_SETTINGS, TraceSettings, trace_settings
 
 # Beyond loopback. It keeps out what a neighbour would guess, no more; agents are to be given long random ones.
 MIN_SECRET_LENGTH: Final = 6
@@ -249,6 +250,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     *ACCESS_SETTINGS,
     *AUTHORITY_SETTINGS,
     *LIMIT_SETTINGS,
+    *TRACE_SETTINGS,
 )
 
 
@@ -277,6 +279,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     authority: AuthoritySettings = AuthoritySettings()
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
+    traces: TraceSettings = TraceSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -344,6 +347,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         authority=authority_settings(values),
         audit=audit_settings(values),
         limits=limit_settings(values),
+        traces=trace_settings(values),
         unknown=values.unknown,
     )
 

@@ -47,6 +47,8 @@ from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.errors import Misdirected, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
+from registry_core.telemetry.spans import serving
+from registry_core.telemetry.trace_context import TRACEPARENT
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
@@ -128,9 +130,10 @@ class LocalApi:
                 head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
-        response = await self._answered(request)
-        close_if_unasked(request, response)
-        return response
+        with serving("", request.headers.get(TRACEPARENT)):
+            response = await self._answered(request)
+            close_if_unasked(request, response)
+            return response
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

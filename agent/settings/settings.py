@@ -80,6 +80,7 @@ from registry_core.security.sending import SenderKeys
 from registry_core.setting_values import Given, Values
 from registry_core.settings import Listen, RemovedSetting
 from registry_core.telemetry.log_levels import LogLevels
+from registry_core.telemetry.trace_settings import TraceSettings, trace_settings
 
 MAX_SERVICES: Final = 1000
 # The registry decides on ports below 1024; here any valid port passes.
@@ -125,6 +126,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
+    traces: TraceSettings = TraceSettings()
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
@@ -191,6 +193,7 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         log_format=values[LOG_FORMAT],
         services=_distinct(services, where),
         certificates=certificate_settings(values),
+        traces=trace_settings(values),
         files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *secret_files) if file),
         ignored=sources.removed,
         unknown=values.unknown,

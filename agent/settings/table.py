@@ -36,6 +36,7 @@ from registry_core.settings import (
 )
 from registry_core.telemetry.log_levels import AGENT_COMPONENTS, log_level_setting
 from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING
+from registry_core.telemetry.trace_settings import TRACE_SETTINGS
 
 MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
@@ -377,6 +378,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
     LOG_FORMAT,
     *CERTIFICATE_SETTINGS,
+    *TRACE_SETTINGS,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

@@ -85,11 +85,16 @@ def levels_reader(components: Iterable[str]) -> Callable[[str], LogLevels]:
 
 
 def _level(text: str) -> str:
+    level = _level_in(text)
+    if level is None:
+        raise ValueError(f"{text[:100]!r} is not one of the levels {', '.join(LEVELS)}")
+    return level
+
+
+def _level_in(text: str) -> str | None:
     word = text.strip().lower()
     word = _ALSO.get(word, word)
-    if word not in LEVELS:
-        raise ValueError(f"{word[:100]!r} is not one of the levels {', '.join(LEVELS)}")
-    return word
+    return word if word in LEVELS else None
 
 
 def changed(levels: LogLevels, components: Iterable[str], component: str, level: str) -> LogLevels:
@@ -97,12 +102,11 @@ def changed(levels: LogLevels, components: Iterable[str], component: str, level:
 
     Raises ValidationError for an unknown level, NotFound for an unknown component; both name the known ones.
     """
-    try:
-        level = _level(level)
-    except ValueError as error:
-        raise ValidationError(str(error), field="level", provided=level, example="debug") from None
+    wanted = _level_in(level)
+    if wanted is None:
+        raise ValidationError(f"a level is one of {', '.join(LEVELS)}", field="level", provided=level, example="debug")
     if not component:
-        return LogLevels(level)
+        return LogLevels(wanted)
     known = known_names(components)
     if component not in known:
         raise NotFound(
@@ -113,7 +117,7 @@ def changed(levels: LogLevels, components: Iterable[str], component: str, level:
         )
     above = f"{component}."
     kept = {name: at for name, at in levels.components if name != component and not name.startswith(above)}
-    return LogLevels(levels.base, tuple(sorted({**kept, component: level}.items())))
+    return LogLevels(levels.base, tuple(sorted({**kept, component: wanted}.items())))
 
 
 def log_level_setting(name: str, components: Iterable[str], example: str) -> Setting[LogLevels]:
