@@ -7,6 +7,7 @@ line now and then, and nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import ssl
 from collections.abc import Sequence
@@ -24,11 +25,9 @@ from registry_core.causes import cause_of
 from registry_core.ports.clock import Clock
 from registry_core.resolution import ServerResolver
 from registry_core.telemetry.log_thinning import Thinning
-from registry_core.telemetry.otel import SpanQueue
+from registry_core.telemetry.otel import BATCH, SpanQueue
 from registry_core.telemetry.trace_settings import TraceSettings
 
-# Small, so that encoding one keeps the interpreter for a few milliseconds only.
-BATCH: Final = 128
 ENCODE_S: Final = 5.0
 # What the protocol says may succeed later; anything else is lost.
 RETRIED: Final = (
@@ -40,8 +39,6 @@ RETRIED: Final = (
 RETRIES_S: Final = (1.0, 5.0)
 # At the end of the program.
 LAST_S: Final = 1.0
-# How soon it looks again whether a batch is full.
-_LOOK_S: Final = 0.25
 
 _log = structlog.get_logger(component="telemetry")
 
@@ -77,20 +74,19 @@ class SpanExport:
     async def close(self) -> None:
         """Send what waits, for LAST_S at most, and stop. Safe to call twice."""
         try:
-            async with asyncio.timeout(LAST_S):
-                while len(self._queue):
-                    await self._send(self._queue.take(BATCH), ())
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_S):
+                    while len(self._queue):
+                        await self._send(self._queue.take(BATCH), ())
         finally:
             if self._session is not None:
                 await self._session.close()
 
     async def _due(self) -> None:
         """Return when it is time to send, or when a batch is full."""
-        until = self._clock.monotonic() + self._settings.every_s
-        while self._clock.monotonic() < until and len(self._queue) < BATCH:
-            await asyncio.sleep(min(_LOOK_S, self._settings.every_s))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.every_s):
+                await self._queue.has_batch.wait()
 
     async def _send(self, spans: Sequence[ReadableSpan], waits_s: Sequence[float]) -> None:
         try:

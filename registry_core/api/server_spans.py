@@ -45,7 +45,7 @@ def serving_request(request: web.Request) -> Span:
     return serving(name, traceparent, attributes_of(request, route))
 
 
-def attributes_of(request: web.BaseRequest, route: str) -> dict[str, str | int]:
+def attributes_of(request: web.Request, route: str) -> dict[str, str | int]:
     """Return what a span says of a request."""
     found: dict[str, str | int] = {
         "http.request.method": request.method if request.method in _METHODS else "_OTHER",

@@ -6,6 +6,7 @@ request would wait for.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,8 @@ from registry_core.telemetry.trace_settings import PARENT_BASED, RATIO, TraceSet
 
 # Traces that others ask for: whoever sends a sampled context decides that its trace is recorded here as well.
 MOST_ASKED_PER_S: Final = 200
+# How many are sent at once; as many that wait are sent before their time.
+BATCH: Final = 128
 _LIMITS: Final = SpanLimits(max_attributes=32, max_events=8, max_links=4, max_attribute_length=256)
 _KINDS: Final = {
     SpanKind.INTERNAL: SdkKind.INTERNAL,
@@ -54,6 +57,7 @@ class SpanQueue(SpanProcessor):
     def __init__(self, most: int) -> None:
         self._most = most
         self._spans: deque[ReadableSpan] = deque()
+        self.has_batch = asyncio.Event()
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -65,9 +69,12 @@ class SpanQueue(SpanProcessor):
             self.dropped += 1
         else:
             self._spans.append(span)
+            if len(self._spans) == BATCH:
+                self.has_batch.set()
 
     def take(self, most: int) -> list[ReadableSpan]:
         """Return the spans that have waited longest, and forget them."""
+        self.has_batch.clear()
         return [self._spans.popleft() for _ in range(min(most, len(self._spans)))]
 
 

@@ -6,12 +6,11 @@ still has a trace id, which its log lines show and its requests carry on; and a 
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Token
 from enum import StrEnum
 from types import TracebackType
-from typing import Final, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, Self, TypeAlias, TypeVar
 
 from registry_core.telemetry.trace_context import TraceContext, begun, parent, parsed, trace_id
 
@@ -89,14 +88,11 @@ class Span:
         self._before: Token[str | None] | None = None
         self._above: Token[TraceContext | None] | None = None
 
-    def __enter__(self) -> Span:
+    def __enter__(self) -> Self:
         tracer = tracing.tracer
         current = self._remote if self._kind is SpanKind.SERVER else parent.get()
-        if (
-            tracer is not None
-            and self._name
-            and (self._begins if current is None else current.sampled or self._remote is not None)
-        ):
+        is_asked = self._begins if current is None else current.sampled or self._remote is not None
+        if tracer is not None and self._name and is_asked:
             context, self._recorded = tracer.begin(self._name, self._kind, current, self._attributes)
         elif self._begins and (current is None or self._remote is not None):
             context = current or begun()
@@ -146,11 +142,10 @@ def serving(name: str, traceparent: str | None, attributes: Attributes = NONE) -
     return Span(name, SpanKind.SERVER, attributes, begins=True, remote=parsed(traceparent))
 
 
-def traced(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+def traced(name: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callable[P, Coroutine[Any, Any, T]]]:
     """Return a decorator that makes each call of an asynchronous function an operation of that name."""
 
-    def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-        @functools.wraps(function)
+    def decorate(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             with operation(name):
                 return await function(*args, **kwargs)
