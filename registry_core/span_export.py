@@ -58,7 +58,7 @@ class SpanExport:
         self._settings = settings
         self._queue = queue
         self._clock = clock
-        self._threads = Threads("encode spans", 1)
+        self._threads = Threads("encode spans", 2)
         self._thinning = Thinning()
         self._dropped = 0  # as far as it was logged
         self._session: aiohttp.ClientSession | None = None
