@@ -105,6 +105,8 @@ lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra certificates --extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra traces -c requirements-dev.lock pyproject.toml -o requirements-traces.lock
 	echo 'pip-audit>=2.9' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		- -o requirements-audit.lock
 

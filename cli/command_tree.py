@@ -151,6 +151,7 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
             Command("status", "cli.commands.migrate_status", "show what is registered, and which addresses may go"),
         ),
     ),
+    Command("log-level", "cli.commands.log_level", "show or change at which levels an agent or a registry logs"),
     Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
 )
 
