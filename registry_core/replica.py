@@ -21,6 +21,7 @@ from registry_core.api.app import build_app, http_logger
 from registry_core.api.audit_metrics import add_audit_metrics
 from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
+from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.gauges import add_gauges, add_tls_gauges
@@ -31,6 +32,7 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
@@ -41,28 +43,27 @@ from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import MissingPackage, StoreUnavailable, Unavailable
+from registry_core.errors import StoreUnavailable
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
-from registry_core.ports.store import Store
+from registry_core.repeating import repeat
 from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
 from registry_core.replica_settings import LISTEN, ReplicaSettings
+from registry_core.replica_store import store_of
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
 from registry_core.security.tls_port import HandshakeLimits
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
-from registry_core.store.memory import MemoryStore
 from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
-from registry_core.telemetry.log_thinning import Thinning
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.watch.limits import SYNC_EVERY_S
@@ -104,7 +105,7 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
-        self.store = _store(settings, self._clock, chance, self.metrics, self._background)
+        self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -182,6 +183,15 @@ class Replica:
             unread=self.limits.unread,
             clock=self._clock,
             health=self.health.view,
+            deployment=Deployment(
+                self.health.view,
+                self.view,
+                self._peers,
+                lambda: request_counts(self.metrics.requests()),
+                version=VERSION,
+                zone=settings.zone,
+                clock=self._clock,
+            ),
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
@@ -305,29 +315,8 @@ class Replica:
     def _run(
         self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
     ) -> None:
-        forever = partial(self._forever, name, work, every_s, at_once=at_once)
-        self._tasks.append(self._background.keep(name, forever))
-
-    async def _forever(
-        self, name: str, work: Callable[[], Awaitable[None]], every_s: Callable[[], float], *, at_once: bool = False
-    ) -> None:
-        """Repeat `work`. An unavailable store is logged and does not end the loop."""
-        thinning = Thinning()
-        if not at_once:
-            await asyncio.sleep(every_s())
-        while True:
-            try:
-                await work()
-            except Unavailable as error:
-                failures = thinning.failed(error.message, self._clock.monotonic())
-                if failures is not None:
-                    log.warning("store unavailable", loop=name, reason=error.message, failures=failures)
-            else:
-                end = thinning.succeeded(self._clock.monotonic())
-                if end is not None:
-                    lasted_s = round(end.lasted_s, 1)
-                    log.info("store available again", loop=name, failures=end.failures, lasted_s=lasted_s)
-            await asyncio.sleep(every_s())
+        repeated = partial(repeat, name, work, every_s, self._clock, at_once=at_once)
+        self._tasks.append(self._background.keep(name, repeated))
 
     async def _sweep(self) -> None:
         if self._access.refuses_all:
@@ -362,35 +351,3 @@ class Replica:
         # Tells readers of the end of warming at once.
         warm_in_s = self.view.warm_in_s()
         return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S
-
-
-def _store(
-    settings: ReplicaSettings, clock: Clock, random: Random, metrics: ReplicaMetrics, background: Background
-) -> Store:
-    if settings.redis is None:
-        return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
-    # A replica with the memory store does not load redis-py, which saves memory and need not be installed.
-    try:
-        from registry_core.store.redis.masters import masters_of  # noqa: PLC0415 - it loads redis-py
-        from registry_core.store.redis.store import RedisStore  # noqa: PLC0415 - it loads redis-py
-        from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415 - it loads redis-py
-    except ModuleNotFoundError as error:
-        raise MissingPackage(
-            f"REGISTRY_STORE needs the Python package {error.name}, which is not installed: install Vértice with its "
-            "extra `registry`, or pip install 'redis[hiredis]>=8'"
-        ) from None
-
-    return RedisStore(
-        masters_of(settings.redis, clock, background),
-        prefix=settings.redis.prefix,
-        replicas=settings.redis.replicas,
-        joining=settings.redis.joining,
-        terms=settings.terms,
-        clock=clock,
-        random=random,
-        queue_terms=QueueTerms(
-            operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s, breaker=settings.breaker
-        ),
-        observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
-        background=background,
-    )

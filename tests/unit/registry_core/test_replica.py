@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -60,37 +59,6 @@ async def test_a_shard_without_a_recent_sweep_shows_in_the_health() -> None:
     store.unswept = ()
     await replica._sweep()
     assert replica.health.view().components.store.status == "ok"
-
-
-async def test_an_unreachable_store_is_logged_now_and_then_and_once_when_it_returns() -> None:
-    clock = FakeClock()
-    replica, _ = replica_on(clock)
-    tried = 0
-    done = asyncio.Event()
-
-    async def work() -> None:
-        nonlocal tried
-        tried += 1
-        clock.pass_time(1)
-        if tried <= 100:
-            raise StoreUnavailable("no master is known")
-        done.set()
-
-    with capture_logs() as lines:
-        loop = asyncio.create_task(replica._forever("sweep", work, lambda: 0.0))
-        async with asyncio.timeout(20):
-            await done.wait()
-            await asyncio.sleep(0)
-        loop.cancel()
-        await asyncio.gather(loop, return_exceptions=True)
-    told: list[Any] = [(line["event"], line["failures"]) for line in lines]
-    assert told == [
-        ("store unavailable", 1),
-        ("store unavailable", 30),
-        ("store unavailable", 30),
-        ("store unavailable", 30),
-        ("store available again", 100),
-    ]
 
 
 async def test_a_loop_that_fails_unexpectedly_is_restarted_and_shown(

@@ -1,0 +1,47 @@
+"""Builds a replica's store: in its own memory, or in Redis, which is loaded only where it is used."""
+
+from __future__ import annotations
+
+import secrets
+
+from registry_core.domain.selection import Random
+from registry_core.errors import MissingPackage
+from registry_core.ports.clock import Clock
+from registry_core.ports.store import Store
+from registry_core.replica_settings import ReplicaSettings
+from registry_core.store.memory import MemoryStore
+from registry_core.supervision import Background
+from registry_core.telemetry.metrics import ReplicaMetrics
+
+
+def store_of(
+    settings: ReplicaSettings, clock: Clock, random: Random, metrics: ReplicaMetrics, background: Background
+) -> Store:
+    """Return the store that the settings name. Raises MissingPackage when its library is not installed."""
+    if settings.redis is None:
+        return MemoryStore(clock, settings.terms, secrets.token_hex(8), random)
+    # A replica with the memory store does not load redis-py, which saves memory and need not be installed.
+    try:
+        from registry_core.store.redis.masters import masters_of  # noqa: PLC0415 - it loads redis-py
+        from registry_core.store.redis.store import RedisStore  # noqa: PLC0415 - it loads redis-py
+        from registry_core.store.redis.writes import QueueTerms  # noqa: PLC0415 - it loads redis-py
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"REGISTRY_STORE needs the Python package {error.name}, which is not installed: install Vértice with its "
+            "extra `registry`, or pip install 'redis[hiredis]>=8'"
+        ) from None
+
+    return RedisStore(
+        masters_of(settings.redis, clock, background),
+        prefix=settings.redis.prefix,
+        replicas=settings.redis.replicas,
+        joining=settings.redis.joining,
+        terms=settings.terms,
+        clock=clock,
+        random=random,
+        queue_terms=QueueTerms(
+            operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s, breaker=settings.breaker
+        ),
+        observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
+        background=background,
+    )
