@@ -197,7 +197,10 @@ class WriteQueue:
                 self._wake.clear()
                 await self._look_around()
                 continue
-            await asyncio.sleep(self._terms.gather_s)
+            # What came while the batch before was on its way has been gathered by now.
+            waits_s = self._terms.gather_s - (self._clock.monotonic() - self._writes[0].called_at)
+            if waits_s > 0:
+                await asyncio.sleep(waits_s)
             batch, self._writes = self._writes[: self._terms.batch], self._writes[self._terms.batch :]
             if not self._writes:
                 self._wake.clear()
