@@ -17,12 +17,10 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
-from registry_core.api.audit_metrics import add_audit_metrics
 from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.gauges import add_gauges, add_tls_gauges
 from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
@@ -36,6 +34,8 @@ from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
 from registry_core.api.view import ReplicaView, store_age
+from registry_core.api.view_measures import ViewMeasures
+from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
@@ -50,6 +50,7 @@ from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.replica_store import store_of
 from registry_core.resolution import Resolver
@@ -101,11 +102,13 @@ class Replica:
             store_age_s=self.store.age_s,
             store=lambda: store_age(self.store.shards()),
         )
-        self.hub = WatchHub(self.view, hub_limits)
+        self.hub = WatchHub(self.view, hub_limits, WatchCounts(self.metrics.watch_lag.of()))
+        self._measures = ViewMeasures(
+            self.view, self.metrics.lookups, self._clock, least_lookups=settings.health.least_lookups
+        )
         self._first = FirstDelivery(self.view)
         self._authority = authority_of(settings.authority, self._clock)
         self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
-        self.certificates.add_metrics(self.metrics)
         self.tls = ReplicaTls(
             settings.tls,
             self._clock,
@@ -148,9 +151,11 @@ class Replica:
         self.health = ReplicaHealth(
             self.store,
             self.view,
+            self._measures,
             self._access,
-            self._sampler,
-            self._background,
+            sampler=self._sampler,
+            background=self._background,
+            limits=settings.health,
             audit=audit,
             peers=self._peer_watch,
             watchers=lambda: len(self.hub),
@@ -185,25 +190,25 @@ class Replica:
             metrics=self.metrics,
             zone=settings.zone,
         )
-        self._callers.add_metrics(self.metrics, notes.refused)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
-        add_audit_metrics(self.metrics, audit.report)
-        add_gauges(
-            self.metrics,
-            self.view,
-            self.store,
-            self._access,
-            limits=self.limits,
-            watchers=lambda: len(self.hub),
+        add_metrics(
+            self,
+            version=VERSION,
+            measures=self._measures,
+            access=self._access,
+            callers=self._callers,
+            refused=notes.refused,
+            audit=audit,
+            peers=self._peers,
             connections=self._connections,
             sampler=self._sampler,
             background=self._background,
+            clock=self._clock,
         )
-        add_tls_gauges(self.metrics, self.tls)
 
     async def start(self) -> None:
         """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
@@ -230,7 +235,7 @@ class Replica:
                 self._tasks.append(self._background.keep("peers' certificates", self._peers.tls.run))
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
-            self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            self._run("sample", self._sample, lambda: SAMPLE_EVERY_S, at_once=True)
             if self.settings.redis is not None and self.settings.redis.access.tls:
                 keeping = partial(keep_certificates, self.settings.redis)
                 self._tasks.append(self._background.keep("certificates of the store", keeping))
@@ -321,6 +326,10 @@ class Replica:
         # Timers fire late and a sweep takes time, but the terms promise that the period is never exceeded.
         # An instance that a sweep spared so as not to empty its service is overdue all the same.
         return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
+
+    async def _sample(self) -> None:
+        self._measures.look()
+        await self._sampler.refresh()
 
     async def _sync(self) -> None:
         self.hub.tick()

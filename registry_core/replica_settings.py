@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.api.health_settings import HEALTH_SETTINGS, HealthLimits, health_settings
 from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
 from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
@@ -249,6 +250,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     *ACCESS_SETTINGS,
     *AUTHORITY_SETTINGS,
     *LIMIT_SETTINGS,
+    *HEALTH_SETTINGS,
 )
 
 
@@ -276,6 +278,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     authority: AuthoritySettings = AuthoritySettings()
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
+    health: HealthLimits = HealthLimits()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -342,6 +345,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         authority=authority_settings(values),
         audit=audit_settings(values),
         limits=limit_settings(values),
+        health=health_settings(values),
         unknown=values.unknown,
     )
 

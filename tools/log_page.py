@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tools.calls import SourceCall, called, calls_in, first_texts, text_of
-from tools.sources import PRODUCT, modules, programs_of
+from tools.imports import programs_of
+from tools.sources import PRODUCT, modules
 
 LEVELS: Final = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 LOGGERS: Final = ("log", "_log")

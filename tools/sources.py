@@ -20,14 +20,6 @@ def modules(packages: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
         )
 
 
-def programs_of(module: Path) -> tuple[str, ...]:
-    """Return which of the two programs runs a module: the agent, the registry, or both."""
-    package, *rest = module.relative_to(ROOT).parts
-    if package != "registry_core":
-        return ("agent",)
-    return ("registry",) if rest[0] in ("api", "store", "telemetry", "replica.py") else ("agent", "registry")
-
-
 def escaped(text: str) -> str:
     """Return `text` for a cell of a Markdown table."""
     return text.replace("|", r"\|")

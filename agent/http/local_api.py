@@ -80,7 +80,7 @@ class LocalApi:
         work: DearWork,
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
-        exposition: Callable[[], Awaitable[tuple[bytes, str]]],
+        exposition: Callable[[str], Awaitable[tuple[bytes, str]]],
     ) -> None:
         self._lookups = lookups
         self._view = view
@@ -299,7 +299,7 @@ class LocalApi:
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
-        body, content_type = await self._exposition()
+        body, content_type = await self._exposition(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -15,7 +15,6 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from agent.http.samples import CounterSample, GaugeSample, HistogramSample, Sample, counter, gauge
@@ -59,12 +58,12 @@ class AgentMetrics:
         self._memory_bytes = 0
         registry.register(_AtScrape(self._samples))
 
-    async def exposition(self) -> tuple[bytes, str]:
-        """Return all metrics in Prometheus' text format, and its content type."""
+    async def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics in the format that this Accept header asks for, and its content type."""
         if self._exposition.is_due():  # a thread for each of a flood of requests would hold up the lookups
             with contextlib.suppress(TimeoutError, NoThread):  # the old value stays
                 self._memory_bytes = await self._threads.run(resident_bytes, timeout_s=READ_S)
-        return self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4
+        return self._exposition.text(accept)
 
     def _samples(self) -> Iterable[Sample]:
         yield gauge("agent_memory_bytes", "Resident memory of this process.", self._memory_bytes)

@@ -134,14 +134,16 @@ def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[...
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
         limits.arrived(request)
-        trace_id.set(_trace_id(request))
+        trace = _trace_id(request)
+        trace_id.set(trace)
         started = time.perf_counter()
         response = await _answered(request, handler, limits)
         close_if_unasked(request, response)
         if isinstance(response, web.Response):
             response.headers.update(limits.said(request))
         if not isinstance(response, WatchStream):
-            metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
+            took_s = time.perf_counter() - started
+            metrics.request(_template(request), request.method, response.status, took_s, trace)
         return response
 
     return surround

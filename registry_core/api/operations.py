@@ -119,7 +119,10 @@ class Operations:
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
             newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
+            before = self._view.catalog.get(claim.key)
             grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
+        if before is not None:
+            self._metrics.turned(before.status, grant.instance.status)
         self._by_name.registered(call.body, grant.instance, call.origin)
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
@@ -254,7 +257,9 @@ class Operations:
             _check_epoch(epoch)
             key = _key(service_name, call.path["instance"])
             self._gate.check()
+            before = self._view.catalog.get(key)
             instance = await self._store.set_status(key, status, epoch, sequence=call.sequence)
+        self._metrics.turned(None if before is None else before.status, instance.status)
         return self._shown(instance)
 
     async def restore(self, call: WriteCall[RestoreBody]) -> RestoredView:

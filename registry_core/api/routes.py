@@ -37,7 +37,6 @@ from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.ports.clock import Clock
-from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
 if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
@@ -63,7 +62,7 @@ class Handlers(AuditHandlers):
         unread: UnreadAnswers,
         clock: Clock,
         health: Callable[[], HealthView],
-        exposition: Callable[[], bytes],
+        exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
     ) -> None:
         super().__init__(audit)
@@ -161,8 +160,9 @@ class Handlers(AuditHandlers):
     async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(WhoamiView(address=client_of(request)))
 
-    async def metrics(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
+    async def metrics(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        text, content_type = self._exposition(request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)

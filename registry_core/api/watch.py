@@ -64,6 +64,7 @@ async def stream(
             chunk = watcher.outbox.take_opening() if once else watcher.take()
             if chunk:
                 await response.send(request, chunk)
+                hub.sent(watcher, len(chunk))
             elif once:
                 break
             else:

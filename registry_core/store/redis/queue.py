@@ -25,7 +25,7 @@ from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.sender import SUSPICIOUS_S, Sender
 from registry_core.store.redis.watcher import MasterWatcher
-from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write, WriteState
+from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, WriteState, unobserved
 from registry_core.supervision import Background, end
 
 _log = structlog.get_logger(component="store.redis")
@@ -51,12 +51,12 @@ class WriteQueue:
         random: Random,
         acknowledged: Callable[[Write], None],
         terms: QueueTerms = DEFAULT_TERMS,
-        observe: Callable[[float], None] = lambda _: None,
+        observe: Observe = unobserved,
         background: Background | None = None,
     ) -> None:
         """`acknowledged` is called for each write just before its caller gets the result.
 
-        `observe` is called with the seconds that each pipeline took, including the wait for the replicas.
+        `observe` is called for each pipeline.
         """
         self._masters = masters
         self._clock = clock
@@ -67,6 +67,7 @@ class WriteQueue:
         self._not_closed_since: float | None = None
         self.last_failure = ""
         self.last_failure_at: float | None = None
+        self.not_replicated = 0  # writes that failed because too few replicas confirmed them
         self.refusal = ""  # why a master that answers takes no writes; "" since it took one
         self._writes: list[Write] = []
         self._held = 0
@@ -142,6 +143,7 @@ class WriteQueue:
             result = await done
         except (StoreUnavailable, NotReplicated) as error:
             self.last_failure, self.last_failure_at = str(error), self._clock.wall()
+            self.not_replicated += isinstance(error, NotReplicated)
             self.refusal = self.last_failure if write.seen is Seen.SUCCESS else ""
             if write.seen is not None:
                 self._record(admission, write.seen)

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.view.footprint import NAME_BYTES
 from agent.view.lru import ViewLimits
 from agent.view.staging import Staging
 from agent.view.view import AgentView
 from registry_core.domain import catalog
 from registry_core.domain.catalog import Lived
+from registry_core.domain.footprint import NAME_BYTES
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance
 from registry_core.watch.stage import Absent, transports_of
