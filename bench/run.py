@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, audit, large, neighbour, propagation, recording, replicated
+from bench import agent, agent_recording, audit, large, neighbour, propagation, replica_recording, replicated
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -27,7 +27,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "agent": agent.measure,
     "audit": audit.measure,
     "neighbour": neighbour.measure,
-    "recording": recording.measure,
+    "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 
 

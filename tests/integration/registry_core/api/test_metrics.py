@@ -73,7 +73,7 @@ async def test_a_scraper_that_asks_for_openmetrics_gets_the_traces_of_slow_reque
     assert TRACE.encode() not in plain.body
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.headers["Vary"] == "Accept"
-    found = {family.name: family for family in openmetrics_families(answer.body.decode())}
+    found = {family.name: family for family in openmetrics_families(answer.body.decode())}  # type: ignore[no-untyped-call]  # the library has no types for it
     for name, label, value in (
         ("registry_request_duration_seconds", "endpoint", "/services/{service}"),
         ("registry_operation_duration_seconds", "operation", "lookup"),
