@@ -41,7 +41,7 @@ class ReplicaTls:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self.mutual = MutualTls(settings.trust_domain, clock, is_denied=is_denied)
+        self.mutual = MutualTls(settings.trust_domain, clock, context=self._context, is_denied=is_denied)
         self._renewal: Renewal[_PortFiles] | None = None
         self._port = (
             PlainPort(clock=clock)
