@@ -109,6 +109,13 @@ AGENT_ROUTES: Final = (
         "One instance: `format=json` (default), `url`, or `hostport`; the texts are one line",
     ),
     Route(("GET",), "/explain/{name}", _FILTERS, "Why each instance is or is not in the answers"),
+    Route(
+        ("GET",),
+        "/sd/{program}",
+        (*_FILTERS, "service"),
+        "For `prometheus`, what is registered as targets, as at the registry (`TargetGroup`); 503 while some may be "
+        "missing. An agent that holds only a part of a large fleet answers for one `service` at a time",
+    ),
     Route(("GET",), "/drain", _OWN, "How far the drains of this agent's services have come"),
     Route(("POST",), "/drain", _OWN, "Drain this agent's services: one instance, one service, or all. No body"),
     Route(("DELETE",), "/drain", _OWN, "End the drain"),

@@ -28,6 +28,7 @@ from agent.http.check_api import CheckReports
 from agent.http.hosts import AcceptedHosts
 from agent.http.lookups import RETRY_AFTER_S, Lookups
 from agent.http.own_machine import LocalCallers
+from agent.http.prometheus_discovery import AgentTargets
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
 from agent.http.routes import ROUTES, matched, path_of, target_of
@@ -45,13 +46,14 @@ from registry_core.api.schemas import Problem, service_view
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import Misdirected, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
+from registry_core.errors import Misdirected, NotFound, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
 from registry_core.telemetry.spans import serving
 from registry_core.telemetry.trace_context import TRACEPARENT
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
+PROMETHEUS: Final = "prometheus"
 FORMATS: Final = ("json", "url", "hostport")
 SUMMARIES_AT_ONCE: Final = 200
 # It is called with the request, and with the names in its path.
@@ -98,12 +100,14 @@ class LocalApi:
         self._exposition = exposition
         self._ready = ReadyBodies(random, lookups.asked)
         self._counts = lookups.counts
+        self._discovery = AgentTargets(lookups, view)
         self._heads = Heads()
         self.handlers: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
             "/resolve/{name}": _read(self._resolve),
             "/explain/{name}": _read(self._explain),
+            "/sd/{program}": _read(self._targets),
             "/drain": self._tending(Status.DRAINING),
             "/maintenance": self._tending(Status.MAINTENANCE),
             "/check/{service}": {"PUT": reports.take},
@@ -231,6 +235,15 @@ class LocalApi:
             return f"{endpoint if form == 'url' else endpoint.partition('://')[2]}\n".encode()
 
         return self._keep(request, Body(label_of(name), near, made, JSON if form == "json" else PLAIN))
+
+    async def _targets(self, request: web.BaseRequest, program: str) -> web.Response:
+        if program != PROMETHEUS:
+            raise NotFound("there are targets for this program only", field="path", example=f"/sd/{PROMETHEUS}")
+        query = read_query(request, (*FILTERS, "service"))
+        service = self._named(query.get("service", ""))
+        targets = await self._discovery.found(service, filter_of(query))
+        body = _ENCODER.encode(targets)
+        return self._keep(request, Body(label_of(service), (), lambda _at: body))
 
     def _named(self, text: str) -> str:
         """Return the name that is looked up, which may be written with capitals and with the zone."""

@@ -28,6 +28,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Right]]] = {
     "/services/{name}": _reading(Right.LOOK_UP),
     "/resolve/{name}": _reading(Right.LOOK_UP),
     "/explain/{name}": _reading(Right.LOOK_UP),
+    "/sd/{program}": _reading(Right.LOOK_UP),
     "/drain": _TENDED,
     "/maintenance": _TENDED,
     "/check/{service}": {"PUT": Right.REPORT},

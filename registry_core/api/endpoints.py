@@ -16,6 +16,7 @@ from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, D
 from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
 from registry_core.api.log_level import LOG_LEVEL_ENDPOINTS
+from registry_core.api.prometheus_targets import TargetGroup
 from registry_core.api.schemas import (
     CHECK_HEADER,
     SEQUENCE_HEADER,
@@ -196,6 +197,24 @@ ENDPOINTS: Final = (
         summary="The whole catalogue, with the cursor from which /watch continues; 503 as for /services",
         answers={200: CatalogView, 304: None},
         errors=(503,),
+        from_store=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/sd/prometheus",
+        name="prometheus_targets",
+        right=Right.LOOK_UP,
+        summary="Every registered instance as a target for Prometheus' HTTP service discovery, whatever its status; "
+        "503 while some may be missing, so that Prometheus keeps the targets that it has",
+        query=(
+            Parameter("service", str, "only the instances of this service"),
+            Parameter("tag", str, "only instances with this tag"),
+            Parameter("version", str, "only this version; `1` and `1.4` stand for all their releases"),
+            Parameter("zone", str, "only instances in this zone"),
+            Parameter("status", Status, "only instances with this status"),
+        ),
+        answers={200: list[TargetGroup], 304: None},
+        errors=(400, 503),
         from_store=True,
     ),
     Endpoint(

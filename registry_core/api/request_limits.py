@@ -53,6 +53,7 @@ _BY_METHOD: Final[Mapping[str, str]] = {"GET": LOOKUP, "DELETE": DEREGISTER}
 WORTH_OF: Final[Mapping[str, Worth | None]] = {
     "services": Worth.LIST,
     "catalog": Worth.LIST,
+    "prometheus_targets": Worth.LIST,
     "watch": Worth.LIST,
     "heartbeat": Worth.RENEWAL,
     "set_status": Worth.DEPARTURE,

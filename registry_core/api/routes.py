@@ -6,7 +6,7 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -30,7 +30,8 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.pieces import begun, sent
-from registry_core.api.queries import QueryParameters, boolean
+from registry_core.api.prometheus_discovery import PrometheusDiscovery, TargetQuery
+from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.unread import UnreadAnswers
@@ -82,6 +83,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         self.certificates = certificates
         self._unread = unread
         self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
+        self._discovery = PrometheusDiscovery(view)
         self._health = health
         self._deployment = deployment
         self._exposition = exposition
@@ -96,14 +98,29 @@ class Handlers(AuditHandlers, UsageHandlers):
         version = f"{catalog.frame.digest}.{catalog.frame.state}"
         # Weak: heartbeats change how an instance is shown, but not the instance.
         headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
+        return await self._in_pieces(request, version, headers, catalog.pieces, catalog.size)
+
+    async def prometheus_targets(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        service = query.get("service", "")
+        asked = TargetQuery(check_known_name(service, field="service") if service else "", filter_of(query))
+        self._unread.admit()
+        targets = await self._discovery.answer(asked)
+        # Weak: replicas with the same instances list them in other orders.
+        headers = {"ETag": f'W/"{targets.digest}"', **(PARTIAL if self._operations.may_lack() else {})}
+        return await self._in_pieces(request, targets.digest, headers, targets.pieces, targets.size)
+
+    async def _in_pieces(
+        self, request: web.Request, version: str, headers: Mapping[str, str], pieces: Sequence[bytes], size: int
+    ) -> web.StreamResponse:
+        """Send JSON that many readers share, or 304 to a reader who has this version."""
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         response = web.StreamResponse(headers={"Content-Type": JSON, **headers, **RequestLimits.said(request)})
-        response.content_length = catalog.size
+        response.content_length = size
         try:
             await begun(response, request)
             if request.method != "HEAD":
-                await sent(response, request, catalog.pieces, self._unread)
+                await sent(response, request, pieces, self._unread)
             await response.write_eof()
         except ConnectionError:
             if request.transport is not None:

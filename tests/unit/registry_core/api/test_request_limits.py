@@ -62,7 +62,12 @@ def test_the_tables_name_only_what_exists() -> None:
 
 def test_departures_are_worth_most_and_lists_least() -> None:
     worths = {endpoint.name: worth_of(endpoint) for endpoint in ENDPOINTS}
-    assert {name for name, worth in worths.items() if worth is Worth.LIST} == {"services", "catalog", "watch"}
+    assert {name for name, worth in worths.items() if worth is Worth.LIST} == {
+        "services",
+        "catalog",
+        "prometheus_targets",
+        "watch",
+    }
     assert worths["deregister"] is worths["deregister_instance"] is worths["set_status"] is Worth.DEPARTURE
     assert worths["service"] is worths["health"] is worths["live"] is None
 
