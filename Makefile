@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos fuzz gateways bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos observe fuzz gateways bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -80,6 +80,9 @@ attack: setup-dev ## attack the ports of a registry and an agent in many ways, a
 
 chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under load, many times over: one line each
 	$(BIN)/python -m tests.chaos.run
+
+observe: setup-dev system-packages ## break a deployment under a real Prometheus: every panel has data, every alert fires and ends
+	$(BIN)/python -m tests.observed.run
 
 fuzz: setup-dev system-packages ## send a million odd packets to a real agent's DNS: says the seed, keeps what it objects to
 	$(BIN)/python -m tests.fuzz.run

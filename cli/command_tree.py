@@ -153,6 +153,7 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
         ),
     ),
     Command("log-level", "cli.commands.log_level", "show or change at which levels an agent or a registry logs"),
+    Command("slo", "cli.commands.slo", "compare each service level with what was measured"),
     Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
 )
 
