@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, audit, large, levels, neighbour, propagation, replicated
+from bench import agent, agent_recording, audit, large, levels, neighbour, propagation, replica_recording, replicated
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -28,6 +28,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "agent": agent.measure,
     "audit": audit.measure,
     "neighbour": neighbour.measure,
+    "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 
 

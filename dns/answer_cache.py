@@ -246,10 +246,11 @@ class AnswerCache:
 class ReadyAnswers:
     """Both parts: existing and missing names. One lookup covers both. `asked` has the answers that services gave."""
 
-    def __init__(self, limits: CacheLimits) -> None:
+    def __init__(self, limits: CacheLimits, asked: AskedNames | None = None) -> None:
+        """Several may tell the same `asked` what services gave."""
         self._stocks: dict[bytes, Iterator[Ready]] = {}
         self._stock_of = self._stocks.get
-        self.asked = AskedNames()
+        self.asked = asked if asked is not None else AskedNames()
         self.found = AnswerCache(limits, self._stocks, self.asked.add)
         self.missing = AnswerCache(limits, self._stocks, partial(self.asked.add, is_found=False))
 
@@ -263,6 +264,17 @@ class ReadyAnswers:
         if ready is NONE_READY:
             return self.found.restock(key) or self.missing.restock(key)
         return ready
+
+    def answer(self, query: bytes) -> bytes | None:
+        """Return the next ready answer to `query`, which has an id; None when one has to be made."""
+        key = query[2:]
+        ready = self.take_one(key)
+        if ready is not None:
+            return query[:2] + ready.answer
+        plain = folded(key)
+        if plain != key and (ready := self.take_one(plain)) is not None:
+            return query[:2] + respelled(ready.answer, key)
+        return None
 
     def get(self, key: bytes) -> CachedAnswers | None:
         """Return the entry of `key`, complete or not."""

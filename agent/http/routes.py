@@ -33,6 +33,11 @@ ROUTES: Final[Mapping[str, Mapping[str, Right]]] = {
     "/maintenance": _TENDED,
     "/check/{service}": {"PUT": Right.REPORT},
     "/check/{service}/{instance}": {"PUT": Right.REPORT},
+    "/log-level": {
+        **_reading(Right.SET_LOG_LEVEL),
+        "PUT": Right.SET_LOG_LEVEL,
+        "DELETE": Right.SET_LOG_LEVEL,
+    },
     "/self": _reading(Right.OBSERVE),
     "/health": _reading(Right.OBSERVE),
     "/live": _reading(Right.BE_PROBED),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from agent.http.samples import CounterSample, GaugeSample, HistogramSample, Sample, by_word, counter, gauge
 from agent.registration.session import Session
+
+UNKNOWN: Final = "unknown"
 
 
 def phase_samples(phases: Mapping[str, int]) -> Iterable[Sample]:
@@ -16,6 +20,13 @@ def phase_samples(phases: Mapping[str, int]) -> Iterable[Sample]:
 def session_samples(session: Session) -> Iterable[Sample]:
     """Return how registrations, heartbeats and checks go."""
     services, counts = session.report(), session.check_counts
+    statuses = Counter((one.service_name, one.held or one.status or UNKNOWN) for one in services)
+    yield GaugeSample(
+        "agent_service_status",
+        "How many of this agent's instances of a service have this status; `unknown` before the first check.",
+        ("service", "status"),
+        {labels: float(count) for labels, count in statuses.items()},
+    )
     yield gauge(
         "agent_refused_services",
         "Services of this agent whose registration or heartbeat the registry refused.",

@@ -39,6 +39,7 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, St
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, Work, end
+from registry_core.telemetry.spans import traced
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
@@ -282,7 +283,7 @@ class Session:
                 case step if self._requests < MAX_REQUESTS:
                     member.state = decisions.begun(member.state)
                     self._requests += 1
-                    member.request = self._begin("request", partial(self._carry_out, member, step))
+                    member.request = self._begin("request", traced(step.span)(partial(self._carry_out, member, step)))
         self._news.clear()
         if not self._beats.under_way:
             if now >= self._beats.at:

@@ -35,7 +35,9 @@ from registry_core.settings import (
     switch,
     text,
 )
-from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
+from registry_core.telemetry.log_levels import AGENT_COMPONENTS, log_level_setting
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING
+from registry_core.telemetry.trace_settings import TRACE_SETTINGS
 
 MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
@@ -312,9 +314,7 @@ STATIC_FILE: Final = Setting(
     "/etc/vertice/static.toml",
 )
 LOG_FORMAT: Final = Setting("AGENT_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
-LOG_LEVEL: Final = Setting(
-    "AGENT_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "warning"
-)
+LOG_LEVEL: Final = log_level_setting("AGENT_LOG_LEVEL", AGENT_COMPONENTS, "info,agent.sync=debug")
 
 SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
     SERVICE_NAME,
@@ -380,6 +380,7 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_FORMAT,
     *CERTIFICATE_SETTINGS,
     USAGE,
+    *TRACE_SETTINGS,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

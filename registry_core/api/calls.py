@@ -23,6 +23,7 @@ from registry_core.api.request_limits import RequestLimits
 from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
 from registry_core.domain.records import Status
 from registry_core.domain.registrants import Origin
+from registry_core.telemetry.spans import span
 
 BODY_TIMEOUT_S: Final = 10.0
 # As an agent's answers say it: this is what is known, and there may be more.
@@ -87,7 +88,11 @@ def writing(
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
+        body = None
+        if endpoint.body is not None:
+            content = await body_of(request)
+            with span("validation"):
+                body = decode(content, endpoint.body)
         request[_BODY] = body
         too_many = limits.after_body(request, endpoint, body)
         sequence = sequence_of(request) if is_ordered else None

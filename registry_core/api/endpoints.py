@@ -15,6 +15,7 @@ from registry_core.api.deployment_schemas import DeploymentView
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
+from registry_core.api.log_level import LOG_LEVEL_ENDPOINTS
 from registry_core.api.prometheus_targets import TargetGroup
 from registry_core.api.schemas import (
     CHECK_HEADER,
@@ -268,6 +269,7 @@ ENDPOINTS: Final = (
     *USAGE_ENDPOINTS,
     *AUDIT_ENDPOINTS,
     *CERTIFICATE_ENDPOINTS,
+    *LOG_LEVEL_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/health",

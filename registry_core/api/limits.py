@@ -54,7 +54,7 @@ class Allowance(NamedTuple):
         }
 
 
-class _Step(NamedTuple):
+class _LimitStep(NamedTuple):
     """One limit as the library takes it, and what it makes of it: the microseconds of one request, and of all."""
 
     limit: RequestRate
@@ -70,7 +70,7 @@ class RateLimiter:
         """`policy` names the limit in headers, metrics and messages."""
         self.policy = policy
         self.limit = limit
-        self._by_times: dict[int, _Step] = {1: _step_of(limit)}
+        self._by_times: dict[int, _LimitStep] = {1: _step_of(limit)}
         self._states: LRUCache[str, _State] = LRUCache(most_keys)
 
     def __len__(self) -> int:
@@ -110,13 +110,13 @@ class RateLimiter:
             rates = (self._by_times.get(times) or self._enlarged(times)).rates
             self._states[key], _ = _GCRA.step(rates, state, int(now * 1000), -1)
 
-    def _enlarged(self, times: int) -> _Step:
+    def _enlarged(self, times: int) -> _LimitStep:
         limit = RequestRate(self.limit.amount * times, self.limit.window_s)
         self._by_times[times] = _step_of(limit)
         return self._by_times[times]
 
 
-def _step_of(limit: RequestRate) -> _Step:
+def _step_of(limit: RequestRate) -> _LimitStep:
     rates = [Rate(limit.amount, limit.window_s * 1000)]
     (each,), _ = _GCRA.step(rates, _FRESH, 0, 1)
-    return _Step(limit, rates, int(each), limit.amount * int(each))
+    return _LimitStep(limit, rates, int(each), limit.amount * int(each))

@@ -27,6 +27,8 @@ from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys
 from registry_core.security.signing_keys import replica_key
 from registry_core.security.tls_clients import ClientTls, client_tls
+from registry_core.telemetry.client_spans import client_span
+from registry_core.telemetry.trace_context import trace_headers
 
 # Marks a request between replicas, which the receiver must not pass on.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -163,10 +165,17 @@ class Peers:
         attempt = self._signer.attempt(str(url.origin()), method, url.raw_path_qs, headers=headers, body=data)
         if data is not None:
             headers["Content-Type"] = "application/json"
-        async with session.request(
-            method, url, data=data, headers={**headers, **attempt.headers}, allow_redirects=False
-        ) as response:
-            answer = await read_whole(response.content, most_bytes)
+        sent = client_span(method, url)
+        with sent:
+            async with session.request(
+                method,
+                url,
+                data=data,
+                headers={**headers, **attempt.headers, **trace_headers()},
+                allow_redirects=False,
+            ) as response:
+                sent.set("http.response.status_code", response.status)
+                answer = await read_whole(response.content, most_bytes)
             return (attempt, response.status, answer) if answer is not None else (attempt, 0, b"")
 
     def _again(self, origin: str, attempt: Attempt, status: int, answer: bytes) -> float | None:

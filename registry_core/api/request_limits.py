@@ -121,7 +121,7 @@ class RequestLimits:
             heartbeat_s=terms.heartbeat_s,
             is_fresh=self._is_fresh,
         )
-        self._key = secrets.token_bytes(16)
+        self._keyed = hashlib.blake2b(key=secrets.token_bytes(16), digest_size=16)
         self._credentials: LRUCache[bytes, None] = LRUCache(MAX_CREDENTIALS)
         self._thinning = Thinning(causes=MAX_CAUSES)
         self.refused: Counter[str] = Counter(
@@ -216,8 +216,8 @@ class RequestLimits:
     def succeeded(self, request: web.Request) -> None:
         """Remember the credential of a request that was carried out: it is no guess."""
         given = _credential(request) if request[CLIENT].limited_as and FAILED_AUTH in self._limiters else None
-        if given is not None:
-            self._credentials[self._digest(given)] = None
+        if given is not None and (digest := self._digest(given)) not in self._credentials:
+            self._credentials[digest] = None
 
     @staticmethod
     def said(request: web.Request) -> Mapping[str, str]:
@@ -307,7 +307,9 @@ class RequestLimits:
         return self._view.state is ReplicaState.WARMING
 
     def _digest(self, given: str) -> bytes:
-        return hashlib.blake2b(given.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()
+        keyed = self._keyed.copy()
+        keyed.update(given.encode("utf-8", "surrogateescape"))
+        return keyed.digest()
 
 
 def _credential(request: web.Request) -> str | None:

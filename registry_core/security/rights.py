@@ -20,6 +20,7 @@ class Right(StrEnum):
     WRITE = "write"  # register, renew, set the status of, and remove an instance
     RESTORE = "restore"  # put saved registrations back, of any service
     RELEASE_GUARD = "release-guard"
+    SET_LOG_LEVEL = "set-log-level"  # see and change at which levels a program logs
     CERTIFY = "certify"  # get a certificate for a service
     DENY = "deny"  # put certificates on the deny list
     TEND = "tend"  # take an agent's own services out of use, and see how that stands
@@ -38,6 +39,7 @@ MEANINGS: Final[Mapping[Right, str]] = {
     Right.WRITE: "register, renew, set the status of, and remove an instance",
     Right.RESTORE: "put saved registrations back, of any service",
     Right.RELEASE_GUARD: "release the guard against mass expiry",
+    Right.SET_LOG_LEVEL: "see and change at which levels a program logs",
     Right.CERTIFY: "get a certificate for a service",
     Right.DENY: "put certificates on the deny list",
     Right.TEND: "take an agent's own services out of use, and see how that stands",
@@ -57,6 +59,7 @@ MAY: Final[Mapping[Right, frozenset[Role]]] = {
     Right.WRITE: frozenset({Role.SERVICE, Role.OPERATOR}),
     Right.RESTORE: frozenset({Role.OPERATOR}),
     Right.RELEASE_GUARD: frozenset({Role.OPERATOR}),
+    Right.SET_LOG_LEVEL: frozenset({Role.LOCAL, Role.OPERATOR}),
     Right.CERTIFY: frozenset({Role.SERVICE, Role.OPERATOR}),
     Right.DENY: frozenset({Role.OPERATOR}),
     Right.TEND: frozenset({Role.LOCAL, Role.OPERATOR}),

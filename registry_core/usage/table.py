@@ -94,7 +94,7 @@ class UsageTable:
         within_s = self.observed_s if within_s is None else within_s
         known = frozenset(registered)
         labels = sorted(known | self._by_service.keys()) if label is None else [label]
-        observed = self._observation(within_s)
+        observed = self._observation(within_s, named)
         return UsageView(
             usage=[self._service(one, one in known, named, within_s, bool(observed.doubts)) for one in labels],
             observed=observed,
@@ -145,19 +145,19 @@ class UsageTable:
             last_asked_ago_seconds=round(uses.ago_s, 3),
         )
 
-    def _observation(self, within_s: float) -> Observation:
+    def _observation(self, within_s: float, named: Callable[[str], str]) -> Observation:
         unseen = [one for agent in self._agents if (one := _unseen(agent, within_s)) is not None]
         unseen.sort(key=lambda one: one.reported_ago_seconds)
+        counting = [
+            one for one in self._agents if one.state is AgentState.CURRENT and one.entry.report.counted_s is not None
+        ]
         return Observation(
             since=self._at(self.observed_s),
             seconds=round(self.observed_s, 3),
             within_seconds=round(within_s, 3),
-            agents=sum(
-                agent.state is AgentState.CURRENT and agent.entry.report.counted_s is not None for agent in self._agents
-            ),
-            reports_ago_seconds=max(
-                (one.entry.reported_ago_s for one in self._agents if one.state is AgentState.CURRENT), default=0.0
-            ),
+            agents=len(counting),
+            services=sorted({named(label) for one in counting for label in one.entry.report.services}),
+            reports_ago_seconds=max((one.entry.reported_ago_s for one in counting), default=0.0),
             unseen=unseen[:MOST_UNSEEN],
             unreported=sum(part.unreported for part in self._parts),
             replicas=len(self._parts),

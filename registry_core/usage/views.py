@@ -98,6 +98,7 @@ class Observation(msgspec.Struct, kw_only=True):
     seconds: float
     within_seconds: float  # the time that the verdicts are about
     agents: int  # that report and count
+    services: list[str]  # with such an agent
     reports_ago_seconds: float  # the oldest of their latest reports: what was asked after it may be missing
     unseen: list[UnseenAgent]  # at most 100
     unreported: int  # watchers that acknowledge and do not report

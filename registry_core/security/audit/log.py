@@ -55,7 +55,7 @@ _FIRST_REFUSAL: Final = 400
 
 R = TypeVar("R")
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="audit")
 
 
 class AuditLog:

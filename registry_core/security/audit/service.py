@@ -43,7 +43,7 @@ MAX_PROBLEM: Final = 300
 
 R = TypeVar("R")
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="audit")
 
 
 class AuditService:
