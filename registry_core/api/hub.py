@@ -126,6 +126,16 @@ class WatchHub:
             watcher.acknowledged = cursor
         return True
 
+    def reported(self, watcher_id: str) -> None:
+        """Note that the agent behind a watcher reports how it is."""
+        watcher = self._by_id.get(watcher_id)
+        if watcher is not None:
+            watcher.has_reported = True
+
+    def unreported(self) -> Iterator[Watcher]:
+        """Return the acknowledging watchers that have never reported."""
+        return (one for one in self._by_id.values() if not one.has_reported)
+
     def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
         """Return how many acknowledging watchers follow a service, and how many of them have reached `cursor`."""
         # Most of them are at the same few cursors: 20,000 are counted in milliseconds.

@@ -10,6 +10,7 @@ while handling them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -106,6 +107,8 @@ class Operations:
         self._random = random
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
+        # Set by the composition root: counts the labels that are looked up.
+        self.asked: Callable[[str], None] = lambda _label: None
 
     # -- writes
 
@@ -329,6 +332,7 @@ class Operations:
         service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
             check_known_name(service_name)
+            self.asked(label_of(service_name))
             service = self._service(service_name)
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)

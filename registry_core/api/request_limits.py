@@ -53,6 +53,7 @@ _BY_METHOD: Final[Mapping[str, str]] = {"GET": LOOKUP, "DELETE": DEREGISTER}
 WORTH_OF: Final[Mapping[str, Worth | None]] = {
     "services": Worth.LIST,
     "catalog": Worth.LIST,
+    "prometheus_targets": Worth.LIST,
     "watch": Worth.LIST,
     "heartbeat": Worth.RENEWAL,
     "set_status": Worth.DEPARTURE,
@@ -67,6 +68,7 @@ MAX_CREDENTIALS: Final = 10_000
 MAX_HELD: Final = 1000
 # Refusals of one limit and address share one line in the audit and the log now and then.
 MAX_CAUSES: Final = 64
+_NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -119,7 +121,7 @@ class RequestLimits:
             heartbeat_s=terms.heartbeat_s,
             is_fresh=self._is_fresh,
         )
-        self._key = secrets.token_bytes(16)
+        self._keyed = hashlib.blake2b(key=secrets.token_bytes(16), digest_size=16)
         self._credentials: LRUCache[bytes, None] = LRUCache(MAX_CREDENTIALS)
         self._thinning = Thinning(causes=MAX_CAUSES)
         self.refused: Counter[str] = Counter(
@@ -135,7 +137,7 @@ class RequestLimits:
         lines = request.headers.getall(self._header, ())
         request[CLIENT] = self.proxies.origin(peer, lines)
 
-    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
+    def check(self, request: web.Request, endpoint: Endpoint) -> None:
         """Let a request through. Raises Overloaded, and TooManyRequests for an address that sends too many."""
         worth = worth_of(endpoint)
         if worth is not None:
@@ -214,14 +216,14 @@ class RequestLimits:
     def succeeded(self, request: web.Request) -> None:
         """Remember the credential of a request that was carried out: it is no guess."""
         given = _credential(request) if request[CLIENT].limited_as and FAILED_AUTH in self._limiters else None
-        if given is not None:
-            self._credentials[self._digest(given)] = None
+        if given is not None and (digest := self._digest(given)) not in self._credentials:
+            self._credentials[digest] = None
 
     @staticmethod
-    def said(request: web.Request) -> dict[str, str]:
+    def said(request: web.Request) -> Mapping[str, str]:
         """Return the headers that say what is left of a limit that is half used up, or more."""
         allowance = request.get(ALLOWANCE)
-        return allowance.headers if allowance is not None and allowance.is_short else {}
+        return allowance.headers if allowance is not None and allowance.is_short else _NOTHING_TO_SAY
 
     def _limit_for(self, request: web.Request, endpoint: Endpoint) -> str | None:
         name = limit_of(endpoint)
@@ -305,7 +307,9 @@ class RequestLimits:
         return self._view.state is ReplicaState.WARMING
 
     def _digest(self, given: str) -> bytes:
-        return hashlib.blake2b(given.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()
+        keyed = self._keyed.copy()
+        keyed.update(given.encode("utf-8", "surrogateescape"))
+        return keyed.digest()
 
 
 def _credential(request: web.Request) -> str | None:

@@ -29,4 +29,4 @@ class BucketCounts:
     @property
     def cumulative(self) -> list[tuple[str, int]]:
         """The upper bound of each bucket as Prometheus writes it, and the number of values up to it."""
-        return list(zip((*map(str, self.bounds), "+Inf"), accumulate(self._counts), strict=True))
+        return list(zip((*(str(float(bound)) for bound in self.bounds), "+Inf"), accumulate(self._counts), strict=True))

@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry
 from registry_core.api.certificate_gauges import add_certificate_gauges
 from registry_core.api.store_gauges import add_store_gauges
 from registry_core.api.view_gauges import add_view_gauges
+from registry_core.installed import VERSION
 from registry_core.ports.reports import PoolReport
-from registry_core.replica import VERSION, Replica
+from registry_core.replica import Replica
 from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import replica_settings
 from registry_core.telemetry.metrics import ReplicaMetrics

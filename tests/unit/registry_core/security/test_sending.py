@@ -18,7 +18,7 @@ from registry_core.security.sending import (
     SenderKeys,
     is_safe,
 )
-from registry_core.security.signatures import read_signature
+from registry_core.security.signatures import MacKey, read_signature
 from registry_core.security.signing_keys import SigningKey, read_key, service_key, shared_key
 from tests.samples import FakeClock
 
@@ -59,7 +59,11 @@ def test_a_request_is_signed_and_its_secret_is_not_in_it() -> None:
     attempt = sender.attempt()
     assert attempt.is_signed
     signature = read_signature("POST", "/heartbeat", attempt.headers.items(), has_body=True)
-    assert (signature.key_id, signature.is_of(SECRET), signature.created) == ("shared", True, int(sender.clock.wall()))
+    assert (signature.key_id, signature.is_of(MacKey(SECRET)), signature.created) == (
+        "shared",
+        True,
+        int(sender.clock.wall()),
+    )
     assert SECRET not in str(attempt.headers) + repr(sender.signer.keys) + repr(attempt)
 
 
