@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, audit, large, neighbour, propagation, recording, replicated
+from bench import agent, agent_recording, audit, large, neighbour, propagation, recording, replicated
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -28,6 +28,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "audit": audit.measure,
     "neighbour": neighbour.measure,
     "recording": recording.measure,
+    "agent-recording": agent_recording.measure,
 }
 
 

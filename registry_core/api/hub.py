@@ -226,7 +226,7 @@ class WatchHub:
         self._digest = digest
         line = event_line(event, service_name, change=digest ^ before, count=catalog.instance_count(label))
         self.history.add(HistoryEntry(event.position, label, line, cursor, digest))
-        at = self.counts.changed()
+        at = self.counts.changed(is_read=bool(self.watchers))
         line_of_version_1: bytes | None = None
         for watcher in self.watchers:
             if watcher.label is not None and watcher.label != label:

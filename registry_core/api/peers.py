@@ -129,7 +129,7 @@ class Peers:
                 return True
         return False
 
-    async def ask(self, method: str, url: str, path: str, data: bytes) -> tuple[int, bytes]:
+    async def ask(self, method: str, url: str, path: str, data: bytes | None = None) -> tuple[int, bytes]:
         """Return status and body of the replica at `url`; the status is 0 when there was no answer."""
         return await self._ask(method, f"{url}{path}", data)
 

@@ -30,9 +30,11 @@ class WatchCounts:
         self._now = now
         self._followed_at = float("-inf")
 
-    def changed(self, events: int = 1) -> float | None:
-        """Count changes; return the time of the last one if it is to be followed to its readers."""
-        self.events += events
+    def changed(self, *, is_read: bool) -> float | None:
+        """Count a change; return its time if it is to be followed to its readers, if anybody reads."""
+        self.events += 1
+        if not is_read:
+            return None
         now = self._now()
         if now - self._followed_at < FOLLOWED_EVERY_S:
             return None

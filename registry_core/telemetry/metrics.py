@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from registry_core.telemetry.histograms import LabelledHistogram, TracedCounts
 from registry_core.telemetry.logs import trace_id
@@ -186,6 +187,11 @@ class ReplicaMetrics:
         if durations is None:
             durations = self._requests[labels] = self.request_duration.of(*labels[:2], str(status))
         durations.observe_in(trace, duration_s)
+
+    def requests(self) -> Iterator[Sample]:
+        """Return the samples of the histogram of requests."""
+        for family in self.request_duration.collect():
+            yield from family.samples
 
     def operation(self, name: str) -> MeasuredOperation:
         """Measure one operation in a `with` block; the outcome is `success`, or the class of the raised error."""

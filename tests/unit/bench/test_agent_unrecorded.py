@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.unrecorded import RECORDING, without
+from bench.agent_unrecorded import RECORDING, without
 
 ROOT = Path(__file__).parents[3]
 
