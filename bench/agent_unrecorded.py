@@ -1,8 +1,8 @@
 """The `vertice` command with its recording of metrics left out of hot paths, to measure what recording costs.
 
-Run as `python -m bench.agent_unrecorded recorded|left-out ARGUMENT...`. The statements are taken out of the source as it is
-loaded; one that is not there any more is an error, so that the list follows the code. With `recorded` the modules are
-loaded in the same way, and nothing is left out.
+Run as `python -m bench.agent_unrecorded recorded|left-out ARGUMENT...`. The statements are taken out of the source as
+it is loaded; one that is not there any more is an error, so that the list follows the code. With `recorded` the modules
+are loaded in the same way, and nothing is left out.
 """
 
 from __future__ import annotations
