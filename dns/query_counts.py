@@ -17,7 +17,7 @@ from registry_core.domain.freshness import Freshness
 from registry_core.telemetry.bucket_counts import BucketCounts
 
 # Upper bounds of ages of the view, in seconds: up to a day.
-AGES_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 14400, 86400)
+AGES_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 # The freshness of an answer that says that it is not known here.
 UNKNOWN: Final = "unknown"
 FRESHNESS: Final = (*Freshness, UNKNOWN)
