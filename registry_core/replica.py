@@ -20,6 +20,7 @@ from registry_core.api.app import build_app, http_logger
 from registry_core.api.audit_metrics import add_audit_metrics
 from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
+from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.gauges import add_gauges, add_tls_gauges
@@ -30,6 +31,7 @@ from registry_core.api.operations import Operations, Policy
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
@@ -184,6 +186,15 @@ class Replica:
             unread=self.limits.unread,
             clock=self._clock,
             health=self.health.view,
+            deployment=Deployment(
+                self.health.view,
+                self.view,
+                self._peers,
+                lambda: request_counts(self.metrics.requests()),
+                version=VERSION,
+                zone=settings.zone,
+                clock=self._clock,
+            ),
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )

@@ -1,97 +1,121 @@
-"""Show how the agent on this machine is: its health with the reasons, its registry, its view, and its own services."""
+"""Show the deployment at a glance: replicas, shards, agents, services, guards, certificates; and this machine's agent.
+
+It asks one registry, which asks the other replicas. What is wrong comes first. With --agent it shows that agent alone.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping
-from http import HTTPStatus
+import time
+from collections.abc import Mapping
 from typing import Any, Final
 
-from cli.client import HttpResponse, Unreachable, agent_url, get, said_by
+from cli.client import Unreachable, agent_url, said_by, signer_in
 from cli.exit_codes import FAILED, OK, exit_codes
-from cli.options import JSON, add_agent, add_output
-from cli.plurals import counted
-from cli.table import aligned
-from cli.terminal import printable
+from cli.options import JSON, add_agent, add_output, add_registry
+from cli.parser import CommandParser
+from cli.status.agent_lines import agent_lines
+from cli.status.deployment_lines import deployment_lines
+from cli.status.redraw import Screen, interval
+from cli.status.sources import agent_at, agents_at, deployment_at, registry_of
 
 UNHEALTHY: Final = "unhealthy"
+EVERY_S: Final = 2.0
 EPILOG: Final = f"""examples:
   vertice status
-  vertice status -o json | jq -r .health.status
+  vertice status --watch
+  vertice status --registry registry.example.internal:8888 -o json | jq -r '.deployment.reasons[]'
+  vertice status --agent 127.0.0.1:8880
+
+-o json prints an object: "registry", "deployment" and "agents" as the registry says them, "agent", "health" and "self"
+as the agent does; null for what does not answer, with "problem". With --watch it is one object a line.
 
 {
     exit_codes(
-        done="the agent answers lookups: it is healthy, or degraded",
-        failed="failed: nothing answers at the address, or the agent is unhealthy",
+        done="the deployment, and an agent on this machine, are healthy or degraded: lookups are answered",
+        failed="failed: no registry answers (with --agent: no agent), or what answers is unhealthy",
     )
 }"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the arguments of `vertice status`."""
-    add_output(parser, older=())
-    add_agent(parser)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Run `vertice status` and return its exit code. Raises SettingsError."""
-    url = agent_url(arguments)
-    try:
-        with said_by("an agent", url):
-            health = _report(get(url, "/health"))
-            about = _report(get(url, "/self"))
-            if arguments.output == JSON:
-                text = json.dumps({"agent": url, "health": health, "self": about}, indent=2)
-            else:
-                text = "\n".join(lines(url, health, about))
-            well = health["status"] != UNHEALTHY
-    except Unreachable as error:
-        print(f"vertice: {error}", file=sys.stderr)
-        return FAILED
-    print(text)
-    return OK if well else FAILED
-
-
-def _report(answer: HttpResponse) -> dict[str, Any]:
-    """Return the body of a report. Raises Unreachable; TypeError for another body. An unhealthy agent says 503."""
-    said = answer.json()
-    if not isinstance(said, dict) or answer.status not in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
-        raise TypeError("it is no report")
-    return said
-
-
-def lines(url: str, health: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
-    """Return the output: what is wrong first, then the registry, the view and the services."""
-    yield f"agent     {url}: {health['status']}, up {_duration(about['uptime_seconds'])}"
-    for reason in health.get("reasons", ()):
-        yield f"          {printable(str(reason))}"
-    sync, view = about["sync"], about["view"]
-    registry = printable(str(sync["registry"] or "none"))
-    yield f"registry  {registry}: {'connected' if sync['connected'] else 'not connected'}"
-    age = "" if view["freshness"] == "fresh" else f", confirmed {_duration(view['age_seconds'])} ago"
-    known = f"{counted(view['services'], 'service')}, {counted(view['instances'], 'instance')}"
-    yield f"view      {known}, {view['freshness']}{age}"
-    own = about["services"]
-    yield f"services  {counted(len(own), 'service')} of this agent{':' if own else ''}"
-    if own:
-        yield from aligned([("  SERVICE", "INSTANCE", "STATUS", "REGISTRATION", "PROBLEM"), *map(_row, own)])
-
-
-def _row(service: Mapping[str, Any]) -> tuple[str, ...]:
-    cells = (
-        f"  {service['service_name']}",
-        service["instance_id"],
-        service["held"] or service["status"] or "unchecked",
-        service["phase"],
-        service["problem"] or "-",
+    add_output(parser, older=("--format",))
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        const=EVERY_S,
+        type=interval,
+        metavar="SECONDS",
+        help=f"show it again and again (default: every {EVERY_S:g} s) until Ctrl-C",
     )
-    return tuple(printable(str(cell)) for cell in cells)
+    add_agent(parser)
+    add_registry(parser)
 
 
-def _duration(seconds: float) -> str:
-    for unit, length_s in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length_s:
-            return f"{seconds / length_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
+def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `vertice status` and return its exit code. Raises SettingsError."""
+    screen = Screen()
+    while True:
+        state = _state(arguments, environment)
+        try:
+            text = _text(state)
+        except Unreachable as error:  # it answers with other fields than a registry or an agent
+            state["problem"], text = str(error), ""
+        if not text:
+            print(f"vertice: {state['problem']}", file=sys.stderr, flush=True)
+        elif arguments.output == JSON:
+            print(json.dumps(state, indent=None if arguments.watch else 2), flush=True)
+        else:
+            screen.show(text)
+        if not arguments.watch:
+            return OK if is_well(state) else FAILED
+        time.sleep(arguments.watch)
+
+
+def _state(arguments: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what answers say, and in "problem" what does not answer. Raises SettingsError."""
+    state: dict[str, Any] = {"registry": None, "deployment": None, "agents": None}
+    state |= {"agent": agent_url(arguments, environment), "health": None, "self": None, "problem": ""}
+    alone = arguments.agent is not None and arguments.registry is None
+    try:
+        state["health"], state["self"] = agent_at(state["agent"])
+    except Unreachable as error:
+        if alone:
+            state["problem"] = str(error)
+    if alone:
+        return state
+    url = state["registry"] = registry_of(arguments, environment, state["self"])
+    signer = signer_in(environment)
+    try:
+        state["deployment"] = deployment_at(url, signer)
+        state["agents"] = agents_at(url, signer)
+    except Unreachable as error:
+        state["problem"] = str(error)
+    return state
+
+
+def is_well(state: Mapping[str, Any]) -> bool:
+    """Return whether what was asked for answers, and nothing that answers is unhealthy."""
+    told = [part["status"] for part in (state["deployment"], state["health"]) if part is not None]
+    return not state["problem"] and UNHEALTHY not in told
+
+
+def _text(state: Mapping[str, Any]) -> str:
+    """Return the text for people; empty when nothing answers."""
+    lines: list[str] = []
+    if state["deployment"] is not None:
+        with said_by("a registry", state["registry"]):
+            lines += deployment_lines(state["registry"], state["deployment"], state["agents"])
+    elif state["self"] is not None and state["registry"] is not None:
+        lines += [f"deployment  unknown: {state['problem']}"]
+    if lines and state["self"] is None:
+        lines.append(f"agent       none on this machine ({state['agent']})")
+    if state["self"] is not None:
+        lines += [""] if lines else []
+        with said_by("an agent", state["agent"]):
+            lines += agent_lines(state["agent"], state["health"], state["self"])
+    return "\n".join(lines)

@@ -94,9 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
         time.sleep(RETRY.wait_s(failures))
 
 
-def lines(base_url: str, cursor: str, service: str, signer: RequestSigner) -> Iterator[dict[str, Any]]:
-    """Return the lines of one stream until it ends. Raises Unreachable, or WatchRefused."""
-    query = urlencode({name: value for name, value in (("cursor", cursor), ("service", service)) if value})
+def lines(
+    base_url: str, cursor: str, service: str, signer: RequestSigner, *, once: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Return the lines of one stream until it ends, with `once` what is new. Raises Unreachable, or WatchRefused."""
+    wanted = (("cursor", cursor), ("service", service), ("once", "true" if once else ""))
+    query = urlencode({name: value for name, value in wanted if value})
     connection = connect(base_url, SILENCE_S)
     try:
         path = f"{urlsplit(base_url).path}/watch" + (f"?{query}" if query else "")

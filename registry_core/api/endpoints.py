@@ -11,6 +11,7 @@ import msgspec
 
 from registry_core.api.audit_endpoints import AUDIT_ENDPOINTS
 from registry_core.api.certificate_endpoints import CERTIFICATE_ENDPOINTS
+from registry_core.api.deployment_schemas import DeploymentView
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
@@ -255,6 +256,14 @@ ENDPOINTS: Final = (
         right=Right.OBSERVE,
         summary="The health of the replica and its parts; 503 when unhealthy",
         answers={200: HealthView, 503: HealthView},
+    ),
+    Endpoint(
+        method="GET",
+        path="/deployment",
+        name="deployment",
+        right=Right.OBSERVE,
+        summary="All replicas, shards and services at a glance; to another replica, only this one",
+        answers={200: DeploymentView},
     ),
     Endpoint(
         method="GET",

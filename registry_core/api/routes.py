@@ -19,6 +19,7 @@ from registry_core.api.catalog_answer import CatalogAnswers
 from registry_core.api.certificate_endpoints import PEM
 from registry_core.api.certificates import Certificates
 from registry_core.api.clients import client_of
+from registry_core.api.deployment import Deployment
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
@@ -66,6 +67,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         unread: UnreadAnswers,
         clock: Clock,
         health: Callable[[], HealthView],
+        deployment: Deployment,
         exposition: Callable[[], bytes],
         openapi: Mapping[str, Any],
     ) -> None:
@@ -81,6 +83,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         self._unread = unread
         self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
         self._health = health
+        self._deployment = deployment
         self._exposition = exposition
         self._openapi = _ENCODER.encode(openapi)
 
@@ -159,6 +162,9 @@ class Handlers(AuditHandlers, UsageHandlers):
     async def health(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         health = self._health()
         return answer(health, 503 if health.status == "unhealthy" else 200)
+
+    async def deployment(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        return answer(self._deployment.own() if PEER_HEADER in request.headers else await self._deployment.whole())
 
     async def live(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(LiveView(status="live", state=self._view.state.value))

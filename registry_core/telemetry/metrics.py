@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
@@ -134,6 +135,11 @@ class ReplicaMetrics:
         if duration is None:
             duration = self._requests[labels] = self.request_duration.labels(*labels)
         duration.observe(duration_s)
+
+    def requests(self) -> Iterator[Sample]:
+        """Return the samples of the histogram of requests."""
+        for family in self.request_duration.collect():
+            yield from family.samples
 
     def operation(self, name: str) -> MeasuredOperation:
         """Measure one operation in a `with` block; the outcome is `success`, or the class of the raised error."""

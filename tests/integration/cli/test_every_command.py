@@ -72,7 +72,7 @@ KEYS = (
     IssuedKey("k-00000000000b", Role.READER, "b" * 43, ISSUED),
 )
 # These end when they are stopped, or print a stream, which has a test of its own.
-ENDLESS = {"registry", "agent", "watch", "audit show"}
+ENDLESS = {"registry", "agent", "watch", "top", "audit show"}
 LEAVES = {" ".join(leaf.words): leaf for leaf in leaves()}
 SERVERS = ("agent", "registry")
 
@@ -165,14 +165,13 @@ def test_json_of_every_command_can_be_read(house: House, name: str) -> None:
         assert command("maintenance", "off", f"--agent={house.agent}").returncode == 0
 
 
-ASKING = sorted(name for name in CASES if asked(LEAVES[name]) and name != "doctor")
+ASKING = sorted((name, server) for name in {*CASES, "watch", "top"} - {"doctor"} for server in asked(LEAVES[name]))
 
 
-@pytest.mark.parametrize("name", [*ASKING, "watch"])
-def test_a_server_that_cannot_be_reached_is_one_line_and_the_same_code(house: House, name: str) -> None:
+@pytest.mark.parametrize(("name", "server"), ASKING)
+def test_a_server_that_cannot_be_reached_is_one_line_and_the_same_code(house: House, name: str, server: str) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     words = [*name.split(), *CASES.get(name, "").format(**house.files).split()]
-    (server,) = asked(LEAVES[name])
     # It retries for a quarter of a minute, since a registry may be about to fail over.
     for more in ([], ["-o", "json"])[: 1 if name == "snapshot restore" else 2]:
         done = command(*words, f"--{server}", nowhere, *more)
@@ -181,10 +180,9 @@ def test_a_server_that_cannot_be_reached_is_one_line_and_the_same_code(house: Ho
         assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", [*ASKING, "watch"])
-def test_an_answer_that_is_nobodys_is_one_line_and_the_same_code(house: House, name: str) -> None:
+@pytest.mark.parametrize(("name", "server"), ASKING)
+def test_an_answer_that_is_nobodys_is_one_line_and_the_same_code(house: House, name: str, server: str) -> None:
     words = [*name.split(), *CASES.get(name, "").format(**house.files).split()]
-    (server,) = asked(LEAVES[name])
     with subprocess.Popen(
         # A web server of others: it answers every path with 404 and a page, or does not know the method.
         ["/usr/bin/env", "python3", "-m", "http.server", "--bind", "127.0.0.1", str(port := free_port())],

@@ -1,0 +1,1 @@
+"""What `vertice status` and `vertice top` show: of a deployment, and of the agent on this machine."""
