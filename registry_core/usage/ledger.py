@@ -98,19 +98,26 @@ class AgentLedger:
             self.agents_left_out += 1
         return is_news
 
-    def entries(self, now: float, *, with_usage: bool = True) -> Iterator[AgentEntry]:
-        """Yield what is known of each agent."""
-        for agent_id, known in self._agents.items():
-            usage = (
-                Asked(service, face, count, round(max(0.0, now - last), 3))
-                for (service, face), (count, last) in known.pairs.items()
-            )
-            yield AgentEntry(
-                agent_id=agent_id,
-                report=msgspec.structs.replace(known.report, usage=tuple(usage)) if with_usage else known.report,
-                reported_ago_s=round(now - known.at, 3),
-                left_out_ago_s=None if known.left_out_at is None else round(now - known.left_out_at, 3),
-            )
+    def reports(self) -> Iterator[tuple[AgentReport, float]]:
+        """Yield the latest report of each agent, without its usage, and when it came."""
+        return ((known.report, known.at) for known in self._agents.values())
+
+    def ids(self) -> list[str]:
+        """Return the ids of all agents, for `entry`."""
+        return list(self._agents)
+
+    def entry(self, agent_id: str, now: float, *, with_usage: bool = True) -> AgentEntry | None:
+        """Return what is known of an agent; None when it was forgotten."""
+        known = self._agents.get(agent_id)
+        if known is None:
+            return None
+        usage = (Asked(service, face, count, _age(last, now)) for (service, face), (count, last) in known.pairs.items())
+        return AgentEntry(
+            agent_id=agent_id,
+            report=msgspec.structs.replace(known.report, usage=tuple(usage)) if with_usage else known.report,
+            reported_ago_s=_age(known.at, now),
+            left_out_ago_s=None if known.left_out_at is None else _age(known.left_out_at, now),
+        )
 
     def complete_s(self, now: float) -> float:
         """Return for how long nothing that was asked has been forgotten."""
@@ -148,3 +155,7 @@ class AgentLedger:
         self.pairs -= len(known.pairs)
         last = max((last for _, last in known.pairs.values()), default=-math.inf)
         self._complete_since = max(self._complete_since, last)
+
+
+def _age(at: float, now: float) -> float:
+    return round(max(0.0, now - at), 3)
