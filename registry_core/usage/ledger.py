@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from registry_core.domain.names import label_of
 from registry_core.usage.limits import KEPT_S, MAX_AGENT_PAIRS, MAX_AGENTS, MAX_PAIRS
 from registry_core.usage.report import AgentReport, Asked, Face, agent_id_of
 
@@ -62,7 +63,7 @@ class _Known:
         self.report = report
         self.at = at
         self.left_out_at: float | None = at if report.left_out else None
-        self.pairs: OrderedDict[tuple[str, Face], tuple[int, float]] = OrderedDict()
+        self.pairs: dict[tuple[str, Face], tuple[int, float]] = {}  # the latest news last
 
 
 class AgentLedger:
@@ -131,7 +132,7 @@ class AgentLedger:
 
     def _add(self, known: _Known, usage: tuple[Asked, ...], now: float) -> None:
         for asked in usage:
-            pair, last = (asked.label, asked.face), now - asked.ago_s
+            pair, last = (label_of(asked.label), asked.face), now - asked.ago_s  # `label_of` shares one string
             count = asked.count
             if (before := known.pairs.pop(pair, None)) is not None:
                 count, last = max(count, before[0]), max(last, before[1])
@@ -145,7 +146,7 @@ class AgentLedger:
 
     def _leave_out(self, known: _Known, count: int) -> None:
         for _ in range(min(count, len(known.pairs))):
-            _, (_, last) = known.pairs.popitem(last=False)
+            _, last = known.pairs.pop(next(iter(known.pairs)))
             self.pairs -= 1
             self.pairs_left_out += 1
             self._complete_since = max(self._complete_since, last)
