@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from registry_core.api import log_level
 from registry_core.api.audit import AuditHandlers
 from registry_core.api.calls import PARTIAL, answer, body_of
 from registry_core.api.catalog_answer import CatalogAnswers
@@ -167,15 +166,6 @@ class Handlers(AuditHandlers):
 
     async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(WhoamiView(address=client_of(request)))
-
-    async def log_level(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(log_level.shown("registry"))
-
-    async def set_log_level(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(log_level.set_by(query, "registry"))
-
-    async def reset_log_level(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(log_level.reset("registry"))
 
     async def metrics(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
