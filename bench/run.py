@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, audit, large, neighbour, propagation, replicated
+from bench import agent, audit, large, neighbour, propagation, replicated, traces
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -26,6 +26,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "large": large.measure,
     "agent": agent.measure,
     "audit": audit.measure,
+    "traces": traces.measure,
     "neighbour": neighbour.measure,
 }
 
