@@ -42,10 +42,16 @@ def _post(url: str, body: Mapping[str, Any], **headers: str) -> int:
             return error.code
 
 
-def _register(at: Restartable, count: int, name: str = "side") -> None:
-    for number in range(count):
-        body = {"service_name": f"{name}-{number}", "host": "127.0.0.1", "port": 7000 + number}
+def _register(at: Restartable, count: int, first_port: int = 7000) -> None:
+    for port in range(first_port, first_port + count):
+        body = {"service_name": f"side-{port}", "host": "127.0.0.1", "port": port}
         assert _post(f"{at.url}/register", body) in (200, 201)
+
+
+def _is_healthy(at: Restartable) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(get_json(f"{at.url}/health")["status"] == "healthy")
+    return False
 
 
 @contextlib.contextmanager
@@ -79,7 +85,7 @@ def agent_cannot_tell(scene: Scene) -> Iterator[None]:
         with scene.asking(f"{lost.url}/resolve/billing"):
             yield
             registry.start()
-            wait_until(lambda: get_json(f"{lost.url}/health")["status"] == "healthy", "it follows", timeout_s=30)
+            wait_until(lambda: _is_healthy(lost), "it follows", timeout_s=30)
             scene.until_ended("AgentCannotTell")
         scene.after(registry.stop)
 
@@ -199,8 +205,7 @@ def audit_disk_full(scene: Scene) -> Iterator[None]:
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1024))
-        for round_ in range(10):
-            _register(side, 20, f"more-{round_}")
+        _register(side, 200, 8000)
         yield
         filler.unlink()
         scene.until_ended("AuditNotWritten")

@@ -20,7 +20,7 @@ from tools.dashboards.panels import (
     table,
 )
 
-OWN: Final = 'agent_service_status{job="agent",service=~"$service"} == 1'
+OWN: Final = 'agent_service_status{job="agent",service=~"$service"} > 0'
 SCRAPED: Final = 'job="services",service=~"$service"'
 
 
@@ -42,7 +42,7 @@ INSTANCES: Final = PanelRow(
         figure(
             "Not passing",
             "Instances whose agent says anything else: critical, warning, draining, in maintenance, not known yet.",
-            f'count({OWN} unless on (instance, service) (agent_service_status{{status="passing"}} == 1)) or vector(0)',
+            f'count({OWN} unless on (instance, service) (agent_service_status{{status="passing"}} > 0)) or vector(0)',
             steps=concern(1),
         ),
         figure(
@@ -66,7 +66,7 @@ INSTANCES: Final = PanelRow(
             "Zones",
             "Zones with an instance that passes.",
             'count(count by (zone) (vertice_build_info{component="agent"} and on (instance) '
-            '(agent_service_status{job="agent",service=~"$service",status="passing"} == 1)))',
+            '(agent_service_status{job="agent",service=~"$service",status="passing"} > 0)))',
             below="red",
             steps=above((1, "orange"), (2, "green")),
             alerts=("ZoneAway",),
