@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import re
@@ -104,13 +105,15 @@ def _compared(name: str, unit: str, pair: tuple[BenchAgent, ...], asked: Callabl
         ratios.append(took[pair[0]] / took[pair[1]])
     ratio, baseline = statistics.median(ratios), statistics.median(without_us)
     print(f"{name}: {ratio:.3f}, to within {_error(ratios):.3f}, after {len(ratios)} rounds")
-    return Figure(f"recording of {name}", unit, ratio * baseline, AGAINST, baseline, GOAL * baseline)
+    return Figure(
+        f"agent: {name}, with what it records: CPU", unit, ratio * baseline, AGAINST, baseline, GOAL * baseline
+    )
 
 
 def _error(ratios: list[float]) -> float:
     """Return the standard error of the median, by the middle half of the values."""
     low, _, high = statistics.quantiles(ratios, n=4)
-    return float(0.93 * (high - low) / len(ratios) ** 0.5)
+    return 0.93 * (high - low) / math.sqrt(len(ratios))
 
 
 def _asking_dns(questions: Path, rate: int) -> Callable[[BenchAgent], float]:
@@ -135,7 +138,7 @@ def _asking_http(rate: int) -> Callable[[BenchAgent], float]:
         said = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
         found = _REQUESTS.search(said)
         assert found is not None, said
-        return int(found[1])
+        return float(found[1])
 
     return asked
 

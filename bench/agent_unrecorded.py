@@ -58,7 +58,9 @@ def without(source: str, statements: Sequence[str]) -> ast.Module:
     leaving = _LeaveOut(statements)
     tree = leaving.visit(ast.parse(source))
     if leaving.missing:
-        raise ValueError(f"bench/unrecorded.py leaves out what is not there: {', '.join(sorted(leaving.missing))}")
+        raise ValueError(
+            f"bench/agent_unrecorded.py leaves out what is not there: {', '.join(sorted(leaving.missing))}"
+        )
     assert isinstance(tree, ast.Module)
     return tree
 

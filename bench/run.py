@@ -15,7 +15,18 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, agent_recording, audit, large, levels, neighbour, propagation, replica_recording, replicated
+from bench import (
+    agent,
+    agent_recording,
+    audit,
+    large,
+    levels,
+    neighbour,
+    propagation,
+    replica_recording,
+    replicated,
+    traces,
+)
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -27,6 +38,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "large": large.measure,
     "agent": agent.measure,
     "audit": audit.measure,
+    "traces": traces.measure,
     "neighbour": neighbour.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }

@@ -52,7 +52,7 @@ async def use_settings_again(levels: LogLevels, path: str) -> None:
     try:
         read = await _threads.run(partial(levels_in, path), timeout_s=READ_S) if path else levels
     except (SettingsError, NoThread, TimeoutError) as error:
-        _log.error("log_levels_kept", because=str(error))
+        _log.error("log_levels_kept", because=cause_of(error))
         return
     live_levels.configure(read)
     _log.warning("log_levels_read", levels=str(read))

@@ -21,8 +21,10 @@ class RequestCounts:
     """The counts of one port. Paths are those of the table of routes, so that there are few."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, int] = dict.fromkeys(map(str, FRESHNESS), 0)
-        self.ages = BucketCounts(AGES_S)
+        self._answers: dict[str, int] = dict.fromkeys(map(str, FRESHNESS), 0)
+        self._ages = BucketCounts(AGES_S)
+        # The latest answers, which were alike: while the watch is live, the age changes every few seconds.
+        self._freshness, self._age_s, self._alike = UNKNOWN, 0.0, 0
         self._cells: dict[tuple[str, int], list[int]] = {}
 
     def cell(self, path: str, status: int) -> list[int]:
@@ -41,8 +43,27 @@ class RequestCounts:
 
     def looked_up(self, freshness: str, age_s: float) -> None:
         """Count the answer to a lookup."""
-        self.answers[freshness] += 1
-        self.ages.observe(age_s)
+        if age_s != self._age_s or freshness != self._freshness:
+            self._settle()
+            self._freshness, self._age_s = freshness, age_s
+        self._alike += 1
+
+    def _settle(self) -> None:
+        self._answers[self._freshness] += self._alike
+        self._ages.observe(self._age_s, self._alike)
+        self._alike = 0
+
+    @property
+    def answers(self) -> dict[str, int]:
+        """Answers from the view, by its freshness."""
+        self._settle()
+        return self._answers
+
+    @property
+    def ages(self) -> BucketCounts:
+        """The age of the view at each of them."""
+        self._settle()
+        return self._ages
 
     @property
     def requests(self) -> dict[tuple[str, str], int]:

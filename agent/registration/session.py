@@ -29,7 +29,7 @@ from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.published import may_change
 from agent.registration.rivals import Rivals, Shown
 from agent.registration.service_checks import CheckedServices
-from agent.registration.session_log import SessionLog
+from agent.registration.session_log import SessionLog, traced_as
 from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
@@ -39,7 +39,6 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, St
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, Work, end
-from registry_core.telemetry.spans import traced
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
@@ -283,7 +282,7 @@ class Session:
                 case step if self._requests < MAX_REQUESTS:
                     member.state = decisions.begun(member.state)
                     self._requests += 1
-                    member.request = self._begin("request", traced(step.span)(partial(self._carry_out, member, step)))
+                    member.request = self._begin("request", traced_as(step)(partial(self._carry_out, member, step)))
         self._news.clear()
         if not self._beats.under_way:
             if now >= self._beats.at:

@@ -126,15 +126,17 @@ class WatchHub:
             watcher.acknowledged = cursor
         return True
 
-    def reported(self, watcher_id: str) -> None:
-        """Note that the agent behind a watcher reports how it is."""
+    def reported(self, watcher_id: str, agent_id: str) -> bool:
+        """Note which agent is behind a watcher; return False when it is another one."""
         watcher = self._by_id.get(watcher_id)
-        if watcher is not None:
-            watcher.has_reported = True
+        if watcher is None:
+            return False
+        watcher.agent_id = watcher.agent_id or agent_id
+        return watcher.agent_id == agent_id
 
     def unreported(self) -> Iterator[Watcher]:
         """Return the acknowledging watchers that have never reported."""
-        return (one for one in self._by_id.values() if not one.has_reported)
+        return (one for one in self._by_id.values() if not one.agent_id)
 
     def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
         """Return how many acknowledging watchers follow a service, and how many of them have reached `cursor`."""

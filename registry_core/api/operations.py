@@ -21,6 +21,7 @@ from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
+from registry_core.api.log_level_operations import LogLevelOperations
 from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_bodies import registration_of
@@ -81,7 +82,7 @@ class Policy(msgspec.Struct, frozen=True):
     denies_while_warming: bool = False
 
 
-class Operations:
+class Operations(LogLevelOperations):
     """The operations of one replica."""
 
     def __init__(

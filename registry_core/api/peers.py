@@ -24,7 +24,7 @@ from registry_core.domain.records import Status
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import ServerResolver
 from registry_core.security.client_settings import ClientTlsSettings
-from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys
+from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys, one_or_two
 from registry_core.security.signing_keys import replica_key
 from registry_core.security.tls_clients import ClientTls, client_tls
 from registry_core.telemetry.client_spans import client_span
@@ -160,8 +160,8 @@ class Peers:
     ) -> tuple[Attempt, int, bytes]:
         """Send a request once, signed as a replica; return how, and what came back."""
         headers = {PEER_HEADER: self.id}
-        secrets_now = self._secrets()
-        self._signer.keys = SenderKeys(replica_key(secrets_now[0]) if secrets_now else None, send=Send.SIGNED)
+        first, other = one_or_two(map(replica_key, self._secrets()))
+        self._signer.keys = SenderKeys(first, send=Send.SIGNED, other=other)
         attempt = self._signer.attempt(str(url.origin()), method, url.raw_path_qs, headers=headers, body=data)
         if data is not None:
             headers["Content-Type"] = "application/json"

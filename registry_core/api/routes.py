@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from registry_core.api import log_level
 from registry_core.api.audit import AuditHandlers
 from registry_core.api.auth import CALLER
 from registry_core.api.calls import PARTIAL, answer, body_of
@@ -196,15 +195,6 @@ class Handlers(AuditHandlers, UsageHandlers):
     async def metrics(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         text, content_type = self._exposition(request.headers.get("Accept", ""))
         return web.Response(body=text, headers={"Content-Type": content_type, "Vary": "Accept"})
-
-    async def log_level(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(log_level.shown("registry"))
-
-    async def set_log_level(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        return answer(log_level.set_by(query, "registry"))
-
-    async def reset_log_level(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return answer(log_level.reset("registry"))
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)

@@ -7,7 +7,8 @@ from typing import Final
 
 from registry_core.api.usage import AgentReports
 from registry_core.telemetry.metrics import ReplicaMetrics
-from registry_core.usage.merge import freshness_word, merged
+from registry_core.usage.limits import SILENT_LISTED_S
+from registry_core.usage.merge import freshness_word, silent_after, state_of
 from registry_core.usage.views import AgentState
 
 # Versions that have a label of their own: those of the most agents.
@@ -17,13 +18,18 @@ OTHER: Final = "other"
 
 def agents_by_label(reports: AgentReports) -> dict[tuple[str, ...], float]:
     """Return how many agents there are for each version and freshness; rare versions are counted as `other`."""
-    there = [one for one in merged([reports.part()]) if one.state is not AgentState.ENDED]
-    versions = Counter(one.entry.report.version for one in there)
+    now, silent_after_s = reports.now(), silent_after(reports.every_s)
+    states = [
+        (report, state)
+        for report, at in reports.ledger.reports()
+        if now - at <= SILENT_LISTED_S and (state := state_of(report, now - at, silent_after_s)) is not AgentState.ENDED
+    ]
+    versions = Counter(report.version for report, _ in states)
     named = {version for version, _ in versions.most_common(MOST_VERSIONS)}
-    counts: Counter[tuple[str, ...]] = Counter()
-    for one in there:
-        version = one.entry.report.version
-        counts[version if version in named else OTHER, freshness_word(one.entry, one.state)] += 1
+    counts: Counter[tuple[str, ...]] = Counter(
+        (report.version if report.version in named else OTHER, freshness_word(report, state))
+        for report, state in states
+    )
     return dict(counts)
 
 

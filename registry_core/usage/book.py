@@ -7,7 +7,6 @@ known to a reading: the time said is never earlier than the true one.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -53,8 +52,8 @@ class UsageBook:
         self._is_known = is_known
         self._since = now
         self._most, self._most_unknown = most, most_unknown
-        self._known: OrderedDict[tuple[str, Face], tuple[int, float]] = OrderedDict()
-        self._unknown: OrderedDict[tuple[str, Face], tuple[int, float]] = OrderedDict()
+        self._known: dict[tuple[str, Face], tuple[int, float]] = {}
+        self._unknown: dict[tuple[str, Face], tuple[int, float]] = {}
         self._left_out = 0
 
     def counts(self, now: float) -> UsageCounts:
@@ -79,5 +78,5 @@ class UsageBook:
         part, most = (self._known, self._most) if is_known else (self._unknown, self._most_unknown)
         part[pair] = (min(count + (before[0] if before is not None else 0), MAX_COUNT), now)
         if len(part) > most:
-            _, (left_out, _) = part.popitem(last=False)
+            left_out, _ = part.pop(next(iter(part)))
             self._left_out += left_out if is_known else 0

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from registry_core.domain.names import label_of
 from registry_core.usage.limits import KEPT_S, MAX_AGENT_PAIRS, MAX_AGENTS, MAX_PAIRS
 from registry_core.usage.report import AgentReport, Asked, Face, agent_id_of
 
@@ -62,7 +63,7 @@ class _Known:
         self.report = report
         self.at = at
         self.left_out_at: float | None = at if report.left_out else None
-        self.pairs: OrderedDict[tuple[str, Face], tuple[int, float]] = OrderedDict()
+        self.pairs: dict[tuple[str, Face], tuple[int, float]] = {}  # the latest news last
 
 
 class AgentLedger:
@@ -98,19 +99,26 @@ class AgentLedger:
             self.agents_left_out += 1
         return is_news
 
-    def entries(self, now: float, *, with_usage: bool = True) -> Iterator[AgentEntry]:
-        """Yield what is known of each agent."""
-        for agent_id, known in self._agents.items():
-            usage = (
-                Asked(service, face, count, round(max(0.0, now - last), 3))
-                for (service, face), (count, last) in known.pairs.items()
-            )
-            yield AgentEntry(
-                agent_id=agent_id,
-                report=msgspec.structs.replace(known.report, usage=tuple(usage)) if with_usage else known.report,
-                reported_ago_s=round(now - known.at, 3),
-                left_out_ago_s=None if known.left_out_at is None else round(now - known.left_out_at, 3),
-            )
+    def reports(self) -> Iterator[tuple[AgentReport, float]]:
+        """Yield the latest report of each agent, without its usage, and when it came."""
+        return ((known.report, known.at) for known in self._agents.values())
+
+    def ids(self) -> list[str]:
+        """Return the ids of all agents, for `entry`."""
+        return list(self._agents)
+
+    def entry(self, agent_id: str, now: float, *, with_usage: bool = True) -> AgentEntry | None:
+        """Return what is known of an agent; None when it was forgotten."""
+        known = self._agents.get(agent_id)
+        if known is None:
+            return None
+        usage = (Asked(service, face, count, _age(last, now)) for (service, face), (count, last) in known.pairs.items())
+        return AgentEntry(
+            agent_id=agent_id,
+            report=msgspec.structs.replace(known.report, usage=tuple(usage)) if with_usage else known.report,
+            reported_ago_s=_age(known.at, now),
+            left_out_ago_s=None if known.left_out_at is None else _age(known.left_out_at, now),
+        )
 
     def complete_s(self, now: float) -> float:
         """Return for how long nothing that was asked has been forgotten."""
@@ -124,7 +132,7 @@ class AgentLedger:
 
     def _add(self, known: _Known, usage: tuple[Asked, ...], now: float) -> None:
         for asked in usage:
-            pair, last = (asked.label, asked.face), now - asked.ago_s
+            pair, last = (label_of(asked.label), asked.face), now - asked.ago_s  # `label_of` shares one string
             count = asked.count
             if (before := known.pairs.pop(pair, None)) is not None:
                 count, last = max(count, before[0]), max(last, before[1])
@@ -138,7 +146,7 @@ class AgentLedger:
 
     def _leave_out(self, known: _Known, count: int) -> None:
         for _ in range(min(count, len(known.pairs))):
-            _, (_, last) = known.pairs.popitem(last=False)
+            _, last = known.pairs.pop(next(iter(known.pairs)))
             self.pairs -= 1
             self.pairs_left_out += 1
             self._complete_since = max(self._complete_since, last)
@@ -148,3 +156,7 @@ class AgentLedger:
         self.pairs -= len(known.pairs)
         last = max((last for _, last in known.pairs.values()), default=-math.inf)
         self._complete_since = max(self._complete_since, last)
+
+
+def _age(at: float, now: float) -> float:
+    return round(max(0.0, now - at), 3)

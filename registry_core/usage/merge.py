@@ -16,7 +16,7 @@ import msgspec
 from registry_core.domain.freshness import Freshness
 from registry_core.usage.ledger import AgentEntry, ReplicaPart
 from registry_core.usage.limits import ENDED_LISTED_S, SILENT_LISTED_S, SILENT_PERIODS
-from registry_core.usage.report import Asked, Face
+from registry_core.usage.report import AgentReport, Asked, Face
 from registry_core.usage.views import AgentState, AgentsView, ListedAgent
 
 UNKNOWN: Final = "unknown"
@@ -47,7 +47,7 @@ def merged(parts: Iterable[ReplicaPart]) -> list[MergedAgent]:
                 found[entry.agent_id] = (_joined(entry, known[0]), part.replica)
             else:
                 found[entry.agent_id] = (_joined(known[0], entry), known[1])
-    silent_after_s = SILENT_PERIODS * every_s + _GRACE_S
+    silent_after_s = silent_after(every_s)
     latest = _latest_by_place(entry for entry, _ in found.values())
     return [
         MergedAgent(entry, registry, _state(entry, silent_after_s, latest.get(_place(entry), 0.0)))
@@ -73,9 +73,21 @@ def agents_view(parts: Sequence[ReplicaPart], silent_replicas: Sequence[str], no
     )
 
 
-def freshness_word(entry: AgentEntry, state: AgentState) -> str:
+def silent_after(every_s: float) -> float:
+    """Return after how many seconds without a report an agent is silent."""
+    return SILENT_PERIODS * every_s + _GRACE_S
+
+
+def state_of(report: AgentReport, reported_ago_s: float, silent_after_s: float) -> AgentState:
+    """Return the state of an agent, by its own latest report alone."""
+    if report.ending:
+        return AgentState.ENDED
+    return AgentState.CURRENT if reported_ago_s <= silent_after_s else AgentState.SILENT
+
+
+def freshness_word(report: AgentReport, state: AgentState) -> str:
     """Return how fresh an agent's view is, as far as that is known."""
-    return entry.report.freshness if state is AgentState.CURRENT and entry.report.freshness in _WORDS else UNKNOWN
+    return report.freshness if state is AgentState.CURRENT and report.freshness in _WORDS else UNKNOWN
 
 
 def _joined(later: AgentEntry, earlier: AgentEntry) -> AgentEntry:
@@ -108,12 +120,9 @@ def _latest_by_place(entries: Iterable[AgentEntry]) -> dict[tuple[str, tuple[str
 
 
 def _state(entry: AgentEntry, silent_after_s: float, latest_ago_s: float) -> AgentState:
-    if entry.report.ending:
-        return AgentState.ENDED
-    if entry.reported_ago_s <= silent_after_s:
-        return AgentState.CURRENT
+    state = state_of(entry.report, entry.reported_ago_s, silent_after_s)
     is_replaced = bool(entry.report.host and entry.report.services) and latest_ago_s <= silent_after_s
-    return AgentState.ENDED if is_replaced else AgentState.SILENT
+    return AgentState.ENDED if state is AgentState.SILENT and is_replaced else state
 
 
 def _is_listed(agent: MergedAgent) -> bool:
@@ -134,7 +143,7 @@ def _listed(agent: MergedAgent, now: float) -> ListedAgent:
         zone=report.zone,
         host=report.host,
         state=agent.state,
-        freshness=freshness_word(entry, agent.state),
+        freshness=freshness_word(report, agent.state),
         age_seconds=report.age_s,
         services=list(report.services),
         service_count=max(report.service_count, len(report.services)),

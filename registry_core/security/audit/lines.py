@@ -56,13 +56,18 @@ def line_of(entry: AuditEntry | CountedEntry, replica: str) -> bytes:
             rest = _ENCODER.encode(entry).partition(b",")[2]
         except UnicodeEncodeError:  # a request may name a service in octets that are no text
             return _ENCODER.encode(_as_text(_line(entry, replica)))
-        return b'{"time":"%b","replica":%b,%b' % (iso(entry.time).encode(), _ENCODER.encode(replica), rest)
+        return b'{"time":"%b","replica":%b,%b' % (iso(entry.time).encode(), _as_json(replica), rest)
     line = _line(entry.entry, replica)
     line.times, line.since = entry.times, iso(entry.since)
     try:
         return _ENCODER.encode(line)
     except UnicodeEncodeError:
         return _ENCODER.encode(_as_text(line))
+
+
+@functools.lru_cache(maxsize=8)  # a log has one replica
+def _as_json(text: str) -> bytes:
+    return _ENCODER.encode(text)
 
 
 def about_log(operation: str, time: float, reason: str = "", *, result: str = DONE) -> AuditEntry:

@@ -52,7 +52,7 @@ async def test_each_replica_lists_the_agents_of_all() -> None:
         async def known() -> list[tuple[list[str], str, str, str]]:
             return [(a["services"], a["zone"], a["freshness"], a["registry"]) for a in await agents_of(second)]
 
-        ids = [api.replica.reports.part().replica for api in (first, second)]
+        ids = [(await api.replica.reports.part()).replica for api in (first, second)]
         await becomes(known, [([], "", "fresh", ids[1]), (["billing"], "z1", "fresh", ids[0])])
         said = (await first.call("GET", "/agents")).body
         assert said["by_version"] == {VERSION: 2}
@@ -95,7 +95,7 @@ async def test_a_report_through_another_replica_reaches_the_one_with_the_watch()
         assert (await second.call("POST", "/watch/ack", body)).status == 200
         (agent,) = await agents_of(second)
         assert (agent["agent_id"], agent["host"]) == (agent_id_of(KEY), "web1")
-        assert agent["registry"] == first.replica.reports.part().replica
+        assert agent["registry"] == (await first.replica.reports.part()).replica
 
 
 async def test_a_watcher_that_never_reports_is_counted() -> None:

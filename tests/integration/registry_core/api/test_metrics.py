@@ -9,12 +9,12 @@ from typing import Final
 
 import pytest
 from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from registry_core.replica_settings import replica_settings
 from registry_core.store.redis.store import RedisStore
 from tests.integration.replicas import Api, serving
+from tests.openmetrics import families_in
 from tests.programs import eventually
 from tests.redis_topology import redis_server
 from tools.metrics_page import metrics
@@ -73,7 +73,7 @@ async def test_a_scraper_that_asks_for_openmetrics_gets_the_traces_of_slow_reque
     assert TRACE.encode() not in plain.body
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.headers["Vary"] == "Accept"
-    found = {family.name: family for family in openmetrics_families(answer.body.decode())}  # type: ignore[no-untyped-call]  # the library has no types for it
+    found = families_in(answer.body)
     for name, label, value in (
         ("registry_request_duration_seconds", "endpoint", "/services/{service}"),
         ("registry_operation_duration_seconds", "operation", "lookup"),

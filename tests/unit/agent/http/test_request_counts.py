@@ -53,3 +53,14 @@ def test_a_lookup_is_an_answer_from_the_view_unless_it_was_refused(
 
 def test_the_lookups_are_paths_of_the_table() -> None:
     assert ROUTES.keys() >= LOOKUPS
+
+
+def test_answers_that_are_alike_are_counted_as_often_as_they_were_given() -> None:
+    counts = RequestCounts()
+    given = [("fresh", 0.5), ("fresh", 0.5), ("stale", 31.0), ("unknown", 31.0), ("fresh", 0.5), ("fresh", 1.5)]
+    for number, (freshness, age_s) in enumerate(given):
+        counts.looked_up(freshness, age_s)
+        assert sum(counts.answers.values()) == counts.ages.count == number + 1
+    assert counts.answers == {"fresh": 4, "stale": 1, "expired": 0, "unknown": 1}
+    assert counts.ages.sum == sum(age_s for _, age_s in given)
+    assert counts.answers == {"fresh": 4, "stale": 1, "expired": 0, "unknown": 1}, "to read them changes nothing"

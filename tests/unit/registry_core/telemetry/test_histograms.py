@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from registry_core.telemetry.bucket_counts import BucketCounts
+from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.histograms import SECONDS, LabelledHistogram, TracedCounts
+from tests.openmetrics import families_in
+from tests.samples import FakeClock
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -37,8 +38,8 @@ def test_what_openmetrics_reads_are_the_series_with_their_exemplars() -> None:
     assert histogram.of("/a") is histogram.of("/a")
     histogram.of("/a").observe_in(TRACE, 0.003)
     histogram.of("/b").observe_in(None, 30.0)
-    text = generate_latest(registry).decode()  # type: ignore[no-untyped-call]  # the library has no types for it
-    (family,) = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # neither for this
+    text, _ = Exposition(registry, FakeClock()).text("application/openmetrics-text")
+    family = families_in(text)["took_seconds"]
     buckets = {(s.labels["path"], s.labels["le"]): s for s in family.samples if s.name == "took_seconds_bucket"}
     assert len(buckets) == 2 * (len(SECONDS) + 1)
     exemplar = buckets["/a", "0.005"].exemplar

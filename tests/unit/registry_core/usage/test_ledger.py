@@ -26,7 +26,8 @@ def asked(label: str, count: int, ago_s: float = 0.0, face: Face = Face.DNS) -> 
 
 
 def usage_of(ledger: AgentLedger, agent: int, now: float) -> dict[str, tuple[int, float]]:
-    entry = next(one for one in ledger.entries(now) if one.agent_id == agent_id_of(key(agent)))
+    entry = ledger.entry(agent_id_of(key(agent)), now)
+    assert entry is not None
     return {one.label: (one.count, one.ago_s) for one in entry.report.usage}
 
 
@@ -51,7 +52,7 @@ def test_the_agent_that_reported_longest_ago_goes_first_and_completeness_with_it
         ledger.take(report(agent, 1, asked("billing", 1)), 10.0 * agent)
     ledger.take(report(1, 2), 35.0)
     ledger.take(report(4), 40.0)
-    assert {one.agent_id for one in ledger.entries(40.0)} == {agent_id_of(key(n)) for n in (1, 3, 4)}
+    assert set(ledger.ids()) == {agent_id_of(key(n)) for n in (1, 3, 4)}
     assert (ledger.agents_left_out, ledger.pairs) == (1, 2)
     assert ledger.complete_s(40.0) == 20.0, "what was asked at 20 is forgotten"
 
@@ -80,11 +81,15 @@ def test_what_is_too_old_is_forgotten() -> None:
 def test_an_entry_has_no_key_and_its_usage_only_if_that_is_wanted() -> None:
     ledger = AgentLedger(0.0)
     ledger.take(report(1, 1, asked("billing", 1), asked("search", 2)), 1.0)
-    (entry,) = ledger.entries(1.0)
+    (agent_id,) = ledger.ids()
+    entry = ledger.entry(agent_id, 1.0)
+    assert entry is not None
     assert [one.label for one in entry.report.usage] == ["billing", "search"]
     assert set(entry.report.key) == {"0"}
-    (bare,) = ledger.entries(1.0, with_usage=False)
+    bare = ledger.entry(agent_id, 1.0, with_usage=False)
+    assert bare is not None
     assert bare.report.usage == ()
+    assert ledger.entry("nobody", 1.0) is None
 
 
 @pytest.mark.parametrize(("left_out", "ago_s"), [(0, None), (3, 4.0)])
@@ -92,5 +97,6 @@ def test_it_says_when_an_agent_last_left_something_out(left_out: int, ago_s: flo
     ledger = AgentLedger(0.0)
     ledger.take(report(1, 1), 1.0)
     ledger.take(report(1, 2, left_out=left_out), 6.0)
-    (entry,) = ledger.entries(10.0)
+    entry = ledger.entry(agent_id_of(key(1)), 10.0)
+    assert entry is not None
     assert entry.left_out_ago_s == ago_s
