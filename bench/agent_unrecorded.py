@@ -65,7 +65,7 @@ def without(source: str, statements: Sequence[str]) -> ast.Module:
     return tree
 
 
-class _Loader(SourceFileLoader):
+class _LeavingOut(SourceFileLoader):
     """Compiles the source anew each time: what is cached on disk is the whole module."""
 
     def __init__(self, name: str, path: str, statements: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class _Finder(MetaPathFinder):
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             statements = RECORDING[fullname] if self._leave_out else ()
-            spec.loader = _Loader(spec.loader.name, spec.loader.path, statements)
+            spec.loader = _LeavingOut(spec.loader.name, spec.loader.path, statements)
         return spec
 
 
