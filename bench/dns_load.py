@@ -32,7 +32,7 @@ def load(server: DnsServerProcess, questions: Path, seconds: float) -> DnsLoad:
     """Return the result of a run at full load."""
     process = psutil.Process(server.pid)
     before = process.cpu_times()
-    out = _dnsperf(server, questions, seconds)
+    out = dnsperf(server, questions, seconds)
     after = process.cpu_times()
     cpu_s = after.user + after.system - before.user - before.system
     return DnsLoad(_number(_RATE, out), cpu_s * 1e6 / _number(_COMPLETED, out), int(_number(_LOST, out)))
@@ -45,9 +45,14 @@ def best(loads: list[DnsLoad]) -> DnsLoad:
     )
 
 
+def completed(out: str) -> float:
+    """Return how many queries were answered, by what dnsperf says."""
+    return _number(_COMPLETED, out)
+
+
 def latencies_ms(server: DnsServerProcess, questions: Path, seconds: float, per_second: float) -> list[float]:
     """Return the sorted latencies of queries at a given rate, in milliseconds."""
-    out = _dnsperf(server, questions, seconds, "-v", "-Q", str(int(per_second)))
+    out = dnsperf(server, questions, seconds, "-v", "-Q", str(int(per_second)))
     return sorted(float(text) * 1000 for text in _LATENCY.findall(out))
 
 
@@ -57,7 +62,8 @@ def pin_server(pid: int, processor: int) -> None:
         os.sched_setaffinity(int(thread.name), {processor})
 
 
-def _dnsperf(server: DnsServerProcess, questions: Path, seconds: float, *more: str) -> str:
+def dnsperf(server: DnsServerProcess, questions: Path, seconds: float, *more: str) -> str:
+    """Return what dnsperf says of a run with these options."""
     argv = [find("dnsperf"), "-s", "127.0.0.1", "-p", str(server.port), "-d", str(questions), "-l", str(seconds), *more]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 30, check=True)
     return done.stdout

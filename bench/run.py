@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, audit, large, neighbour, propagation, replicated
+from bench import agent, agent_recording, audit, large, levels, neighbour, propagation, replica_recording, replicated
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -23,10 +23,12 @@ RESULTS: Final = Path(__file__).resolve().parent / "results"
 ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "propagation": lambda count: [propagation.measure(count)],
     "replicated": replicated.measure,
+    "levels": levels.measure,
     "large": large.measure,
     "agent": agent.measure,
     "audit": audit.measure,
     "neighbour": neighbour.measure,
+    "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NoReturn
 
 from cli.command_tree import COMMANDS, CommandGroup, CommandNode, LeafCommand
@@ -13,6 +12,7 @@ from cli.exit_codes import EXIT_CODES, INTERRUPTED, OK, USAGE
 from cli.parser import CommandParser, WrongUsage, did_you_mean
 from cli.streams import guarded
 from registry_core.errors import SettingsError
+from registry_core.installed import VERSION as INSTALLED
 
 DESCRIPTION: Final = "Service discovery for plain containers, over DNS and over localhost HTTP."
 HELP: Final = ("-h", "--help")
@@ -60,7 +60,7 @@ def find(words: Sequence[str]) -> tuple[LeafCommand, list[str]]:
             print(_page(path, group).format_help(), end="")
             raise SystemExit(OK)
         if word in VERSION and group is None:
-            print(f"vertice {installed_version()}")
+            print(f"vertice {INSTALLED}")
             raise SystemExit(OK)
         node = next((node for node in nodes if node.name == word), None)
         if node is None:
@@ -70,14 +70,6 @@ def find(words: Sequence[str]) -> tuple[LeafCommand, list[str]]:
             return LeafCommand(path, node), list(words[at + 1 :])
         group, nodes = node, node.commands
     return _refuse(None, path, group, nodes)
-
-
-def installed_version() -> str:
-    """Return the version of the installed package; 0 in a checkout that is not installed."""
-    try:
-        return version("vertice-registry")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _refuse(

@@ -37,12 +37,14 @@ class Batched:
         self, responder: Responder, listening: socket.socket, source: ReplySource | None, calls: Calls
     ) -> None:
         self._responder = responder
+        self._counts = responder.counts
         self._batch = Batch(calls, listening, source, size=BATCH, most=MAX_QUERY)
         self._size = BATCH  # size of the next batch
         self._local: set[Source] = set()
         self._late = LateAnswers(listening)
         self._ages = DatagramAges(listening)
         self._dropped = 0
+        self.received = 0
         self.too_late = 0
 
     @property
@@ -57,6 +59,7 @@ class Batched:
         if not lengths:
             return
         count = len(lengths)
+        self.received += count
         if count == self._size and self._ages.too_late():
             # There is a backlog, and the youngest of these is too old: so are all.
             self.too_late += count
@@ -74,6 +77,7 @@ class Batched:
         places = b"".join(map(_place_of_ready, ready))
         if len(places) == count * PLACE:
             self._size = BATCH
+            self._counts.given += count
             batch.answer(places)
             self._dropped += batch.send(0, count)
         else:
@@ -82,6 +86,7 @@ class Batched:
     def _answer_one_by_one(self, lengths: Sequence[int], ready: list[Ready], remote: dict[int, str]) -> None:
         """Make the answers that are not ready, and send all."""
         batch, responder, silent = self._batch, self._responder, []
+        self._counts.given += len(ready) - ready.count(NONE_READY)
         made_before = responder.misses
         for slot, length in enumerate(lengths):
             if ready[slot] is not NONE_READY:

@@ -36,6 +36,7 @@ from dns.wire_names import is_below
 from registry_core.blocking import Threads
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, end
+from registry_core.telemetry.bucket_counts import BucketCounts
 
 # Extended DNS Errors: RFC 8914 sections 4.1, 4.21, 4.23 and 4.24.
 OTHER: Final = 0
@@ -50,6 +51,8 @@ MAX_FAILURES: Final = 1000
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 READ_S: Final = 1.0
 
+# What becomes of questions for foreign names.
+OUTCOMES: Final = ("answered", "cached", "stale", "failed", "refused", "denied", "special", "looped", "overloaded")
 # What a client gets: a resolver's reply, or our own words.
 ForeignAnswer: TypeAlias = Relayed | Answer
 
@@ -358,6 +361,15 @@ class Forwarder:
     def counts(self) -> Counter[str]:
         """Questions for foreign names by outcome, from a bounded set of words."""
         return self._counts
+
+    @property
+    def limit(self) -> int:
+        """The limit of questions in flight."""
+        return self._limits.in_flight
+
+    def durations(self) -> dict[str, BucketCounts]:
+        """Return how long each resolver took for its answers."""
+        return {str(upstream.server): upstream.durations for upstream in self._resolvers.all()}
 
     def report(self) -> ForwardingReport:
         """Return the state of the resolvers."""

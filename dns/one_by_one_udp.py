@@ -27,6 +27,7 @@ class OneByOne:
         self._late = LateAnswers(listening)
         self._ages = DatagramAges(listening)
         self._dropped = 0
+        self.received = 0
         self.too_late = 0
 
     @property
@@ -45,6 +46,7 @@ class OneByOne:
             except OSError:
                 # An ICMP error for an earlier answer (its client is gone): not our fault.
                 continue
+            self.received += 1
             if number and self._ages.too_late():  # only a backlog can be
                 self.too_late += 1
                 continue

@@ -143,14 +143,13 @@ class ResolverClient:
             if not is_shortage(error):
                 upstream.has_failed(self._clock.monotonic())
             return None
-        upstream.has_answered()
         return reply
 
     async def _attempt(
         self, upstream: UpstreamResolver, asked: Inquiry, via: bytes, asker: Hashable = None
     ) -> ForeignReply:
         """Return the reply of `upstream`, with any rcode. Raises OSError or EOFError when it is unusable."""
-        server = upstream.server
+        server, began = upstream.server, self._clock.monotonic()
         for _ in range(_TURNS):
             now = self._clock.monotonic()
             question = asked.question
@@ -165,6 +164,7 @@ class ResolverClient:
                 found = await over_tcp(server, sent, partial(self._judged, asker))
             match found:
                 case ForeignReply():
+                    upstream.has_answered(self._clock.monotonic() - began)
                     return found
                 case Odd.OTHER_CASE:
                     # Discarded: a forger would have to guess a new id and a new port as well.
@@ -224,7 +224,6 @@ class ResolverClient:
         try:
             async with asyncio.timeout(self._patience.try_s):
                 await self._attempt(upstream, inquiry(question), b"")
-            upstream.has_answered()
             if upstream.loops == loops:
                 upstream.is_clear()
         except TimeoutError:

@@ -22,18 +22,21 @@ from dns.answer_cache import CachedAnswers, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone
 from dns.askers import asker_of
 from dns.awaited import after
-from dns.codec import Answer, Query, Rcode, Refusal, Type
+from dns.codec import Answer, Query, Rcode, Refusal
 from dns.costs import ANSWER_US, AnswerCosts
 from dns.dear_work import CHEAP_US, DearWork
 from dns.dns_settings import DnsSettings
 from dns.draft_cache import DraftCache, MadeDraft, draft_key, made_draft
 from dns.drafts import draft_of, error_option, refusal_draft
+from dns.foreign import can_be_forwarded
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.hop import Hop, Hops
+from dns.query_counts import OTHER, QueryCounts
 from dns.rate_limit import RateLimit, RateLimitAction
 from dns.record_data import name_of
 from dns.reverse_fallback import ReverseFallback
+from registry_core.domain.freshness import freshness_of
 from registry_core.domain.selection import WhenNonePass
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.local_view import LocalView
@@ -47,10 +50,7 @@ _log = structlog.get_logger(component="dns")
 
 
 class Responder:
-    """Answers queries from `view`, and has `forwarder` answer for foreign names.
-
-    Counts what it answers itself, by type and response code.
-    """
+    """Answers queries from `view`, and has `forwarder` answer for foreign names. `counts` has what it answered."""
 
     def __init__(
         self,
@@ -82,8 +82,11 @@ class Responder:
         self._costs = AnswerCosts(view, name_of(settings.zone))
         self._drafts = DraftCache()
         self._ready = ReadyAnswers(settings.cache)
-        self.ready = self._ready.take
-        self._cells: dict[tuple[str, str], list[int]] = {}
+        # Apart, since a datagram must never get an answer that is made for TCP.
+        self._ready_tcp = ReadyAnswers(settings.tcp_cache, self._ready.asked)
+        self.counts = QueryCounts(lambda: self.hits, view.age_s)
+        self._freshness = freshness_of(view.age_s())
+        self.ready, self.asked = self._ready.take, self._ready.asked
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
@@ -98,16 +101,11 @@ class Responder:
 
     def udp(self, query: bytes, host: str = _HERE, port: int = 0) -> bytes | None:
         """Return the answer to a datagram from `host`, which may query, or None for no answer now."""
-        key = query[2:]
-        ready = self._ready.take_one(key)
-        if ready is not None:
-            return query[:2] + ready.answer
-        plain = folded(key)
-        if plain != key:
-            ready = self._ready.take_one(plain)
-            if ready is not None:
-                return query[:2] + respelled(ready.answer, key)
-        return self._made(query, plain, host, port)
+        answer = self._ready.answer(query)
+        if answer is None:
+            return self._made(query, folded(query[2:]), host, port)
+        self.counts.given += 1
+        return answer
 
     def remote(self, query: bytes, host: str) -> bytes | None:
         """Return the answer to a datagram from `host`, another machine, or None for no answer now.
@@ -133,12 +131,17 @@ class Responder:
             return None
         return self._advice.brief(answer, query, host) if answer is not None else None
 
-    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int = 0) -> bytes | None:
+    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int | str = 0) -> bytes | None:
         """Return the answer to a message that came over TCP: in full, up to 64 KiB.
 
-        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828).
+        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828). `port` may be a word that says
+        whose the connection is.
         """
-        return self._made(query, None, host, port, idle_s)
+        answer = self._ready_tcp.answer(query)
+        if answer is None:
+            return self._made(query, folded(query[2:]), host, port, idle_s)
+        self.counts.given += 1
+        return answer
 
     def take_later(self) -> asyncio.Future[bytes] | None:
         """Return a future of the answer to the last query if it comes later; None when there will be none.
@@ -158,39 +161,38 @@ class Responder:
         hop = self._hops.of(asked, host, idle_s, admitted=False)
         if isinstance(asked, Refusal):
             return hop.finish(refusal_draft(asked))
-        self._counter(codec.type_name(asked.qtype), Rcode.REFUSED)[0] += 1
+        self.counts.add(codec.type_name(asked.qtype), Rcode.REFUSED)
         return hop.finish(draft_of(asked, _REFUSED, hop.room))
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
         """Queries answered, by (type, rcode): both bounded sets of words."""
-        _ = self._ready.hits  # updates the counts of answers given out
-        return Counter({key: cell[0] for key, cell in self._cells.items()})
+        return self.counts.queries
 
     @property
     def hits(self) -> int:
         """Queries answered from the ready answers."""
-        return self._ready.hits
+        return self._ready.hits + self._ready_tcp.hits
 
     @property
     def evictions(self) -> int:
         """Ready answers evicted for lack of room."""
-        return self._ready.evictions
+        return self._ready.evictions + self._ready_tcp.evictions
 
     @property
     def cache_entries(self) -> int:
-        return len(self._ready) + len(self._drafts)
+        return len(self._ready) + len(self._ready_tcp) + len(self._drafts)
 
     @property
     def cache_bytes(self) -> int:
-        return self._ready.bytes + self._drafts.bytes
+        return self._ready.bytes + self._ready_tcp.bytes + self._drafts.bytes
 
     # -- what is not ready
 
-    def _made(self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None = None) -> bytes | None:
+    def _made(self, query: bytes, key: bytes, host: str, port: int | str, idle_s: float | None = None) -> bytes | None:
         """Return a new answer, as `_answer` does, once there is time for it."""
         if self.work.admits(ANSWER_US):
-            self.misses += key is not None
+            self.misses += 1
             began = self.work.now()
             answer = self._answer(query, key, host, port=port, idle_s=idle_s)
             self.work.done(began, ANSWER_US)
@@ -204,9 +206,9 @@ class Responder:
         return None
 
     def _made_in_turn(
-        self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None
+        self, query: bytes, key: bytes, host: str, port: int | str, idle_s: float | None
     ) -> bytes | asyncio.Future[bytes] | None:
-        self.misses += key is not None
+        self.misses += 1
         answer = self._answer(query, key, host, port=port, idle_s=idle_s)
         return answer if answer is not None else self.take_later()
 
@@ -216,7 +218,7 @@ class Responder:
         key: bytes | None,
         host: str,
         *,
-        port: int = 0,
+        port: int | str = 0,
         idle_s: float | None = None,
         may_wait: bool = True,
         is_busy: bool = False,
@@ -251,6 +253,7 @@ class Responder:
             _log.exception("query_failed", query=message[:512].hex(), failures=self.failures)
         if len(message) < codec.HEADER:
             return None
+        self.counts.add(OTHER, Rcode.SERVFAIL)
         refusal = Refusal(int.from_bytes(message[:2]), int.from_bytes(message[2:4]), Rcode.SERVFAIL)
         if hop is None:
             return refusal_draft(refusal).message
@@ -260,12 +263,15 @@ class Responder:
     def _answer_query(
         self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool
     ) -> bytes | None:
+        if freshness_of(self._view.age_s()) is not self._freshness:
+            self._changed(frozenset())  # earlier answers say that they are fresher than they are
         # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
-        entry = self._ready.get(key) if key is not None and keeps else None
+        ready = self._ready_tcp if hop.over_tcp else self._ready
+        entry = ready.get(key) if key is not None and keeps else None
         number = entry.number if entry is not None else None
         common, began = draft_key(query, hop), self.work.now()
-        if key is not None and self._ready.found.is_spent(key):
+        if key is not None and ready.found.is_spent(key):
             self._drafts.forget(common)
         made = self._drafts.take(common, number, began)
         if not isinstance(made, MadeDraft):
@@ -283,7 +289,7 @@ class Responder:
                 if may_wait and (later := self._when_fetched(found.label, message, hop)) is not None:
                     self._later = later
                     return None
-            if self._forwarder is not None and found.answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
+            if self._forwarder is not None and found.answer.rcode is Rcode.REFUSED and can_be_forwarded(query):
                 return self._forwarded(self._forwarder, query, message, hop)
             made = made_draft(query, found, hop, dear=dear)
             if dear and made.found and not found.lacking:
@@ -293,10 +299,10 @@ class Responder:
             packed = hop.finish(made.draft)
         else:
             packed = hop.finish(made.answering(query))
-        counter = self._counter(codec.type_name(query.qtype), made.rcode)
-        counter[0] += 1
+        counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)
+        self.asked.add(made.label, is_found=made.found)
         if key is not None and keeps:
-            kept = self._ready.found if made.found else self._ready.missing
+            kept = ready.found if made.found else ready.missing
             if entry is None or entry is not kept.get(key):
                 entry = CachedAnswers(made.label, made.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
@@ -304,15 +310,20 @@ class Responder:
 
     def _busy(self, query: Query, hop: Hop) -> bytes:
         """Return the answer to a question that waited for too long, or had no room to wait."""
-        self._counter(codec.type_name(query.qtype), Rcode.SERVFAIL)[0] += 1
+        self.counts.add(codec.type_name(query.qtype), Rcode.SERVFAIL)
         return hop.finish(draft_of(query, _BUSY, hop.room))
 
     def _forwarded(self, forwarder: Forwards, query: Query, message: bytes, hop: Hop) -> bytes | None:
         foreign = forwarder.answer(query, message, hop.asker)
         if not isinstance(foreign, asyncio.Future):
-            return hop.finish(self._foreign.draft(query, foreign, hop))
+            return self._relayed(query, foreign, hop)
         self._later = self._when_answered(foreign, query, message, hop)
         return None
+
+    def _relayed(self, query: Query, foreign: ForeignAnswer, hop: Hop) -> bytes:
+        draft = self._foreign.draft(query, foreign, hop)
+        self.counts.add(codec.type_name(query.qtype), draft.rcode)
+        return hop.finish(draft)
 
     def _when_fetched(self, label: str, message: bytes, hop: Hop) -> asyncio.Future[bytes] | None:
         """Return a future of the answer, ready when the view has the service or knows that it cannot get it."""
@@ -331,7 +342,7 @@ class Responder:
             if answered.cancelled():
                 return None
             try:
-                return hop.finish(self._foreign.draft(query, answered.result(), hop))
+                return self._relayed(query, answered.result(), hop)
             except Exception:  # noqa: BLE001 - as in `_answer`
                 return self._failed(message, hop)
 
@@ -349,7 +360,7 @@ class Responder:
         elif edns is not None and self._hops.disproves(edns, hop.host):
             # RFC 7873 section 5.4: a query for a cookie only learns whether its cookie is valid.
             rcode = Rcode.BADCOOKIE
-        self._counter("other", rcode)[0] += 1
+        self.counts.add(OTHER, rcode)
         return hop.finish(refusal_draft(msgspec.structs.replace(refusal, rcode=rcode), errors))
 
     def _limit(self, query: bytes, host: str, action: RateLimitAction, *, admitted: bool) -> bytes | None:
@@ -375,19 +386,15 @@ class Responder:
         asked = codec.read(query)
         return asked is not None and self._hops.proves(asked.edns, host)
 
-    def _counter(self, type_: str, rcode: Rcode) -> list[int]:
-        return self._cells.setdefault((type_, rcode.name), [0])
-
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:
             # Answers without a label may depend on any service, as the list of all services does.
             self._ready.drop([*labels, ""])
+            self._ready_tcp.drop([*labels, ""])
             self._drafts.drop([*labels, ""])
         else:
             self._ready.clear()
+            self._ready_tcp.clear()
             self._drafts.clear()
-
-
-def _can_be_forwarded(query: Query) -> bool:
-    """Return whether a question that the zone refuses is for a foreign name, rather than for an unsupported type."""
-    return query.qclass == codec.CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)
+            self.counts.fold()
+            self._freshness = freshness_of(self._view.age_s())

@@ -36,6 +36,11 @@ class Exchange(Protocol):
         ...
 
     @property
+    def received(self) -> int:
+        """Datagrams that were read."""
+        ...
+
+    @property
     def too_late(self) -> int:
         """Queries that had waited for longer than their askers do, and were not answered."""
         ...
@@ -76,6 +81,11 @@ class UdpServer:
     def dropped(self) -> int:
         """Answers that could not be sent."""
         return sum(exchange.dropped for _, exchange in self._exchanges)
+
+    @property
+    def received(self) -> int:
+        """Datagrams that were read."""
+        return sum(exchange.received for _, exchange in self._exchanges)
 
     @property
     def too_late(self) -> int:

@@ -15,6 +15,7 @@ import msgspec
 
 from dns.forward_rules import ResolverAddress
 from registry_core.domain.backoff import Backoff
+from registry_core.telemetry.bucket_counts import BucketCounts
 
 # How long a failed resolver is avoided.
 REST: Final = Backoff(1.0, 30.0)
@@ -22,6 +23,8 @@ REST: Final = Backoff(1.0, 30.0)
 LOOP_REST_S: Final = 30.0
 # How long a missing capability is remembered: the resolver may have been replaced.
 BELIEF_S: Final = 600.0
+# Upper bounds of the durations of answered queries.
+DURATIONS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # The least time between two probes triggered by traffic.
 _RETRY_S: Final = 5.0
 
@@ -53,6 +56,7 @@ class UpstreamResolver:
         self.server = server
         self.state = ResolverState.UP
         self.answered = 0
+        self.durations = BucketCounts(DURATIONS_S)  # of the answered ones
         self.failed = 0
         self.loops = 0
         self.is_tried = False
@@ -84,9 +88,10 @@ class UpstreamResolver:
         if self.state is not ResolverState.LOOPING:
             self._try_at = min(self._try_at, max(now, self._tried_at + _RETRY_S))
 
-    def has_answered(self) -> None:
-        """Note an answer of any kind."""
+    def has_answered(self, took_s: float) -> None:
+        """Note an answer of any kind, which took that long."""
         self.answered += 1
+        self.durations.observe(took_s)
         self._failures = 0
         if self.state is ResolverState.FAILING:
             self.state = ResolverState.UP

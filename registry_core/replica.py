@@ -10,7 +10,6 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
@@ -18,13 +17,11 @@ import structlog
 from aiohttp import web
 
 from registry_core.api.app import build_app, http_logger
-from registry_core.api.audit_metrics import add_audit_metrics
 from registry_core.api.certificates import REFRESH_S, Certificates, authority_of
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.gauges import add_gauges, add_tls_gauges
 from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
@@ -38,12 +35,17 @@ from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
+from registry_core.api.usage import AgentReports
+from registry_core.api.usage_metrics import add_usage_metrics
 from registry_core.api.view import ReplicaView, store_age
+from registry_core.api.view_measures import ViewMeasures
+from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
 from registry_core.errors import StoreUnavailable
+from registry_core.installed import VERSION
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
 from registry_core.ports.clock import Clock, SystemClock
@@ -52,6 +54,8 @@ from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_log_levels import use_settings_again
+from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.replica_store import store_of
 from registry_core.resolution import Resolver
@@ -66,6 +70,7 @@ from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
+from registry_core.traces import Traces
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
@@ -75,16 +80,6 @@ SHUTDOWN_S: Final = 1.0
 _LEAST_WAIT_S: Final = 0.01
 
 log = structlog.get_logger()
-
-
-def _version() -> str:
-    try:
-        return version("vertice-registry")
-    except PackageNotFoundError:  # run from a checkout without installing
-        return "0"
-
-
-VERSION: Final = _version()  # read once, outside of any loop
 
 
 class Replica:
@@ -106,6 +101,7 @@ class Replica:
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
         self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
+        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -113,23 +109,26 @@ class Replica:
             store_age_s=self.store.age_s,
             store=lambda: store_age(self.store.shards()),
         )
-        self.hub = WatchHub(self.view, hub_limits)
+        self.hub = WatchHub(self.view, hub_limits, WatchCounts(self.metrics.watch_lag.of()))
+        self._measures = ViewMeasures(
+            self.view, self.metrics.lookups, self._clock, least_lookups=settings.health.least_lookups
+        )
         self._first = FirstDelivery(self.view)
         self._authority = authority_of(settings.authority, self._clock)
         self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
-        self.certificates.add_metrics(self.metrics)
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         self.tls = ReplicaTls(
             settings.tls,
             self._clock,
             limits=HandshakeLimits(connections=budget.handshakes),
             is_denied=self.certificates.denied.is_denied,
+            is_shared=self.limits.proxies.trusts,
         )
         self._callers = ReplicaAccess(
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
-        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         self._connections = Connections(
             connection_limits or ConnectionLimits(connections=budget.connections), is_shared=self.limits.proxies.trusts
         )
@@ -156,13 +155,25 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
+        self.reports = AgentReports(
+            self.hub,
+            self.view,
+            self._peers,
+            settings.usage,
+            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            clock=self._clock,
+            background=self._background,
+        )
+        operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
             self.view,
+            self._measures,
             self._access,
-            self._sampler,
-            self._background,
+            sampler=self._sampler,
+            background=self._background,
+            limits=settings.health,
             audit=audit,
             peers=self._peer_watch,
             watchers=lambda: len(self.hub),
@@ -177,6 +188,7 @@ class Replica:
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             audit=self.audit,
+            reports=self.reports,
             first=self._first,
             peers=self._peers,
             certificates=self.certificates,
@@ -206,31 +218,33 @@ class Replica:
             metrics=self.metrics,
             zone=settings.zone,
         )
-        self._callers.add_metrics(self.metrics, notes.refused)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
-        add_audit_metrics(self.metrics, audit.report)
-        add_gauges(
-            self.metrics,
-            self.view,
-            self.store,
-            self._access,
-            limits=self.limits,
-            watchers=lambda: len(self.hub),
+        add_usage_metrics(self.metrics, self.reports)
+        add_metrics(
+            self,
+            version=VERSION,
+            measures=self._measures,
+            access=self._access,
+            callers=self._callers,
+            refused=notes.refused,
+            audit=audit,
+            peers=self._peers,
             connections=self._connections,
             sampler=self._sampler,
             background=self._background,
+            clock=self._clock,
         )
-        add_tls_gauges(self.metrics, self.tls)
 
     async def start(self) -> None:
         """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
 
         Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
+        self._traces.start(self._background)
         self.health.begin()
         self._first.begin()
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -251,7 +265,7 @@ class Replica:
                 self._tasks.append(self._background.keep("peers' certificates", self._peers.tls.run))
             self._run("standstill", self._gate.turn, lambda: TURN_EVERY_S, at_once=True)
             self._run("sync", self._sync, self._next_sync_s)
-            self._run("sample", self._sampler.refresh, lambda: SAMPLE_EVERY_S, at_once=True)
+            self._run("sample", self._sample, lambda: SAMPLE_EVERY_S, at_once=True)
             if self.settings.redis is not None and self.settings.redis.access.tls:
                 keeping = partial(keep_certificates, self.settings.redis)
                 self._tasks.append(self._background.keep("certificates of the store", keeping))
@@ -269,6 +283,11 @@ class Replica:
             log.warning("settings_unknown", names=unknown[:MOST_SHOWN], count=len(unknown))
         self._callers.warn()
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
+
+    def reload(self) -> None:
+        """Log at the levels of the settings again, without waiting for their file."""
+        again = partial(use_settings_again, self.settings.log_level, self.settings.log_level_file)
+        self._background.begin("log levels", again)
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
@@ -290,6 +309,7 @@ class Replica:
             await self.audit.close()
         await self._peers.close()
         await self.store.close()
+        await self._traces.close()
         await self._background.close()
 
     @property
@@ -343,9 +363,14 @@ class Replica:
         # An instance that a sweep spared so as not to empty its service is overdue all the same.
         return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
 
+    async def _sample(self) -> None:
+        self._measures.look()
+        await self._sampler.refresh()
+
     async def _sync(self) -> None:
         self.hub.tick()
         self._access.see()
+        self.reports.sample()
 
     def _next_sync_s(self) -> float:
         # Tells readers of the end of warming at once.

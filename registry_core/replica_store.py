@@ -42,6 +42,6 @@ def store_of(
         queue_terms=QueueTerms(
             operation_s=settings.redis_timeout_s, retries_s=settings.redis_retries_s, breaker=settings.breaker
         ),
-        observe=lambda shard, took_s: metrics.redis_latency.labels(shard).observe(took_s),
+        observe=metrics.pipeline,
         background=background,
     )

@@ -11,6 +11,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PRODUCT: Final = ("registry_core", "dns", "agent", "cli")
 PACKAGES: Final = (*PRODUCT, "bench", "tools")
 
+# Where each program begins.
+ROOTS: Final = {"agent": "agent.sidecar", "registry": "registry_core.replica"}
+
 
 def modules(packages: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
     """Return every module of `packages`, each package before its contents."""
@@ -18,14 +21,6 @@ def modules(packages: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
         yield from sorted(
             (ROOT / package).rglob("*.py"), key=lambda p: (p.parent.parts, p.name != "__init__.py", p.name)
         )
-
-
-def programs_of(module: Path) -> tuple[str, ...]:
-    """Return which of the two programs runs a module: the agent, the registry, or both."""
-    package, *rest = module.relative_to(ROOT).parts
-    if package != "registry_core":
-        return ("agent",)
-    return ("registry",) if rest[0] in ("api", "store", "telemetry", "replica.py") else ("agent", "registry")
 
 
 def escaped(text: str) -> str:

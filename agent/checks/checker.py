@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 import structlog
 
+from agent.checks.counts import CheckCounts
 from agent.checks.result import (
     STOOD_STILL_S,
     CheckOutcome,
@@ -53,7 +54,9 @@ class Checker(abc.ABC):
         *,
         changed: Callable[[], None],
         seen: Callable[[CheckOutcome], None],
+        counts: CheckCounts | None = None,
     ) -> None:
+        self._counts = counts if counts is not None else CheckCounts()
         self.spec = spec
         self.service = service
         self._changed = changed
@@ -80,6 +83,7 @@ class Checker(abc.ABC):
             self._seen(outcome)
             after[address] = state = after_outcome(before, outcome, now, self._pace)
             if state.flaps > before.flaps:
+                self._counts.flaps += state.flaps - before.flaps
                 held_s = self.spec.pace.flaps.hold_s
                 where = {"address": address} if address else {}
                 _log.warning("check_flaps", service=self.service, check=self.spec.name, held_s=held_s, **where)
@@ -104,8 +108,9 @@ class ProbingChecker(Checker):
         changed: Callable[[], None],
         seen: Callable[[CheckOutcome], None],
         random: Random,
+        counts: CheckCounts | None = None,
     ) -> None:
-        super().__init__(service, spec, changed=changed, seen=seen)
+        super().__init__(service, spec, changed=changed, seen=seen, counts=counts)
         self._probe_at = probe_at
         self._probes: dict[str, Probe] = {}
         self._locate = locate
@@ -138,7 +143,7 @@ class ProbingChecker(Checker):
                 self._take(dict.fromkeys(self.states or (EVERYWHERE,), _after_lookup(error)))
                 return
         self._probes = {address: self._probes.get(address) or self._probe_at(address) for address in addresses}
-        found = await asyncio.gather(*(_outcome(probe) for probe in self._probes.values()), return_exceptions=True)
+        found = await asyncio.gather(*(self._outcome(probe) for probe in self._probes.values()), return_exceptions=True)
         outcomes: dict[str, CheckOutcome | None] = {}
         for address, outcome in zip(self._probes, found, strict=True):
             if isinstance(outcome, BaseException):
@@ -148,6 +153,16 @@ class ProbingChecker(Checker):
             isinstance(outcome, CheckResult) and outcome.status is not Status.CRITICAL for outcome in outcomes.values()
         )
         self._take(outcomes)
+
+    async def _outcome(self, probe: Probe) -> CheckOutcome:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            outcome = await probe()
+        except MemoryError as error:
+            outcome = after_error(error)
+        self._counts.took(self.spec.kind, loop.time() - began)
+        return outcome
 
     @property
     def _knows(self) -> bool:
@@ -174,8 +189,9 @@ class ReportedChecker(Checker):
         *,
         changed: Callable[[], None],
         seen: Callable[[CheckOutcome], None],
+        counts: CheckCounts | None = None,
     ) -> None:
-        super().__init__(service, spec, changed=changed, seen=seen)
+        super().__init__(service, spec, changed=changed, seen=seen, counts=counts)
         self._pace: CheckPace = msgspec.structs.replace(spec.pace, rise=1, fall=1)
         self._ttl_s = how.ttl_s
         self._reported = asyncio.Event()
@@ -208,13 +224,6 @@ class ReportedChecker(Checker):
             else:
                 self._reported.clear()
                 until = loop.time() + self._ttl_s
-
-
-async def _outcome(probe: Probe) -> CheckOutcome:
-    try:
-        return await probe()
-    except MemoryError as error:
-        return after_error(error)
 
 
 def _after_lookup(error: OSError) -> CheckOutcome:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from agent.checks.checker import Checker, Locate, ProbingChecker, ReportedChecker
+from agent.checks.counts import CheckCounts
 from agent.checks.result import CheckOutcome, NotChecked, ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec, TtlCheck
 from agent.checks.state import EVERYWHERE, NEW
@@ -47,6 +48,7 @@ class ServiceChecks:
         moved: Callable[[], None] = lambda: None,
         seen: Callable[[CheckKind, CheckOutcome], None],
         random: Random,
+        counts: CheckCounts | None = None,
     ) -> None:
         self._service = service
         self._changed = changed
@@ -61,7 +63,9 @@ class ServiceChecks:
 
             if isinstance(spec.how, TtlCheck):
                 self.checkers.append(
-                    ReportedChecker(service, spec, spec.how, changed=self._after_change, seen=seen_of_kind)
+                    ReportedChecker(
+                        service, spec, spec.how, changed=self._after_change, seen=seen_of_kind, counts=counts
+                    )
                 )
             elif (probe_at := probe_for(spec)) is not None:
                 self.checkers.append(
@@ -73,6 +77,7 @@ class ServiceChecks:
                         changed=self._after_change,
                         seen=seen_of_kind,
                         random=random,
+                        counts=counts,
                     )
                 )
 

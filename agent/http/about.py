@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from agent.certificates.part import CertificatesPart
+from agent.http.dns_samples import dns_samples, forwarding_samples, port_samples
 from agent.http.health import AgentHealth, judged
 from agent.http.lookups import Lookups
-from agent.http.metrics import CounterSample, GaugeSample, counter, gauge
 from agent.http.reports import AgentHealthView, Components, LossGuardReport, SelfView, SyncReport, ViewReport
+from agent.http.samples import Sample, gauge
+from agent.http.session_samples import phase_samples, session_samples
+from agent.http.state_samples import (
+    background_samples,
+    certificate_samples,
+    program_samples,
+    registry_samples,
+    reload_samples,
+)
+from agent.http.view_samples import (
+    cache_samples,
+    guard_samples,
+    limit_samples,
+    load_samples,
+    lookup_samples,
+    snapshot_samples,
+    view_samples,
+)
 from agent.registration.decisions import Phase
 from agent.registration.session import Session
-from agent.registries.choice import Trouble, Use
+from agent.registries.choice import Use
 from agent.registries.pool import Upstreams
 from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
@@ -24,9 +42,8 @@ from dns.forwarding import Forwarder, ForwardingReport
 from dns.responder import Responder
 from dns.tcp import TcpServer
 from dns.udp import UdpServer
-from dns.upstreams import ResolverState
 from registry_core.api.connections import Connections
-from registry_core.domain.connection_slots import Closing
+from registry_core.installed import VERSION
 from registry_core.ports.clock import Clock
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
@@ -126,213 +143,36 @@ class About:
             certificates=self.certificates.faults() if self.certificates is not None else (),
         )
 
-    def samples(self) -> Iterable[CounterSample | GaugeSample]:
+    def samples(self) -> Iterable[Sample]:
         """Return the metrics as they are now."""
-        view, sync = self._view, self._sync_report()
-        yield gauge("agent_view_known_services", "Known services.", view.known)
-        yield gauge("agent_view_services", "Services held in the view.", view.catalog.service_count)
-        yield gauge("agent_view_instances", "Instances in the view.", len(view.catalog))
-        yield gauge("agent_view_complete", "1 if a missing name is known not to exist.", view.complete)
+        zone, session, view, sync = self._upstreams.zone, self._session, self._view_report(), self._sync_report()
+        started_at = self._clock.wall() - self._uptime_s
+        yield from program_samples(VERSION, zone, started_at, self._uptime_s)
         yield gauge(
-            "agent_loss_guard_holding", "1 while a rejected snapshot is held back.", view.loss_guard is not None
+            "agent_healthy", "1 if /health gives no reason to the contrary.", not self._judged(view, sync).reasons
         )
-        yield counter("agent_loss_guard", "Snapshots rejected by the loss guard.", view.losses_prevented)
-        yield gauge("cache_age_seconds", "Seconds since the registry last confirmed the view.", view.age_s())
-        yield gauge("agent_sync_connected", "1 if the watch is connected.", sync.connected)
-        yield gauge("agent_sync_lag_seconds", "Seconds since anything was received from the registry.", view.lag_s)
-        yield counter("agent_sync_losses", "Times that the watch was lost.", sync.losses)
-        yield counter("agent_sync_resyncs", "Full resyncs of the view.", sync.resyncs)
-        yield counter("agent_sync_mismatches", "Times the view did not match the digest.", sync.mismatches)
-        yield counter("agent_sync_snapshots", "Snapshots applied to the view.", view.snapshots)
-        yield counter("agent_sync_passed_over", "Lines of the watch that could not be read.", view.passed_over)
-        yield counter("agent_sync_events", "Events applied to the view.", view.events)
+        yield from view_samples(self._view, sync)
         if self._keeper is not None:
-            kept = self._keeper.report()
-            yield counter("agent_snapshot_saves", "Snapshots written to disk.", kept.saves)
-            yield counter("agent_snapshot_failures", "Snapshots that could not be written.", kept.failures)
+            yield from snapshot_samples(self._keeper)
         if self._reloader is not None:
-            reload = self._reloader.report()
-            yield gauge("agent_config_reload_failed", "1 if the last reload was rejected.", bool(reload.problem))
-            results: dict[tuple[str, ...], float] = {("taken",): reload.taken, ("kept",): reload.kept}
-            yield CounterSample("agent_config_reloads", "Reloads of settings, by result.", ("result",), results)
-        yield from self._background_samples()
-        yield from self._certificate_samples()
-        yield from self._registry_samples()
-        dns = self._responder
-        yield from self._dns_samples()
-        yield from self._forwarding_samples()
-        yield CounterSample(
-            "cache_hits",
-            "Lookups answered from memory: HTTP lookups of known names, DNS lookups with a ready answer.",
-            ("cache",),
-            {("view",): self._lookups.hits, ("dns",): dns.hits},
-        )
-        yield CounterSample(
-            "cache_misses",
-            "HTTP lookups of unknown names; DNS lookups without a ready answer.",
-            ("cache",),
-            {("view",): self._lookups.misses, ("dns",): dns.misses},
-        )
-        yield CounterSample(
-            "cache_evictions",
-            "Services and ready DNS answers evicted to make room.",
-            ("cache",),
-            {("view",): self._view.evictions, ("dns",): dns.evictions},
-        )
-        yield GaugeSample(
-            "registry_cache_size_bytes",
-            "Measured memory of held services and ready DNS answers.",
-            ("cache",),
-            {("view",): self._view.bytes, ("dns",): dns.cache_bytes},
-        )
+            yield from reload_samples(self._reloader.report())
+        yield from background_samples(self._background.report())
+        yield from certificate_samples(self.certificate(), self.certificates, self._clock.wall())
+        yield from registry_samples(self._upstreams)
+        yield from lookup_samples(self._lookups, self._responder)
+        yield from dns_samples(self._responder)
+        if self._forwarder is not None:
+            yield from forwarding_samples(self._forwarder)
+        if self._udp is not None and self._tcp is not None and self._http is not None:
+            yield from port_samples(self._udp, self._tcp, self._http)
+        yield from cache_samples(self._view, self._lookups, self._responder)
         if self._loader is not None:
-            outcomes: dict[tuple[str, ...], float] = {
-                ("read",): self._loader.loads,
-                ("failed",): self._loader.failures,
-                ("refused",): self._loader.refusals,
-            }
-            yield CounterSample(
-                "agent_view_loads",
-                "Reads of services that were looked up but not held, by outcome.",
-                ("outcome",),
-                outcomes,
-            )
-        health = self._judged(self._view_report(), sync)
-        yield gauge("agent_healthy", "1 if /health gives no reason to the contrary.", not health.reasons)
-        phases: dict[tuple[str, ...], float] = {(phase,): count for phase, count in self._phases().items()}
-        yield GaugeSample("agent_registrations", "Services of this agent, by phase.", ("phase",), phases)
-        if self._session is not None:
-            yield gauge(
-                "agent_refused_services",
-                "Services of this agent whose registration or heartbeat the registry refused.",
-                sum(service.refused for service in self._session.report()),
-            )
-            yield CounterSample(
-                "agent_check_results",
-                "Check results, by kind and status.",
-                ("kind", "result"),
-                {(kind, status): float(count) for (kind, status), count in self._session.check_results.items()},
-            )
-            checks = [check for service in self._session.report() for check in service.checks]
-            yield counter(
-                "agent_check_flaps", "Times a check was put on hold for flapping.", sum(c.flaps for c in checks)
-            )
-            yield gauge(
-                "agent_check_held", "Checks held critical for flapping.", sum(c.held_seconds > 0 for c in checks)
-            )
-            yield CounterSample(
-                "agent_heartbeats",
-                "Heartbeats, by outcome.",
-                ("outcome",),
-                {(outcome.value,): float(count) for outcome, count in self._session.beats.items()},
-            )
-
-    def _background_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        report = self._background.report()
-        restarts: dict[tuple[str, ...], float] = {(one.task,): one.restarts for one in report}
-        failures: dict[tuple[str, ...], float] = {(one.task,): one.failures for one in report}
-        yield CounterSample(
-            "agent_background_restarts", "Background tasks restarted after a failure.", ("task",), restarts
-        )
-        yield CounterSample("agent_background_failures", "Background tasks that failed.", ("task",), failures)
-
-    def _certificate_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        if self.certificates is None:
-            return
-        ends: dict[tuple[str, ...], float] = {
-            (one.service_name,): one.ends_in_seconds
-            for one in self.certificates.report()
-            if one.ends_in_seconds is not None
-        }
-        outcomes: dict[tuple[str, ...], float] = {(word,): n for word, n in self.certificates.outcomes.items()}
-        yield GaugeSample(
-            "agent_certificate_ends_seconds", "Seconds until a service's certificate ends.", ("service",), ends
-        )
-        yield CounterSample(
-            "agent_certificate_requests", "Requests for certificates, by outcome.", ("outcome",), outcomes
-        )
-
-    def _registry_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        # At most MAX_ADDRESSES at a time.
-        known = self._upstreams.report().known
-        used: dict[tuple[str, ...], float] = {
-            (one.url, use): float(use in one.used_for) for one in known for use in Use
-        }
-        well: dict[tuple[str, ...], float] = {
-            (one.url, use): float(one.reachable and use not in one.resting) for one in known for use in Use
-        }
-        far: dict[tuple[str, ...], float] = {
-            (one.url,): one.latency_seconds for one in known if one.latency_seconds is not None
-        }
-        failed: dict[tuple[str, ...], float] = {
-            (one.url, trouble): float(one.failures[trouble]) for one in known for trouble in Trouble
-        }
-        moves: dict[tuple[str, ...], float] = {(use, why): count for (use, why), count in self._upstreams.moves.items()}
-        yield GaugeSample("agent_registry_in_use", "1 for the registry in use.", ("registry", "use"), used)
-        yield GaugeSample("agent_registry_well", "1 if the registry may be chosen.", ("registry", "use"), well)
-        yield GaugeSample("agent_registry_latency_seconds", "Measured latency of a registry.", ("registry",), far)
-        yield CounterSample(
-            "agent_registry_failures", "Failures of a registry, by kind.", ("registry", "trouble"), failed
-        )
-        yield CounterSample("agent_registry_moves", "Moves to another registry, by reason.", ("use", "why"), moves)
-
-    def _dns_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        dns = self._responder
-        queries: dict[tuple[str, ...], float] = dict(dns.counters.items())
-        yield CounterSample("agent_dns_queries", "DNS queries, by type and rcode.", ("type", "rcode"), queries)
-        yield counter("agent_dns_malformed", "DNS queries that could not be parsed.", dns.malformed)
-        yield counter("agent_dns_prohibited", "DNS queries from networks that are not allowed.", dns.prohibited)
-        yield counter("agent_dns_limited", "DNS answers over the rate limit.", dns.limited)
-        yield counter("agent_dns_failures", "DNS queries that hit an internal error.", dns.failures)
-        dropped = self._udp.dropped if self._udp is not None else 0
-        yield counter("agent_dns_dropped", "DNS answers that could not be sent.", dropped)
-        if self._tcp is not None and self._http is not None:
-            yield gauge("agent_dns_tcp_connections", "Open connections for DNS.", self._tcp.connections)
-            yield CounterSample(
-                "agent_dns_tcp_connections_closed",
-                "Connections for DNS that were closed or not accepted for want of room, by reason.",
-                ("reason",),
-                _by_reason(self._tcp.closed),
-            )
-            yield gauge("agent_http_connections", "Open connections of the localhost port.", len(self._http.open))
-            yield CounterSample(
-                "agent_http_connections_closed",
-                "Connections that were closed or not accepted for a limit, by reason.",
-                ("reason",),
-                _by_reason(self._http.closed),
-            )
-        late = self._udp.too_late if self._udp is not None else 0
-        yield counter("agent_dns_too_late", "DNS datagrams that had waited too long in the socket.", late)
-        shed: dict[tuple[str, ...], float] = {("no_room",): dns.work.shed, ("too_late",): dns.work.late}
-        yield CounterSample("agent_dns_not_done", "Work for answers that was not done, by reason.", ("reason",), shed)
-        yield gauge("agent_dns_work_waiting", "Pieces of work for answers that wait for their turn.", dns.work.waiting)
-        yield gauge("agent_dns_ready_answers", "Ready DNS answers.", dns.cache_entries)
-        yield gauge("agent_dns_ready_answers_bytes", "Memory of ready DNS answers.", dns.cache_bytes)
-
-    def _forwarding_samples(self) -> Iterable[CounterSample | GaugeSample]:
-        forwarder = self._forwarder
-        if forwarder is None:
-            return
-        report = forwarder.report()
-        results: dict[tuple[str, ...], float] = {(word,): count for word, count in forwarder.counts.items()}
-        yield CounterSample("agent_dns_forwarded", "Queries outside the zone, by result.", ("result",), results)
-        yield gauge("agent_dns_forwarding_in_flight", "Queries to resolvers in flight.", report.in_flight)
-        yield gauge("agent_dns_forwarding_cached", "Cached answers of resolvers.", report.cached)
-        # As many as configured or listed in resolv.conf: a few.
-        states: dict[tuple[str, ...], float] = {
-            (one.server, state.value): float(one.state is state) for one in report.upstreams for state in ResolverState
-        }
-        outcomes: dict[tuple[str, ...], float] = {
-            (one.server, outcome): float(count)
-            for one in report.upstreams
-            for outcome, count in (("answered", one.answered), ("failed", one.failed), ("looped", one.loops))
-        }
-        yield GaugeSample(
-            "agent_dns_upstream_state", "1 for the current state of a resolver.", ("upstream", "state"), states
-        )
-        yield CounterSample(
-            "agent_dns_upstream_outcomes", "Queries to a resolver, by outcome.", ("upstream", "outcome"), outcomes
-        )
+            yield from load_samples(self._loader)
+        yield from guard_samples(self._view, session)
+        yield from limit_samples(self._view, self._forwarder, self._tcp, self._http)
+        yield from phase_samples(self._phases())
+        if session is not None:
+            yield from session_samples(session)
 
     def _forwarding_report(self) -> ForwardingReport | None:
         return self._forwarder.report() if self._forwarder is not None else None
@@ -384,7 +224,3 @@ class About:
             resyncs=sync.resyncs if sync is not None else 0,
             mismatches=self._view.trust.mismatches,
         )
-
-
-def _by_reason(closed: Mapping[Closing, int]) -> dict[tuple[str, ...], float]:
-    return {(why.value,): float(count) for why, count in closed.items()}

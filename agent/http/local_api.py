@@ -31,13 +31,14 @@ from agent.http.own_machine import LocalCallers
 from agent.http.prometheus_discovery import AgentTargets
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
-from agent.http.routes import ROUTES, matched, target_of
+from agent.http.routes import ROUTES, matched, path_of, target_of
 from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
 from agent.settings.local_port import HTTP_HOSTS
 from agent.view.view import AgentView
 from dns.askers import asker_of
 from dns.dear_work import DearWork
+from registry_core.api import log_level
 from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
@@ -47,6 +48,8 @@ from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.errors import Misdirected, NotFound, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
+from registry_core.telemetry.spans import serving
+from registry_core.telemetry.trace_context import TRACEPARENT
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
@@ -82,7 +85,7 @@ class LocalApi:
         work: DearWork,
         about: Callable[[], object],
         health: Callable[[], tuple[bool, object]],
-        exposition: Callable[[], Awaitable[tuple[bytes, str]]],
+        exposition: Callable[[str], Awaitable[tuple[bytes, str]]],
     ) -> None:
         self._lookups = lookups
         self._view = view
@@ -95,8 +98,9 @@ class LocalApi:
         self._about = about
         self._health = health
         self._exposition = exposition
+        self._ready = ReadyBodies(random, lookups.asked)
+        self._counts = lookups.counts
         self._discovery = AgentTargets(lookups, view)
-        self._ready = ReadyBodies(random)
         self._heads = Heads()
         self.handlers: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
@@ -108,6 +112,7 @@ class LocalApi:
             "/maintenance": self._tending(Status.MAINTENANCE),
             "/check/{service}": {"PUT": reports.take},
             "/check/{service}/{instance}": {"PUT": reports.take},
+            "/log-level": {**_read(_log_level), "PUT": _set_log_level, "DELETE": _reset_log_level},
             "/self": _read(self._self),
             "/health": _read(self._get_health),
             "/live": _read(self._live),
@@ -126,13 +131,18 @@ class LocalApi:
             if ready is not None:
                 self._lookups.hits += 1
                 body, content_type = ready
-                age_s, confidence = int(self._view.age_s()), self._view.trust.confidence(self._view.freshness)
-                head = self._heads.head(content_type, age_s, confidence, self._clock.wall())
+                age_s, freshness = self._view.age_s(), self._view.freshness
+                self._counts.looked_up(freshness, age_s)
+                confidence = self._view.trust.confidence(freshness)
+                head = self._heads.head(content_type, int(age_s), confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
-        response = await self._answered(request)
-        close_if_unasked(request, response)
-        return response
+        with serving("", request.headers.get(TRACEPARENT)):
+            response = await self._answered(request)
+            close_if_unasked(request, response)
+            path = path_of(request.raw_path)
+            self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())
+            return response
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -240,6 +250,7 @@ class LocalApi:
         return name_in_zone(text, self._zone)
 
     def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
+        body.counter = self._counts.cell(path_of(request.raw_path), 200)
         return self._aged(*self._ready.put(request.raw_path, body))
 
     async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
@@ -306,8 +317,23 @@ class LocalApi:
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         read_query(request, ())
-        body, content_type = await self._exposition()
+        body, content_type = await self._exposition(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def _log_level(request: web.BaseRequest) -> web.Response:
+    read_query(request, ())
+    return web.Response(body=_ENCODER.encode(log_level.shown("agent")), content_type=JSON)
+
+
+async def _set_log_level(request: web.BaseRequest) -> web.Response:
+    view = log_level.set_by(read_query(request, log_level.LOG_LEVEL_QUERY), "agent")
+    return web.Response(body=_ENCODER.encode(view), content_type=JSON)
+
+
+async def _reset_log_level(request: web.BaseRequest) -> web.Response:
+    read_query(request, ())
+    return web.Response(body=_ENCODER.encode(log_level.reset("agent")), content_type=JSON)
 
 
 def own_query(request: web.BaseRequest) -> QueryParameters:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
+from agent.http.request_counts import RequestCounts
 from agent.registration.member import ServiceReport
 from agent.view.trust import READY
 from agent.view.view import AgentView
@@ -19,6 +20,7 @@ from registry_core.domain.names import NAME_EXAMPLE, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
+from registry_core.usage.asked import AskedNames
 
 # A client that gets "cannot tell yet" may retry soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
@@ -45,7 +47,7 @@ class LookupResult(NamedTuple):
 
 
 class Lookups:
-    """Looks services up in `view`. `hits` and `misses` count whether the view had them."""
+    """Looks services up in `view`. `hits` and `misses` count whether the view had them; the port keeps `counts`."""
 
     def __init__(self, view: AgentView, *, zone: str, when_none_pass: WhenNonePass, random: Random) -> None:
         self._view = view
@@ -55,6 +57,8 @@ class Lookups:
         # Set by the composition root: returns this agent's own services.
         self.own: Callable[[], Iterable[ServiceReport]] = tuple
         self.hits = self.misses = 0
+        self.counts = RequestCounts()
+        self.asked = AskedNames()
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
         """Set the zone, and the answer for services without passing instances."""
@@ -134,6 +138,7 @@ class Lookups:
         """Return the usable instances, and those of the nearest zone. Raises as `service` does."""
         check_known_name(name)
         service = self._view.find(name)
+        self.asked.add(label_of(name), is_found=service is not None)
         if service is None:
             self.misses += 1
             raise self._missing(name)

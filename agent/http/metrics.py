@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from agent.http.samples import CounterSample, GaugeSample, HistogramSample, Sample, counter, gauge
 from registry_core.blocking import NoThread, Threads
 from registry_core.ports.clock import Clock
 from registry_core.telemetry.exposition import Exposition
@@ -27,51 +27,30 @@ MOST_AT_ONCE: Final = 4
 _STATM: Final = Path("/proc/self/statm")
 
 
-class CounterSample(msgspec.Struct, frozen=True):
-    """A counter, with a value for each combination of label values."""
-
-    name: str
-    meaning: str
-    labels: tuple[str, ...]
-    values: Mapping[tuple[str, ...], float]
-
-
-class GaugeSample(msgspec.Struct, frozen=True):
-    """A gauge, with a value for each combination of label values."""
-
-    name: str
-    meaning: str
-    labels: tuple[str, ...]
-    values: Mapping[tuple[str, ...], float]
-
-
-def gauge(name: str, meaning: str, value: float) -> GaugeSample:
-    """Return a gauge without labels."""
-    return GaugeSample(name, meaning, (), {(): value})
-
-
-def counter(name: str, meaning: str, value: float) -> CounterSample:
-    """Return a counter without labels."""
-    return CounterSample(name, meaning, (), {(): value})
-
-
 class _AtScrape(Collector):
-    def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
         self._read = read
 
-    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         for sample in self._read():
-            kind = CounterMetricFamily if isinstance(sample, CounterSample) else GaugeMetricFamily
-            family = kind(sample.name, sample.meaning, labels=sample.labels)
-            for labels, value in sample.values.items():
-                family.add_metric(labels, value)
-            yield family
+            match sample:
+                case HistogramSample():
+                    histogram = HistogramMetricFamily(sample.name, sample.meaning, labels=sample.labels)
+                    for labels, counts in sample.values.items():
+                        histogram.add_metric(labels, counts.cumulative, counts.sum)
+                    yield histogram
+                case CounterSample() | GaugeSample():
+                    kind = CounterMetricFamily if isinstance(sample, CounterSample) else GaugeMetricFamily
+                    family = kind(sample.name, sample.meaning, labels=sample.labels)
+                    for labels, value in sample.values.items():
+                        family.add_metric(labels, value)
+                    yield family
 
 
 class AgentMetrics:
     """Exposes what `read` returns. `read` is called in the event loop's thread, at most once per scrape."""
 
-    def __init__(self, read: Callable[[], Iterable[CounterSample | GaugeSample]], clock: Clock) -> None:
+    def __init__(self, read: Callable[[], Iterable[Sample]], clock: Clock) -> None:
         self._read = read
         registry = CollectorRegistry(auto_describe=False)
         self._exposition = Exposition(registry, clock)
@@ -79,15 +58,16 @@ class AgentMetrics:
         self._memory_bytes = 0
         registry.register(_AtScrape(self._samples))
 
-    async def exposition(self) -> tuple[bytes, str]:
-        """Return all metrics in Prometheus' text format, and its content type."""
+    async def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics in the format that this Accept header asks for, and its content type."""
         if self._exposition.is_due():  # a thread for each of a flood of requests would hold up the lookups
             with contextlib.suppress(TimeoutError, NoThread):  # the old value stays
                 self._memory_bytes = await self._threads.run(resident_bytes, timeout_s=READ_S)
-        return self._exposition.text(), CONTENT_TYPE_PLAIN_0_0_4
+        return self._exposition.text(accept)
 
-    def _samples(self) -> Iterable[CounterSample | GaugeSample]:
+    def _samples(self) -> Iterable[Sample]:
         yield gauge("agent_memory_bytes", "Resident memory of this process.", self._memory_bytes)
+        yield counter("agent_cpu_seconds", "Processor time of this process.", time.process_time())
         yield from self._read()
 
 

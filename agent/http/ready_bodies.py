@@ -14,6 +14,7 @@ from typing import Final
 
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import Random
+from registry_core.usage.asked import AskedNames
 
 KEPT_S: Final = 1.0
 MAX_TARGETS: Final = 4_000
@@ -23,7 +24,7 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 class Body:
     """The answers to one target: `make(at)` returns the one that starts with instance number `at` of `near`."""
 
-    __slots__ = ("_made", "_make", "_marks", "content_type", "label")
+    __slots__ = ("_made", "_make", "_marks", "content_type", "counter", "label")
 
     def __init__(
         self, label: str, near: Sequence[Instance], make: Callable[[int], bytes], content_type: str = "application/json"
@@ -31,6 +32,7 @@ class Body:
         """`label` is the service's, or empty if the answer depends on all services; `near` is not empty."""
         self.label = label
         self.content_type = content_type
+        self.counter = [0]  # how often it was taken while ready; the caller may share one cell among several
         self._marks = list(accumulate(i.weight for i in near)) if near else [1]
         self._make = make
         self._made: dict[int, bytes] = {}
@@ -49,8 +51,10 @@ class Body:
 class ReadyBodies:
     """The ready bodies. When they are full, all are dropped: they would expire within a second anyway."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, asked: AskedNames) -> None:
+        """`asked` counts what is taken while it is ready."""
         self._random = random
+        self._asked = asked
         self._ready: dict[str, Body] = {}
         self._until = 0.0
         self._bytes = 0
@@ -67,7 +71,11 @@ class ReadyBodies:
             self._until = now + KEPT_S
             return None
         body = self._ready.get(target)
-        return None if body is None else self._drawn(body)
+        if body is None:
+            return None
+        body.counter[0] += 1
+        self._asked.add(body.label)
+        return self._drawn(body)
 
     def put(self, target: str, body: Body) -> tuple[bytes, str]:
         """Keep a body, and return it drawn once."""

@@ -33,6 +33,11 @@ ROUTES: Final[Mapping[str, Mapping[str, Right]]] = {
     "/maintenance": _TENDED,
     "/check/{service}": {"PUT": Right.REPORT},
     "/check/{service}/{instance}": {"PUT": Right.REPORT},
+    "/log-level": {
+        **_reading(Right.SET_LOG_LEVEL),
+        "PUT": Right.SET_LOG_LEVEL,
+        "DELETE": Right.SET_LOG_LEVEL,
+    },
     "/self": _reading(Right.OBSERVE),
     "/health": _reading(Right.OBSERVE),
     "/live": _reading(Right.BE_PROBED),
@@ -40,6 +45,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Right]]] = {
     "/metrics": _reading(Right.OBSERVE),
 }
 _BY_SHAPE: Final = {(path.split("/")[1], path.count("/") - 1): path for path in ROUTES}
+OTHER: Final = "other"
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 
 
@@ -73,6 +79,15 @@ def matched(path: str) -> MatchedRoute | None:
     if known is None or not all(names):
         return None
     return MatchedRoute(known, tuple(map(_decoded, names)))
+
+
+def path_of(raw: str) -> str:
+    """Return the path of the table that a request line's target belongs to, whatever its names, or OTHER."""
+    try:
+        _, first, *names = target_of(raw).path.split("/")
+    except ValidationError:
+        return OTHER
+    return _BY_SHAPE.get((first, len(names)), OTHER)
 
 
 def _decoded(name: str) -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -123,12 +123,14 @@ class Register(msgspec.Struct, frozen=True):
     """Register the service with this status."""
 
     status: Status
+    span: ClassVar[str] = "agent.register"
 
 
 class TellStatus(msgspec.Struct, frozen=True):
     """Tell the registry that the service's status changed."""
 
     status: Status
+    span: ClassVar[str] = "agent.set_status"
 
 
 class Look(msgspec.Struct, frozen=True):

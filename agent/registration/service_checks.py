@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import structlog
 
+from agent.checks.counts import CheckCounts
 from agent.checks.group import ServiceChecks
 from agent.checks.result import CheckOutcome, NotChecked, ProbeAt
 from agent.checks.spec import CheckKind, CheckSpec
@@ -19,9 +18,6 @@ from registry_core.domain.records import Registration, Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.telemetry.log_thinning import Thinning
-
-# The result of a check in the metrics that the agent could not carry out.
-NOT_CHECKED: Final = "not_checked"
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -47,7 +43,7 @@ class CheckedServices:
         self._changed = changed
         self._moved = moved
         self._thinning = Thinning()
-        self.results: Counter[tuple[CheckKind, str]] = Counter()
+        self.counts = CheckCounts()
 
     def checks(
         self, member: Member, probe_for: Callable[[Registration, CheckSpec], ProbeAt | None]
@@ -69,14 +65,13 @@ class CheckedServices:
             self._changed()
 
         def seen(kind: CheckKind, outcome: CheckOutcome) -> None:
+            self.counts.seen(kind, outcome)
             if isinstance(outcome, NotChecked):
-                self.results[kind, NOT_CHECKED] += 1
                 member.state = decisions.after_unchecked(member.state)
                 self._log_unchecked(member, outcome)
-            else:
-                self.results[kind, outcome.status] += 1
 
         claim = member.claim
+        self.counts.expect(member.spec.checks)
         return ServiceChecks(
             claim.service_name,
             member.spec.checks,
@@ -86,6 +81,7 @@ class CheckedServices:
             moved=lambda: self._moved(member),
             seen=seen,
             random=self._random,
+            counts=self.counts,
         )
 
     def _log_unchecked(self, member: Member, outcome: NotChecked) -> None:

@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 import structlog
 
+from agent.checks.counts import CheckCounts
 from agent.checks.group import ServiceChecks
-from agent.checks.spec import CheckKind
 from agent.hosts.book import HostAddresses
 from agent.registration import decisions, holds
 from agent.registration.claim import Claims, nothing_kept
@@ -39,6 +39,7 @@ from registry_core.domain.records import Instance, InstanceKey, Registration, St
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.supervision import Background, Work, end
+from registry_core.telemetry.spans import traced
 
 MAX_REQUESTS: Final = 16
 IDLE_S: Final = 60.0
@@ -237,9 +238,9 @@ class Session:
         return self._claims.epoch
 
     @property
-    def check_results(self) -> Counter[tuple[CheckKind, str]]:
-        """Results of the checks, by kind and status."""
-        return self._checked.results
+    def check_counts(self) -> CheckCounts:
+        """What the checks found, and how long they took."""
+        return self._checked.counts
 
     @property
     def beats(self) -> Counter[RequestOutcome]:
@@ -282,7 +283,7 @@ class Session:
                 case step if self._requests < MAX_REQUESTS:
                     member.state = decisions.begun(member.state)
                     self._requests += 1
-                    member.request = self._begin("request", partial(self._carry_out, member, step))
+                    member.request = self._begin("request", traced(step.span)(partial(self._carry_out, member, step)))
         self._news.clear()
         if not self._beats.under_way:
             if now >= self._beats.at:

@@ -18,12 +18,12 @@ from typing import Final
 
 import msgspec
 
-from agent.view.footprint import SERVICE_BYTES, instance_bytes
 from agent.view.lru import ServiceLru, ViewLimits
 from agent.view.staging import Staging, labels_of, size_of
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.digest import digest_number
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered
+from registry_core.domain.footprint import SERVICE_BYTES, instance_bytes
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.stage import Absent, Rest, absent_of

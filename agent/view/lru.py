@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from cachetools import Cache, LRUCache
 
-from agent.view.footprint import NAME_BYTES
+from registry_core.domain.footprint import NAME_BYTES
 
 MEGABYTE: Final = 1024 * 1024
 

@@ -6,6 +6,7 @@ A full or read-only disk does not affect lookups: the failure is logged once, co
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from typing import Final
 
@@ -60,6 +61,9 @@ class SnapshotKeeper:
         self._turn = asyncio.Lock()
         self._problem = state.problem
         self._saved_at: float | None = None
+        # Monotonic: when the content of the file was current, and since when it has lacked a change.
+        self._as_of: float | None = clock.monotonic() - view.age_s() if view.loaded else None
+        self._behind_since: float | None = None
         self._instances = self._saves = self._failures = 0
         view.subscribe(self._changed)
 
@@ -73,6 +77,16 @@ class SnapshotKeeper:
             failures=self._failures,
             problem=self._problem,
         )
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the snapshot was written, or, if by an earlier run, since it was confirmed; NaN without one."""
+        return math.nan if self._as_of is None else self._clock.monotonic() - self._as_of
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds for which the snapshot has lacked a change of the view; 0 while it lacks none."""
+        return 0.0 if self._behind_since is None else self._clock.monotonic() - self._behind_since
 
     async def run(self) -> None:
         """Write after each change, until cancelled."""
@@ -89,7 +103,7 @@ class SnapshotKeeper:
             self._dirty.clear()
             return True
         self._dirty.clear()
-        snapshot = self._view.snapshot(self._clock.wall())
+        snapshot, taken_at = self._view.snapshot(self._clock.wall()), self._clock.monotonic()
         try:
             async with asyncio.timeout(most_s), self._turn:
                 await self._threads.run(partial(self._state.write_snapshot, snapshot), timeout_s=most_s)
@@ -97,17 +111,18 @@ class SnapshotKeeper:
             self._failed(snapshot, error, most_s)
             return False
         except Exception:
-            self._dirty.set()  # a bug of ours must not lose the change
+            self._missed()  # a bug of ours must not lose the change
             raise
         if self._problem:
             _log.info("snapshot_written_again", path=str(self._state.path))
         self._problem = ""
         self._saved_at, self._instances = self._clock.wall(), len(snapshot.instances)
+        self._as_of, self._behind_since = taken_at, taken_at if self._dirty.is_set() else None
         self._saves += 1
         return True
 
     def _failed(self, snapshot: ViewSnapshot, error: OSError | TimeoutError, most_s: float) -> None:
-        self._dirty.set()
+        self._missed()
         self._failures += 1
         said = f"it took longer than {most_s:g} s" if isinstance(error, TimeoutError) else cause_of(error)
         if said != self._problem:
@@ -118,4 +133,10 @@ class SnapshotKeeper:
 
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:  # none: only time has passed
-            self._dirty.set()
+            self._missed()
+
+    def _missed(self) -> None:
+        """Note that the file lacks a change."""
+        self._dirty.set()
+        if self._behind_since is None:
+            self._behind_since = self._clock.monotonic()

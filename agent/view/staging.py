@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from agent.view.footprint import SERVICE_BYTES, instance_bytes
 from agent.view.lru import ServiceLru
 from registry_core.domain.catalog import Catalog, Lived, share
 from registry_core.domain.digest import instance_digest
+from registry_core.domain.footprint import SERVICE_BYTES, instance_bytes
 from registry_core.domain.records import Instance
 from registry_core.watch.stage import Absent, Rest, absent_of
 

@@ -76,8 +76,12 @@ class Certificates:
         metrics.gauge(
             "registry_authority_ends_seconds",
             "Seconds until the first certificate of the authority ends; NaN without one.",
-            lambda: _known(self._authority.ends_in_s),
+            lambda: _known(self.ends_in_s()),
         )
+
+    def ends_in_s(self) -> float | None:
+        """Return the seconds until the first certificate of the authority ends; None without one."""
+        return self._authority.ends_in_s
 
     async def refresh(self) -> None:
         """Read again what may have changed: the authority's files, and the deny list."""

@@ -27,7 +27,6 @@ def add_gauges(
     access: WriteAccess,
     *,
     limits: RequestLimits,
-    watchers: Callable[[], int],
     connections: Connections,
     sampler: SystemSampler,
     background: Background,
@@ -96,7 +95,6 @@ def add_gauges(
         "how",
         lambda: {"closed": limits.unread.closed, "refused": limits.unread.refused},
     )
-    gauge("registry_watchers", "Open watch streams.", watchers)
     gauge("registry_connections", "Open connections.", lambda: len(connections.open))
     metrics.counters(
         "registry_connections_closed",

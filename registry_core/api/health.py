@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
 from registry_core.api.health_schemas import CircuitBreakerHealth, RedisHealth
+from registry_core.api.health_settings import DegradedRange, HealthLimits
 from registry_core.domain.breaker import BreakerState
 from registry_core.ports.reports import PoolReport, ShardReport
 
@@ -25,23 +24,21 @@ class Health(enum.StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """Healthy below `degraded`, unhealthy above `unhealthy`. In percent."""
-
-    degraded: float
-    unhealthy: float
-
-
-CPU: Final = Limits(degraded=70.0, unhealthy=85.0)
-MEMORY: Final = Limits(degraded=80.0, unhealthy=90.0)
 _ORDER: Final = tuple(Health)
 
 
-def judged(value: float | None, limits: Limits) -> Health:
-    """Return the health of `value`; a value that was not measured counts as healthy."""
-    if value is None or value < limits.degraded:
+def judged(value: float | None, degraded: DegradedRange | None) -> Health:
+    """Return the health of a value that is to be low. One that was not measured, or is not judged, is healthy."""
+    if value is None or degraded is None or value < degraded.low:
         return Health.HEALTHY
-    return Health.DEGRADED if value <= limits.unhealthy else Health.UNHEALTHY
+    return Health.DEGRADED if value <= degraded.high else Health.UNHEALTHY
+
+
+def judged_rate(percent: float | None, degraded: DegradedRange | None) -> Health:
+    """Return the health of a rate that is to be high. One that was not measured, or is not judged, is healthy."""
+    if percent is None or degraded is None or percent > degraded.high:
+        return Health.HEALTHY
+    return Health.DEGRADED if percent >= degraded.low else Health.UNHEALTHY
 
 
 def worst(*parts: Health) -> Health:
@@ -49,42 +46,35 @@ def worst(*parts: Health) -> Health:
     return max(parts, key=_ORDER.index, default=Health.HEALTHY)
 
 
-# A shard that has confirmed nothing for this long is not answering, whatever its connections look like.
-SHARD_SILENT_S: Final = 10.0
-# A breaker that has not closed for this long is more than a passing fault.
-NOT_CLOSED_S: Final = 60.0
-SLOW_MS: Final = 10.0
 _BREAKERS: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
 _WORDS: Final = {Health.HEALTHY: "ok", Health.DEGRADED: "slow", Health.UNHEALTHY: "failing"}
 
 
-def of_shards(shards: Sequence[ShardReport]) -> Health:
+def of_shards(shards: Sequence[ShardReport], limits: HealthLimits) -> Health:
     """Return the health of the shards: losing one loses some services, losing all loses the store."""
-    parts = [of_shard(shard) for shard in shards]
+    parts = [of_shard(shard, limits) for shard in shards]
     if all(part is Health.UNHEALTHY for part in parts):
         return worst(*parts)
     return min(worst(*parts), Health.DEGRADED, key=_ORDER.index)
 
 
-def of_shard(shard: ShardReport) -> Health:
+def of_shard(shard: ShardReport, limits: HealthLimits) -> Health:
     """Return the health of one shard. Notes on its servers do not degrade it yet; entries set aside do."""
-    if _is_silent(shard) or shard.not_closed_s > NOT_CLOSED_S:
-        return Health.UNHEALTHY
-    slow = shard.latency_ms is not None and shard.latency_ms >= SLOW_MS
-    partly = slow or shard.set_aside > 0 or shard.breaker is not BreakerState.CLOSED
-    return Health.DEGRADED if partly else Health.HEALTHY
+    partly = shard.set_aside > 0 or shard.breaker is not BreakerState.CLOSED
+    return worst(
+        _answers(shard, limits),
+        Health.UNHEALTHY if shard.not_closed_s > limits.breaker_open_s else Health.HEALTHY,
+        Health.DEGRADED if partly else Health.HEALTHY,
+    )
 
 
-def redis_health(shards: Sequence[ShardReport]) -> RedisHealth:
+def redis_health(shards: Sequence[ShardReport], limits: HealthLimits) -> RedisHealth:
     """Return the health of Redis over all shards."""
     latencies = [shard.latency_ms for shard in shards if shard.latency_ms is not None]
     pools = [shard.connection_pool for shard in shards if shard.connection_pool is not None]
-    latency_ms = max(latencies, default=None)
-    slow = latency_ms is not None and latency_ms >= SLOW_MS
-    silent = any(_is_silent(shard) for shard in shards)
     return RedisHealth(
-        status=_WORDS[Health.UNHEALTHY if silent else Health.DEGRADED if slow else Health.HEALTHY],
-        latency_ms=latency_ms,
+        status=_WORDS[worst(*(_answers(shard, limits) for shard in shards))],
+        latency_ms=max(latencies, default=None),
         connection_pool=PoolReport(
             in_use=sum(pool.in_use for pool in pools),
             idle=sum(pool.idle for pool in pools),
@@ -105,5 +95,8 @@ def breaker_health(shards: Sequence[ShardReport]) -> CircuitBreakerHealth:
     )
 
 
-def _is_silent(shard: ShardReport) -> bool:
-    return shard.age_s is None or shard.age_s > SHARD_SILENT_S
+def _answers(shard: ShardReport, limits: HealthLimits) -> Health:
+    """Return how a shard's Redis answers: not at all if it confirms nothing, whatever its connections look like."""
+    if shard.age_s is None or shard.age_s > limits.redis_silent_s:
+        return Health.UNHEALTHY
+    return judged(shard.latency_ms, limits.redis_ms)

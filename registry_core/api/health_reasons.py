@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from registry_core.api.health import CPU, MEMORY, Health, judged, of_shard
+from registry_core.api.health import Health, judged, judged_rate, of_shard
 from registry_core.api.health_schemas import AccessHealth, GuardView, PeersHealth
+from registry_core.api.health_settings import HealthLimits
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import ShardReport
@@ -17,8 +18,10 @@ MAX_SHARDS_NAMED: Final = 8
 
 def health_reasons(
     *,
+    limits: HealthLimits,
     cpu: float | None,
     memory: float | None,
+    hit_percent: float | None,
     swept_late_s: float | None,
     shards: Sequence[ShardReport],
     guard: GuardView,
@@ -35,14 +38,15 @@ def health_reasons(
     return [
         *_of_access(access),
         *([f"TLS: {tls_problem}"] if tls_problem else []),
-        *_of_shards(shards),
+        *_of_shards(shards, limits),
         *_of_audit(audit),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
         *_of_peers(peers),
         *([authority] if authority else []),
-        *_of_load("the processor", "of one core", cpu, judged(cpu, CPU)),
-        *_of_load("memory", "of this machine's", memory, judged(memory, MEMORY)),
+        *_of_hits(hit_percent, limits),
+        *_of_load("the processor", "of one core", cpu, judged(cpu, limits.cpu)),
+        *_of_load("memory", "of this machine's", memory, judged(memory, limits.memory)),
     ]
 
 
@@ -68,22 +72,29 @@ def _of_peers(peers: PeersHealth) -> Iterable[str]:
         yield f"{peers.silent} of {peers.known} replicas (REGISTRY_PEERS) do not answer: {', '.join(peers.silent_urls)}"
 
 
-def _of_shards(shards: Sequence[ShardReport]) -> Iterable[str]:
-    ill = [shard for shard in shards if of_shard(shard) is not Health.HEALTHY]
+def _of_shards(shards: Sequence[ShardReport], limits: HealthLimits) -> Iterable[str]:
+    ill = [shard for shard in shards if of_shard(shard, limits) is not Health.HEALTHY]
     for shard in ill[:MAX_SHARDS_NAMED]:
-        yield f"shard {shard.shard!r}: {_of_shard(shard)}"
+        yield f"shard {shard.shard!r}: {_of_shard(shard, limits)}"
     if len(ill) > MAX_SHARDS_NAMED:
         yield f"{len(ill) - MAX_SHARDS_NAMED} more shards are not healthy"
 
 
-def _of_shard(shard: ShardReport) -> str:
+def _of_shard(shard: ShardReport, limits: HealthLimits) -> str:
     if shard.problem:
         return shard.problem
     if shard.set_aside:
         return f"{shard.set_aside} of its entries cannot be read"
     if shard.age_s is None:
         return "it has not been read yet"
+    if shard.age_s <= limits.redis_silent_s and judged(shard.latency_ms, limits.redis_ms) is not Health.HEALTHY:
+        return f"its Redis takes {shard.latency_ms:.0f} ms to answer"
     return f"it is slow or does not answer: last confirmed {shard.age_s:.0f} s ago, breaker {shard.breaker.value}"
+
+
+def _of_hits(percent: float | None, limits: HealthLimits) -> Iterable[str]:
+    if percent is not None and judged_rate(percent, limits.hit_rate) is not Health.HEALTHY:
+        yield f"only {percent:.0f} % of the lookups of the last minute could be answered: the others were unknown"
 
 
 def _of_load(what: str, of: str, percent: float | None, health: Health) -> Iterable[str]:

@@ -48,11 +48,17 @@ class CircuitBreakerHealth(msgspec.Struct, kw_only=True):
 
 
 class CacheHealth(msgspec.Struct, kw_only=True):
-    """The replica's own view, from which lookups are answered."""
+    """The replica's own view, from which lookups are answered.
+
+    A hit is a lookup that it could answer, also with the certainty that a service does not exist.
+    """
 
     size: int
     services: int
-    age_s: float
+    age_s: float | None  # since the store last confirmed that everything was delivered; None when it never did
+    hit_rate: float | None  # over the last minute, 0 to 1; None when too few lookups came to tell
+    memory_mb: float
+    oldest_entry_age_s: float | None  # since the heartbeat of the instance that is silent the longest
 
 
 class WatchHealth(msgspec.Struct, kw_only=True):

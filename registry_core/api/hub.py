@@ -7,7 +7,6 @@ and sends them.
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +17,8 @@ import msgspec
 import structlog
 
 from registry_core.api.view import ReplicaView
+from registry_core.api.watch_counts import WatchCounts
+from registry_core.api.watcher import Watcher
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed
 from registry_core.domain.records import InstanceKey
@@ -56,74 +57,14 @@ class HubLimits(msgspec.Struct, frozen=True):
     queue_lines: int = 4096
 
 
-class Watcher:
-    """One reader of the stream, and its outbox.
-
-    One with an `id` acknowledges what it has applied: `acknowledged` is how far. `connected` says whether it is
-    still there; a watcher that is gone is noticed for certain only when it is written to.
-    """
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        label: str | None,
-        *,
-        protocol: int,
-        renewals: bool,
-        id: str = "",  # noqa: A002 - the field's name; the builtin is not used here
-        acknowledged: Cursor = _NOTHING,
-        connected: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self.label = label
-        self.protocol = protocol
-        # From version 2 on, the sign of life covers renewals, whatever the reader asks for.
-        self.renewals = renewals and protocol == FIRST_PROTOCOL
-        self.id = id
-        self.acknowledged = acknowledged
-        self.connected = connected
-        self.closed = False
-        self.farewell = b""  # the last line, of a replica that stops
-        self.outbox = outbox
-        self._wake = asyncio.Event()
-
-    def put(self, line: bytes) -> None:
-        """Queue a line."""
-        if self.outbox.put(line):
-            self._wake.set()
-
-    def restart(self) -> None:
-        """Start again with a snapshot."""
-        self.outbox.restart()
-        self._wake.set()
-
-    def take(self) -> bytes:
-        """Return the next bytes to send, bounded in size; empty when there is nothing."""
-        return self.outbox.take()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return when there may be something to take, or when the watcher was closed.
-
-        Raises TimeoutError when nothing came, not even the next sign of life.
-        """
-        if not self.outbox.waiting and not self.closed:
-            self._wake.clear()
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-
-    def close(self, farewell: bytes = b"") -> None:
-        """End the stream at once, with this last line."""
-        self.farewell = farewell if self.protocol > FIRST_PROTOCOL else b""
-        self.closed = True
-        self._wake.set()
-
-
 class WatchHub:
     """Sends the changes of `view` to all watchers."""
 
-    def __init__(self, view: ReplicaView, limits: HubLimits | None = None) -> None:
+    def __init__(self, view: ReplicaView, limits: HubLimits | None = None, counts: WatchCounts | None = None) -> None:
         self.limits = limits if limits is not None else HubLimits()
+        self.counts = counts if counts is not None else WatchCounts()
         self._view = view
-        self._history = History(self.limits.history_events, self.limits.history_bytes)
+        self.history = History(self.limits.history_events, self.limits.history_bytes)
         self.watchers: set[Watcher] = set()
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
@@ -154,13 +95,13 @@ class WatchHub:
         """
         if self._closed or len(self.watchers) >= self.limits.watchers:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
-        reason = self._history.why_not(cursor, self._view.cursor, protocol)
+        reason = self.history.why_not(cursor, self._view.cursor, protocol)
         if reason is not None:
             opening = self.snapshot(label, reason, protocol)
         else:
             renewed = self._renewed_lines(label) if renewals and protocol == FIRST_PROTOCOL else []
             sync = self._sync(label, protocol)
-            opening = iter([*self._history.after(cursor, label, protocol), *renewed, sync])
+            opening = iter([*self.history.after(cursor, label, protocol), *renewed, sync])
         watcher = Watcher(
             Outbox(opening, lambda again: self.snapshot(label, again, protocol), self.limits.queue_lines),
             label,
@@ -185,6 +126,18 @@ class WatchHub:
             watcher.acknowledged = cursor
         return True
 
+    def reported(self, watcher_id: str, agent_id: str) -> bool:
+        """Note which agent is behind a watcher; return False when it is another one."""
+        watcher = self._by_id.get(watcher_id)
+        if watcher is None:
+            return False
+        watcher.agent_id = watcher.agent_id or agent_id
+        return watcher.agent_id == agent_id
+
+    def unreported(self) -> Iterator[Watcher]:
+        """Return the acknowledging watchers that have never reported."""
+        return (one for one in self._by_id.values() if not one.agent_id)
+
     def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
         """Return how many acknowledging watchers follow a service, and how many of them have reached `cursor`."""
         # Most of them are at the same few cursors: 20,000 are counted in milliseconds.
@@ -195,6 +148,14 @@ class WatchHub:
         )
         return standing.total(), sum(count for seen, count in standing.items() if seen.covers(cursor))
 
+    def sent(self, watcher: Watcher, octets: int) -> None:
+        """Note that what a watcher has taken was written to its connection."""
+        self.counts.sent(octets, watcher.arrived())
+
+    def behind(self) -> int:
+        """Return how many readers have not got a change that came over a second ago."""
+        return sum(self.counts.is_behind(watcher.followed_at) for watcher in self.watchers)
+
     def leave(self, watcher: Watcher) -> None:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
@@ -202,11 +163,12 @@ class WatchHub:
 
     def snapshot(self, label: str | None, reason: str, protocol: int = PROTOCOL) -> Iterator[bytes]:
         """Return the lines of a snapshot as of now, and a sign of life."""
+        self.counts.snapshots[reason] += 1
         if label is not None:
             parts = self._snapshot_of(self._view.catalog.lived(label), self._view.catalog.digest_of(label))
             return chain(parts.lines(reason), [self._sync(label, protocol)])
         parts = self._shared_snapshot()
-        since = self._history.after(parts.cursor, None, protocol)
+        since = self.history.after(parts.cursor, None, protocol)
         return chain(parts.lines(reason), since, [self._sync(None, protocol)])
 
     def _shared_snapshot(self) -> SharedSnapshot:
@@ -219,7 +181,7 @@ class WatchHub:
 
     def _goes_on_from(self, shared: SharedSnapshot) -> bool:
         now, then = self._view.cursor, shared.cursor
-        if shared.state != self._view.state or (now != then and self._history.why_not(then, now, PROTOCOL) is not None):
+        if shared.state != self._view.state or (now != then and self.history.why_not(then, now, PROTOCOL) is not None):
             return False
         behind = sum(p.revision - seen.revision for p in now.positions if (seen := then.at(p.shard)) is not None)
         return behind <= MAX_EVENTS_BEHIND
@@ -275,7 +237,8 @@ class WatchHub:
         digest, before = catalog.digest_number, self._digest
         self._digest = digest
         line = event_line(event, service_name, change=digest ^ before, count=catalog.instance_count(label))
-        self._history.add(HistoryEntry(event.position, label, line, cursor, digest))
+        self.history.add(HistoryEntry(event.position, label, line, cursor, digest))
+        at = self.counts.changed(is_read=bool(self.watchers))
         line_of_version_1: bytes | None = None
         for watcher in self.watchers:
             if watcher.label is not None and watcher.label != label:
@@ -286,6 +249,10 @@ class WatchHub:
             if line_of_version_1 is None:
                 line_of_version_1 = event_line_of_version_1(line, cursor, digest)
             watcher.put(line_of_version_1)
+        if at is not None:
+            for watcher in self.watchers:
+                if watcher.label in (None, label):
+                    watcher.follow(at)
 
     def on_moved(self, differences: Sequence[Event]) -> None:
         """Begin a new history, and send the differences from the old one, not everything.
@@ -293,6 +260,7 @@ class WatchHub:
         Missing instances were removed in the new history: a store that cannot be sure resets the view instead.
         """
         self._begin()
+        self.counts.events += len(differences)
         catalog = self._view.catalog
         changed = [Lived(e.instance, e.heartbeat_at) for e in differences if isinstance(e, Registered)]
         gone = [event.key for event in differences if isinstance(event, Deregistered | Expired)]
@@ -325,7 +293,7 @@ class WatchHub:
             watcher.restart()
 
     def _begin(self) -> None:
-        self._history.clear(self._view.cursor)
+        self.history.clear(self._view.cursor)
         self._digest = self._view.catalog.digest_number
         self._shared = None
 

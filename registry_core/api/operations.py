@@ -10,6 +10,7 @@ while handling them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -106,6 +107,8 @@ class Operations:
         self._random = random
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
+        # Set by the composition root: counts the labels that are looked up.
+        self.asked: Callable[[str], None] = lambda _label: None
 
     # -- writes
 
@@ -119,7 +122,10 @@ class Operations:
             claim = await self._with_addresses(checked(registration_of(call.body), self._policy.rules))
             self._gate.check()
             newcomer = Newcomer(may_displace=call.caller.may_displace, passing=call.passing)
+            before = self._view.catalog.get(claim.key)
             grant = await self._store.register(claim, sequence=call.sequence, newcomer=newcomer)
+        if before is not None:
+            self._metrics.turned(before.status, grant.instance.status)
         self._by_name.registered(call.body, grant.instance, call.origin)
         self._warn_of_loopback(grant.instance)
         terms = self._policy.terms
@@ -254,7 +260,9 @@ class Operations:
             _check_epoch(epoch)
             key = _key(service_name, call.path["instance"])
             self._gate.check()
+            before = self._view.catalog.get(key)
             instance = await self._store.set_status(key, status, epoch, sequence=call.sequence)
+        self._metrics.turned(None if before is None else before.status, instance.status)
         return self._shown(instance)
 
     async def restore(self, call: WriteCall[RestoreBody]) -> RestoredView:
@@ -324,6 +332,7 @@ class Operations:
         service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
             check_known_name(service_name)
+            self.asked(label_of(service_name))
             service = self._service(service_name)
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)

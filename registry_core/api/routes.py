@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
+from registry_core.api import log_level
 from registry_core.api.audit import AuditHandlers
+from registry_core.api.auth import CALLER
 from registry_core.api.calls import PARTIAL, answer, body_of
 from registry_core.api.catalog_answer import CatalogAnswers
 from registry_core.api.certificate_endpoints import PEM
@@ -33,13 +35,13 @@ from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.unread import UnreadAnswers
+from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.ports.clock import Clock
-from registry_core.telemetry.metrics import CONTENT_TYPE
 from registry_core.watch.cursor import parse_cursor
 
 if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
@@ -48,7 +50,7 @@ if TYPE_CHECKING:  # it needs a package that a registry without an audit does no
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Handlers(AuditHandlers):
+class Handlers(AuditHandlers, UsageHandlers):
     """One method for each such endpoint."""
 
     def __init__(
@@ -59,6 +61,7 @@ class Handlers(AuditHandlers):
         drains: Drains,
         *,
         audit: AuditService | None,
+        reports: AgentReports,
         first: FirstDelivery,
         peers: Peers,
         certificates: Certificates,
@@ -66,10 +69,11 @@ class Handlers(AuditHandlers):
         clock: Clock,
         health: Callable[[], HealthView],
         deployment: Deployment,
-        exposition: Callable[[], bytes],
+        exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
     ) -> None:
-        super().__init__(audit)
+        AuditHandlers.__init__(self, audit)
+        UsageHandlers.__init__(self, reports)
         self._operations = operations
         self._view = view
         self._hub = hub
@@ -139,12 +143,17 @@ class Handlers(AuditHandlers):
             once=boolean(query, "once"),
             unread=self._unread,
             replica=self._peers.id,
+            report_every_s=self.reports.every_s,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        # It needs no credential: neither do lookups, and only the watcher itself knows its id.
+        # It needs no credential: neither do lookups, and only the watcher itself knows its id. A report needs one.
         body = decode(await body_of(request), AcknowledgeBody)
+        if body.report is not None:
+            body.report = self.reports.admitted(request[CALLER], body.report)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if known and body.report is not None:
+            self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:
             known = await self._peers.acknowledge(body)
         if not known:
@@ -184,8 +193,18 @@ class Handlers(AuditHandlers):
     async def whoami(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return answer(WhoamiView(address=client_of(request)))
 
-    async def metrics(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
+    async def metrics(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        text, content_type = self._exposition(request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": content_type, "Vary": "Accept"})
+
+    async def log_level(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        return answer(log_level.shown("registry"))
+
+    async def set_log_level(self, _request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        return answer(log_level.set_by(query, "registry"))
+
+    async def reset_log_level(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
+        return answer(log_level.reset("registry"))
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)

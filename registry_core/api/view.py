@@ -117,7 +117,7 @@ class ReplicaView:
 
         The store started empty so recently that they may not have registered yet, or they were refused.
         """
-        return ReplicaState.WARMING if self.warm_in_s() > 0 else ReplicaState.READY
+        return ReplicaState.WARMING if self._warm_at > self._clock.monotonic() else ReplicaState.READY
 
     def warm_in_s(self) -> float:
         """Return the seconds until the state is `ready`; 0 when it is, infinite when that is unknown."""
@@ -135,6 +135,15 @@ class ReplicaView:
                 return 0.0
             heard_at = self._heard_before_reset(key)
         return heard_at + self._ttl_s - self._clock.monotonic()
+
+    def oldest_age_s(self) -> float | None:
+        """Return the seconds since the heartbeat of the instance that has been silent the longest; None without any."""
+        if not self.catalog:
+            return None
+        oldest = next(iter(self._heard_at.values()), math.inf)
+        if len(self._heard_at) < len(self.catalog):
+            oldest = min(oldest, self._oldest_before_reset())
+        return max(0.0, self._clock.monotonic() - oldest) if oldest < math.inf else None
 
     def late(self, most: int, label: str | None = None) -> tuple[tuple[Heartbeat, ...], int]:
         """Return up to `most` late leases, the oldest heartbeats first, and the number of all late ones.
@@ -163,14 +172,27 @@ class ReplicaView:
     def _late_since_before_reset(self, in_time: float) -> list[InstanceKey]:
         # Every watcher that joins calls this, and all join a replica that has just started, which has not heard of any
         # instance yet. So it visits only the late ones, and those that were heard or removed since only once.
+        not_heard = self._in_order()
+        due = list(takewhile(lambda entry: entry[0] < in_time, not_heard))
+        late = [(at, key) for at, key in due if self._is_not_heard(key)]
+        if len(late) < len(due):
+            not_heard[: len(due)] = late
+        return [key for _, key in late]
+
+    def _oldest_before_reset(self) -> float:
+        not_heard = self._in_order()
+        gone = next((at for at, (_, key) in enumerate(not_heard) if self._is_not_heard(key)), len(not_heard))
+        del not_heard[:gone]
+        return not_heard[0][0] if not_heard else math.inf
+
+    def _in_order(self) -> list[tuple[float, InstanceKey]]:
         if self._not_heard is None:
             others = (instance.key for instance in self.catalog if instance.key not in self._heard_at)
             self._not_heard = sorted(((self._heard_before_reset(key), key) for key in others), key=itemgetter(0))
-        due = list(takewhile(lambda entry: entry[0] < in_time, self._not_heard))
-        late = [(at, key) for at, key in due if key not in self._heard_at and self.catalog.get(key) is not None]
-        if len(late) < len(due):
-            self._not_heard[: len(due)] = late
-        return [key for _, key in late]
+        return self._not_heard
+
+    def _is_not_heard(self, key: InstanceKey) -> bool:
+        return key not in self._heard_at and self.catalog.get(key) is not None
 
     def _heard_before_reset(self, key: InstanceKey) -> float:
         # Only the store's clock knows how long ago the heartbeat was; never trust it beyond a TTL.

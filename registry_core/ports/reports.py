@@ -51,3 +51,6 @@ class ShardReport(msgspec.Struct, frozen=True):
     connection_pool: PoolReport | None  # None when no master is known
     set_aside: int = 0
     notes: tuple[str, ...] = ()
+    failovers: int = 0  # how often another server became its master, since the start
+    copies: int | None = None  # replicas that hold what the master had some seconds ago; None without a master
+    not_replicated: int = 0  # writes that failed because too few replicas confirmed them, since the start

@@ -1,6 +1,7 @@
 """The metrics of one replica, in its own Prometheus registry, with a bounded number of labels.
 
-It only counts; the callers decide what.
+It only counts; the callers decide what. What is counted at each request is kept in plain numbers, without the locks of
+prometheus_client's own counters: one thread counts, and a lookup takes little longer than counting it with locks would.
 """
 
 from __future__ import annotations
@@ -8,29 +9,49 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+from registry_core.telemetry.histograms import LabelledHistogram, TracedCounts
+from registry_core.telemetry.logs import trace_id
+
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 SUCCESS: Final = "success"
-# Chosen around the service levels: lookups 2/10/50 ms, registrations 10/50/100 ms.
-_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+CRITICAL: Final = "critical"
+LOOKUP: Final = "lookup"
+FOUND: Final = "found"
+ABSENT: Final = "absent"
+UNKNOWN: Final = "unknown"
+REFUSED: Final = "refused"
+# The result of a lookup by how its operation ended; anything else is a refusal.
+LOOKUP_RESULTS: Final[Mapping[str, str]] = {
+    SUCCESS: FOUND,
+    "NotFound": ABSENT,
+    "Warming": UNKNOWN,
+    "StoreUnavailable": UNKNOWN,
+}
+# The value of one label, or of several.
+L = TypeVar("L", bound=str | tuple[str, ...])
 
 
-class _CountersAtScrape(Collector):
-    def __init__(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
-        self._name, self._meaning, self._label, self._values = name, meaning, label, values
+class _FamilyAtScrape(Collector, Generic[L]):
+    """Yields one family, with the values that a function returns when it is read."""
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._meaning, labels=[self._label])
-        for label, value in self._values().items():
-            family.add_metric([label], value)
+    def __init__(
+        self,
+        family: Callable[[], CounterMetricFamily | GaugeMetricFamily],
+        values: Callable[[], Mapping[L, float]],
+    ) -> None:
+        self._family, self._values = family, values
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._family()
+        for labels, value in self._values().items():
+            family.add_metric((labels,) if isinstance(labels, str) else labels, value)
         yield family
 
 
@@ -54,27 +75,39 @@ class MeasuredOperation:
         self._metrics.ended(self._name, outcome, time.perf_counter() - self._started)
 
 
+class _Outcome:
+    """How often one operation ended in one way, and the durations of that operation, however it ended."""
+
+    __slots__ = ("count", "durations")
+
+    def __init__(self, durations: TracedCounts) -> None:
+        self.count = 0
+        self.durations = durations
+
+
 class ReplicaMetrics:
     """What one replica counts and measures."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.operations = Counter(
-            "registry_operations", "Operations, by outcome.", ["operation", "status"], registry=self.registry
+        self._outcomes: dict[tuple[str, str], _Outcome] = {}
+        self._requests: dict[tuple[str, str, int], TracedCounts] = {}
+        self.counters(
+            "registry_operations", "Operations, by outcome.", ("operation", "status"), self._operations_by_outcome
         )
-        self.operation_duration = Histogram(
-            "registry_operation_duration_seconds",
-            "Duration of operations.",
-            ["operation"],
-            buckets=_BUCKETS_S,
-            registry=self.registry,
+        self.counters(
+            "registry_lookups",
+            "Lookups of a service by name: found, certainly absent, unknown at present, or refused.",
+            "result",
+            self.lookups,
         )
-        self.request_duration = Histogram(
+        self.operation_duration = self.histogram(
+            "registry_operation_duration_seconds", "Duration of operations.", ("operation",)
+        )
+        self.request_duration = self.histogram(
             "registry_request_duration_seconds",
             "Duration of HTTP requests, without streams.",
-            ["endpoint", "method", "status"],
-            buckets=_BUCKETS_S,
-            registry=self.registry,
+            ("endpoint", "method", "status"),
         )
         self.breakers = Gauge(
             "registry_circuit_breaker_state",
@@ -82,12 +115,19 @@ class ReplicaMetrics:
             ["state"],
             registry=self.registry,
         )
-        self.redis_latency = Histogram(
+        self.redis_latency = self.histogram(
             "registry_redis_latency_seconds",
             "Duration of one pipeline of writes to a shard, including the confirmation of its replicas.",
-            ["shard"],
-            buckets=_BUCKETS_S,
-            registry=self.registry,
+            ("shard",),
+        )
+        self.store_confirm = self.histogram(
+            "registry_store_confirm_seconds",
+            "How long the replicas of a shard took to confirm the writes of a pipeline, or failed to (WAIT).",
+            ("shard",),
+        )
+        self.watch_lag = self.histogram(
+            "registry_watch_lag_seconds",
+            "Time from a change of the view until it was written to the connection of a reader, for a sample of them.",
         )
         self.standstills = Counter("registry_standstills", "Times this process stood still.", registry=self.registry)
         self.stale_writes = Counter(
@@ -95,27 +135,58 @@ class ReplicaMetrics:
             "Writes refused because they may have waited while this process stood still.",
             registry=self.registry,
         )
-        # Caches the results of `labels`, which takes longer than counting.
-        self._requests: dict[tuple[str, str, int], Histogram] = {}
-        self._outcomes: dict[tuple[str, str], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
         self.expired = Counter("expired_services", "Instances that the sweep removed.", registry=self.registry)
+        self._turned_critical = Counter(
+            "registry_health_check_failures",
+            "Changes of an instance to critical that this replica took: its check failed.",
+            registry=self.registry,
+        )
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Export `value()` as the gauge `name` at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
-    def counters(self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
-        """Export `values()`, by label value, as the counter `name` at each scrape. They must only grow."""
-        self.registry.register(_CountersAtScrape(name, meaning, label, values))
+    def gauges(
+        self,
+        name: str,
+        meaning: str,
+        labels: str | tuple[str, ...],
+        values: Callable[[], Mapping[L, float]],
+    ) -> None:
+        """Export `values()`, by label value or by a tuple of them, as the gauge `name` at each scrape."""
+        named = (labels,) if isinstance(labels, str) else labels
+        self.registry.register(_FamilyAtScrape(lambda: GaugeMetricFamily(name, meaning, labels=named), values))
 
-    def request(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
-        """Count one HTTP request. `endpoint` is its route template, never its path."""
+    def counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Export `value()` as the counter `name` at each scrape. It must only grow."""
+        self.registry.register(
+            _FamilyAtScrape(lambda: CounterMetricFamily(name, meaning, labels=()), lambda: {(): value()})
+        )
+
+    def counters(
+        self,
+        name: str,
+        meaning: str,
+        labels: str | tuple[str, ...],
+        values: Callable[[], Mapping[L, float]],
+    ) -> None:
+        """Export `values()`, by label value or by a tuple of them, as the counter `name`. They must only grow."""
+        named = (labels,) if isinstance(labels, str) else labels
+        self.registry.register(_FamilyAtScrape(lambda: CounterMetricFamily(name, meaning, labels=named), values))
+
+    def histogram(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> LabelledHistogram:
+        """Return a new histogram of seconds, exported at each scrape."""
+        made = LabelledHistogram(name, meaning, labels)
+        self.registry.register(made)
+        return made
+
+    def request(self, endpoint: str, method: str, status: int, duration_s: float, trace: str | None = None) -> None:
+        """Count one HTTP request in the trace of this id. `endpoint` is its route template, never its path."""
         labels = (endpoint, method if method in METHODS else "other", status)
-        duration = self._requests.get(labels)
-        if duration is None:
-            duration = self._requests[labels] = self.request_duration.labels(*labels)
-        duration.observe(duration_s)
+        durations = self._requests.get(labels)
+        if durations is None:
+            durations = self._requests[labels] = self.request_duration.of(*labels[:2], str(status))
+        durations.observe_in(trace, duration_s)
 
     def requests(self) -> Iterator[Sample]:
         """Return the samples of the histogram of requests."""
@@ -127,15 +198,34 @@ class ReplicaMetrics:
         return MeasuredOperation(self, name)
 
     def ended(self, operation: str, outcome: str, duration_s: float) -> None:
-        """Count one operation."""
-        counter = self._outcomes.get((operation, outcome))
-        if counter is None:
-            counter = self._outcomes[operation, outcome] = self.operations.labels(operation, outcome)
-        counter.inc()
-        duration = self._durations.get(operation)
-        if duration is None:
-            duration = self._durations[operation] = self.operation_duration.labels(operation)
-        duration.observe(duration_s)
+        """Count one operation of the current trace."""
+        counted = self._outcomes.get((operation, outcome))
+        if counted is None:
+            counted = self._outcomes[operation, outcome] = _Outcome(self.operation_duration.of(operation))
+        counted.count += 1
+        counted.durations.observe_in(trace_id.get(), duration_s)
+
+    def turned(self, before: str | None, status: str) -> None:
+        """Count a changed status of an instance if it has become critical."""
+        if status == CRITICAL and before != CRITICAL:
+            self._turned_critical.inc()
+
+    def pipeline(self, shard: str, took_s: float, confirmed_s: float | None) -> None:
+        """Count a pipeline of writes to a shard, and the wait for its replicas, if it waited."""
+        self.redis_latency.of(shard).observe(took_s)
+        if confirmed_s is not None:
+            self.store_confirm.of(shard).observe(confirmed_s)
+
+    def lookups(self) -> dict[str, float]:
+        """Return how many lookups of a service there were, by result."""
+        counts = dict.fromkeys((FOUND, ABSENT, UNKNOWN, REFUSED), 0.0)
+        for (operation, outcome), counted in self._outcomes.items():
+            if operation == LOOKUP:
+                counts[LOOKUP_RESULTS.get(outcome, REFUSED)] += counted.count
+        return counts
+
+    def _operations_by_outcome(self) -> Mapping[tuple[str, str], float]:
+        return {labels: counted.count for labels, counted in self._outcomes.items()}
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -34,7 +34,13 @@ class History:
         self._most_bytes = most_bytes
         self._entries: deque[HistoryEntry] = deque()
         self._bytes = 0
+        self.dropped = 0  # events that no longer fit, since the start
         self._trimmed: dict[int, int] = {}  # by shard: the newest revision that was dropped
+
+    @property
+    def size(self) -> int:
+        """The bytes of its lines."""
+        return self._bytes
 
     def clear(self, cursor: Cursor) -> None:
         """Forget everything; the history now begins at `cursor`."""
@@ -49,6 +55,7 @@ class History:
         while len(self._entries) > self._most_events or self._bytes > self._most_bytes:
             old = self._entries.popleft()
             self._bytes -= len(old.line)
+            self.dropped += 1
             self._trimmed[old.position.shard] = old.position.revision
 
     def why_not(self, cursor: Cursor, current: Cursor, protocol: int) -> str | None:

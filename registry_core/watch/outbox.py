@@ -22,6 +22,7 @@ class Outbox:
         self._most_lines = most_lines
         self._queue: deque[bytes] = deque()
         self._held = b""  # a large line that is next
+        self._passed = 0  # lines that left the queue: handed out, or dropped for a snapshot
         self.owes: str | None = None  # why a snapshot is due once the opening has been sent
 
     @property
@@ -33,6 +34,15 @@ class Outbox:
     def waiting(self) -> bool:
         """Whether anything is waiting after the opening."""
         return bool(self._queue or self._held) or self.owes is not None
+
+    @property
+    def queued(self) -> int:
+        """The number of lines ever queued, also of those that were dropped."""
+        return self._passed + len(self._queue)
+
+    def is_through(self, number: int) -> bool:
+        """Return whether the first `number` queued lines were handed out, or are covered by a snapshot that was."""
+        return self._passed >= number and self.owes is None and self.opened
 
     def put(self, line: bytes) -> bool:
         """Queue a line, and return whether the reader should wake. When the queue is full, owe a snapshot instead."""
@@ -50,6 +60,7 @@ class Outbox:
         self._owe("epoch")
 
     def _owe(self, reason: str) -> None:
+        self._passed += len(self._queue)
         self._queue.clear()
         self._held = b""
         self.owes = reason
@@ -93,4 +104,5 @@ class Outbox:
             line = self._next_of_opening()
         if line is None and self._queue:
             line = self._queue.popleft()
+            self._passed += 1
         return line

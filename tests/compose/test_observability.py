@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import urllib.request
@@ -14,6 +13,7 @@ import yaml
 
 from tests.compose.topology import COMPOSE
 from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
+from tools.dashboards.every import DASHBOARDS
 
 FOLDER = COMPOSE / "observability"
 METRIC = re.compile(r"\b(?<!:)(?:registry|agent|vertice)_[a-z_]+\b")
@@ -27,13 +27,12 @@ def judged(program: str, *words: str, timeout_s: float = 30) -> None:
 
 
 def expressions() -> str:
-    """Return every expression of the rules and of the dashboard."""
+    """Return every expression of the rules and of the dashboards."""
     groups = [
         group for name in ("rules.yml", "slo.yml") for group in yaml.safe_load((FOLDER / name).read_text())["groups"]
     ]
-    dashboard = json.loads((FOLDER / "grafana" / "vertice.json").read_text(encoding="utf-8"))
     found = [rule["expr"] for group in groups for rule in group["rules"]]
-    found += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    found += [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
     return "\n".join(found)
 
 
@@ -82,7 +81,7 @@ def test_mounted_files_exist() -> None:
     mounts = [volume for service in topology["services"].values() for volume in service.get("volumes", ())]
     files = [COMPOSE / mount.split(":")[0] for mount in mounts if mount.startswith("./")]
     assert len(files) >= 7
-    assert [file for file in files if not file.is_file()] == []
+    assert [file for file in files if not file.exists()] == []
     for file in files:
         if file.suffix in {".yml", ".json"}:
             yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -26,6 +26,8 @@ class Sighting(msgspec.Struct, frozen=True):
     run_id: str
     master: ServerAddress | None = None  # of a replica
     replicas: tuple[ServerAddress, ...] = ()  # of a master
+    offset: int = 0  # of a master: how far its replication stream is
+    confirmed: tuple[int, ...] = ()  # of a master: how much of it each replica has
 
 
 class Vote(msgspec.Struct, frozen=True):

@@ -47,6 +47,7 @@ class Link:
         self._clock = clock
         self._ahead_ms = 0.0  # the server's clock before our monotonic one
         self._broken = False
+        self.timed_s = 0.0
 
     @classmethod
     async def opened(cls, client: Redis, clock: Clock) -> Link:
@@ -69,8 +70,10 @@ class Link:
         """Whether the connection can still be used."""
         return not self._broken and bool(self._connection.is_connected)
 
-    async def ask(self, commands: Sequence[RedisCommand]) -> list[Any]:
+    async def ask(self, commands: Sequence[RedisCommand], *, timed: int | None = None) -> list[Any]:
         """Send commands at once and return an answer for each: a ResponseError where the server refused one.
+
+        `timed_s` then says how long after the answer before it that of the command numbered `timed` came.
 
         Raises ConnectionError or TimeoutError when not all were answered; the link is unusable then.
         """
@@ -78,16 +81,20 @@ class Link:
         if not self.is_open:  # no await between this check and the send: redis-py would reconnect
             raise RedisConnectionError("the connection has ended")
         answers: list[Any] = []
-        complete = False
+        complete, before = False, 0.0
         try:
             # One timeout for all, since each timeout costs time: nearly all answers arrive with the first.
             async with asyncio.timeout(connection.socket_timeout):
                 await connection.send_packed_command(b"".join(map(packed, commands)), check_health=False)
-                for _ in commands:
+                for number in range(len(commands)):
+                    if number == timed:
+                        before = self._clock.monotonic()
                     try:
                         answers.append(await connection.read_response(disconnect_on_error=False, timeout=math.inf))
                     except ResponseError as error:
                         answers.append(error)
+                    if number == timed:
+                        self.timed_s = self._clock.monotonic() - before
             complete = True
         finally:
             if not complete:

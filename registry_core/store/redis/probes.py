@@ -142,7 +142,13 @@ async def ask_sections(client: Redis, sections: Sequence[str]) -> Mapping[str, A
 
 def _sighting(role: Sequence[Any], run_id: str) -> Sighting:
     if _text(role[0]) == "master":
-        return Sighting(True, run_id, replicas=tuple(_address(r[0], r[1]) for r in role[2]))
+        return Sighting(
+            True,
+            run_id,
+            replicas=tuple(_address(r[0], r[1]) for r in role[2]),
+            offset=int(role[1]),
+            confirmed=tuple(int(r[2]) for r in role[2]),
+        )
     master = _address(role[1], role[2]) if _text(role[0]) == "slave" else None
     return Sighting(False, run_id, master=master)
 

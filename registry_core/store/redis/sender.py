@@ -21,7 +21,7 @@ from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.quorum import AfterTry, Confidence, Lag, after_try, lag_of, required
 from registry_core.store.redis.scripts import RedisCommand, called, loading
 from registry_core.store.redis.watcher import MasterWatcher
-from registry_core.store.redis.writes import QueueTerms, Write, WriteEvent, WriteState
+from registry_core.store.redis.writes import Observe, QueueTerms, Write, WriteEvent, WriteState
 
 # The replicas get at least this long to confirm, however long they have been silent.
 LEAST_WAIT_S: Final = 0.1
@@ -44,9 +44,9 @@ class Sender:
         clock: Clock,
         terms: QueueTerms,
         acknowledged: Callable[[Write], None],
-        observe: Callable[[float], None],
+        observe: Observe,
     ) -> None:
-        """`acknowledged` gets each write just before its caller gets the result; `observe` a pipeline's seconds."""
+        """`acknowledged` gets each write just before its caller gets the result; `observe` a pipeline's times."""
         self._masters = masters
         self._lives = lives
         self._prefix = prefix
@@ -116,6 +116,7 @@ class Sender:
         for write in sent:
             until_ms = link.server_ms(write.ends_at(self._terms) + ARRIVAL_S)
             commands.append(called(write.name, self._prefix, write.arguments, until_ms=until_ms, once=write.once))
+        waits: int | None = None
         if self._replicas:
             # A write that always propagates precedes each WAIT on its connection: since Redis 7.2, WAIT covers only the
             # connection's own last propagated write.
@@ -123,10 +124,11 @@ class Sender:
             commands.append(("HSET", f"{self._prefix}:waited", "at", "1"))
             commands.append(("ROLE",))
             commands.append(("WAIT", str(needed), str(int(self._wait_s(batch) * 1000))))
+            waits = len(commands) - 1
         commands += [("ROLE",), ("TIME",)]
         began = self._clock.monotonic()
-        answers = await link.ask(commands)
-        self._observe(self._clock.monotonic() - began)
+        answers = await link.ask(commands, timed=waits)
+        self._observe(self._clock.monotonic() - began, link.timed_s if waits is not None else None)
         self._knows_scripts = True
         link.hear_time(answers[-1])
         reason: Exception = StoreUnavailable("nothing was sent")

@@ -6,7 +6,7 @@ Each operation is one script. A shard does not know of other shards.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from registry_core.domain.admission import Newcomer, address_taken, name_taken
@@ -28,7 +28,7 @@ from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeper import Sweeper
 from registry_core.store.redis.watcher import MasterWatcher
-from registry_core.store.redis.writes import DEFAULT_TERMS, QueueTerms, Write
+from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, unobserved
 from registry_core.supervision import Background
 
 # A shard that confirmed nothing for this long is not being followed: it is asked once a second, and a failover takes
@@ -59,7 +59,7 @@ class Shard:
         clock: Clock,
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
-        observe: Callable[[float], None] = lambda _: None,
+        observe: Observe = unobserved,
         background: Background,
     ) -> None:
         self.number = number
@@ -136,6 +136,9 @@ class Shard:
                 *(f"its replica {replica} lags and is not waited for" for replica in self.queue.lagging),
                 *self._journal.notes,
             ),
+            failovers=self.masters.figures.failovers,
+            copies=self.masters.figures.copies,
+            not_replicated=self.queue.not_replicated,
         )
 
     def unknown(self, label: str) -> str:

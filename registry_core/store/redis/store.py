@@ -62,12 +62,13 @@ class RedisStore:
         clock: Clock,
         random: Random,
         queue_terms: QueueTerms = DEFAULT_TERMS,
-        observe: Callable[[str, float], None] = lambda _shard, _took_s: None,
+        observe: Callable[[str, float, float | None], None] = lambda _shard, _took_s, _confirmed_s: None,
         background: Background | None = None,
     ) -> None:
         """Shards in `joining` are followed, but this replica places no services there; other replicas already do.
 
-        `observe` is called with a shard's name and the seconds it took to answer a pipeline of writes.
+        `observe` is called with a shard's name, the seconds that it took to answer a pipeline of writes, and those of
+        the wait for its replicas, if it waited.
         """
         background = background if background is not None else Background(clock)
         self._names = tuple(m.name for m in masters)

@@ -23,6 +23,8 @@ from registry_core.store.redis.url import RedisSettings, ServerAccess
 MAX_CONTEXTS: Final = 8
 # For the disk to deliver the files at the start.
 LOAD_S: Final = 10.0
+# What was read, for those who must not wait for the disk. There are two for each store of this process.
+_loaded: Final[dict[ServerAccess, RedisTls]] = {}
 
 
 class RedisTls:
@@ -65,9 +67,16 @@ def redis_tls(access: ServerAccess) -> RedisTls:
 async def load_redis_tls(access: ServerAccess) -> None:
     """Read the files of `access`, in a thread, for `redis_tls`. Raises SettingsError."""
     try:
-        await Threads("read certificates", 1).run(partial(redis_tls, access), timeout_s=LOAD_S)
+        _loaded[access] = await Threads("read certificates", 1).run(partial(redis_tls, access), timeout_s=LOAD_S)
     except OSError as error:
         raise SettingsError(f"REGISTRY_STORE: its files of TLS cannot be read: {cause_of(error)}") from None
+
+
+def certificate_end(settings: RedisSettings) -> float | None:
+    """Return when the first of our certificates towards Redis and Sentinels ends, in Unix seconds; None without one."""
+    files = [_loaded[access] for access in (settings.access, settings.sentinel_access) if access in _loaded]
+    ends = [end for tls in files if (end := tls.renewal.health().expires_at) is not None]
+    return min(ends, default=None)
 
 
 async def keep_certificates(settings: RedisSettings) -> None:

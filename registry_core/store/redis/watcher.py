@@ -27,7 +27,7 @@ from registry_core.ports.clock import Clock, SystemClock
 from registry_core.ports.reports import PoolReport
 from registry_core.store.redis.choice import Promotion, Sighting, Vote, choose, newest, promoted_since, to_repoint
 from registry_core.store.redis.diagnosis import NO_ANSWER_YET, lasting_fault, why_no_master
-from registry_core.store.redis.latency import Latency
+from registry_core.store.redis.master_figures import MasterFigures
 from registry_core.store.redis.master_notes import MasterNotes
 from registry_core.store.redis.pool import close_client, open_client, pool_report, warm
 from registry_core.store.redis.probes import Fault, ask_node, ask_sentinel, fault_of, listen
@@ -56,7 +56,7 @@ NOTHING_TO_SHOW: Final = ServerAccess()
 _UNCONFIRMED: Final = Fault("it failed and has not been asked since")
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="store.redis")
 
 
 class MasterWatcher:
@@ -84,7 +84,7 @@ class MasterWatcher:
         self._sentinel_access = sentinel_access
         self._may_hasten = hasten
         self._pool = pool
-        self._latency = Latency()
+        self.figures = MasterFigures()
         self._clock = clock if clock is not None else SystemClock()
         self._background = background if background is not None else Background(self._clock)
         self._notes = MasterNotes(name, self._clock)
@@ -120,7 +120,7 @@ class MasterWatcher:
     @property
     def latency_ms(self) -> float | None:
         """The median response time of the current master, or None when not known."""
-        return self._latency.median_ms
+        return self.figures.latency_ms
 
     @property
     def connections(self) -> PoolReport | None:
@@ -234,7 +234,7 @@ class MasterWatcher:
                 finally:
                     quiet.cancel()
                 if node == self._current and isinstance(said, Sighting):
-                    self._latency.heard(self._clock.monotonic() - began)
+                    self.figures.heard(said, self._clock.monotonic() - began, self._clock.monotonic())
                 self._hear_node(node, said)
                 self._settle()
                 if node == self._current and isinstance(said, Sighting):
@@ -350,7 +350,7 @@ class MasterWatcher:
         old = None if same else self._client
         if not same:
             self._client = open_client(chosen, self._access, max_connections=self._pool.most)
-            self._latency.forget()
+            self.figures.placed(str(chosen))
             log.info("redis master in place", shard=self.name, master=str(chosen), run_id=seen.run_id)
         self._current, self._placed, self._withheld = chosen, seen, False
         self._complained = ("", 0.0)
@@ -367,7 +367,7 @@ class MasterWatcher:
         if client is not None:
             # Callers waiting for its answer would wait in vain: they fail now, and hold their writes.
             self._retire(client)
-            self._latency.forget()
+            self.figures.lost()
             self.doubt(SEARCH_S)
             log.warning("redis master lost", shard=self.name, master=str(self._current), reason=self.problem)
         elif self._complained[0]:

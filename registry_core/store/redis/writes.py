@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,13 @@ from registry_core.domain.breaker import BreakerTerms, Seen
 from registry_core.ports.once import SignedOnce
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.scripts import ScriptName
+
+# Is called with the seconds that a pipeline of writes took, and those of the wait for the replicas in it, if there was.
+Observe: TypeAlias = Callable[[float, float | None], None]
+
+
+def unobserved(_took_s: float, _confirmed_s: float | None) -> None:
+    """Measure nothing."""
 
 
 class QueueTerms(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ def upstream(host: str = "10.0.0.2") -> UpstreamResolver:
 
 def tried(one: UpstreamResolver, now: float) -> None:
     one.try_begins(now)
-    one.has_answered()
+    one.has_answered(0.02)
     one.is_clear()
     one.try_ends(now)
 
@@ -34,7 +34,7 @@ def test_failing_resolvers_are_asked_last_and_looping_ones_not_at_all() -> None:
     first.has_failed(0.0)
     second.has_looped(0.0)
     assert in_order([first, second, third]) == [third, first]
-    first.has_answered()
+    first.has_answered(0.02)
     assert in_order([first, second, third]) == [first, third]
 
 
@@ -59,7 +59,7 @@ def test_a_looping_resolver_stays_out_until_our_query_does_not_come_back() -> No
     tried(one, 0.0)
     assert one.has_looped(10.0), "that is a change"
     assert not one.has_looped(10.5), "the second time it is not a change"
-    one.has_answered()
+    one.has_answered(0.02)
     one.has_failed(11.0)
     assert one.state is ResolverState.LOOPING, "other answers do not count"
     assert not one.wants_try(10.5 + LOOP_REST_S - 1)

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from registry_core.api.connections import ConnectionLimits
-from registry_core.api.hub import HubLimits, Watcher
+from registry_core.api.hub import HubLimits
+from registry_core.api.watcher import Watcher
 from registry_core.domain.events import Position, Registered
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import GOODBYE_LEAST_S, PART_BYTES, PROTOCOL_HEADER

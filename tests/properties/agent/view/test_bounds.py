@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from agent.view.lru import ViewLimits
 from agent.view.trust import Advice
 from agent.view.view import AgentView
-from registry_core.api.hub import HubLimits, Watcher, WatchHub
+from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
+from registry_core.api.watcher import Watcher
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status

@@ -9,8 +9,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry_core.api.hub import HubLimits, Watcher, WatchHub
+from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
+from registry_core.api.watcher import Watcher
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
 from registry_core.domain.leases import LeaseTerms

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from agent.view.trust import Advice
 from agent.view.view import AgentView
-from registry_core.api.hub import HubLimits, Watcher, WatchHub
+from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
+from registry_core.api.watcher import Watcher
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status

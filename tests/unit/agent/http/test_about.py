@@ -10,6 +10,7 @@ import pytest
 
 from agent.http.about import About
 from agent.http.lookups import Lookups
+from agent.http.samples import HistogramSample
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session
 from agent.registration.session_settings import SessionSettings
@@ -115,7 +116,8 @@ class Agent:
 
     @property
     def metrics(self) -> dict[str, Mapping[tuple[str, ...], float]]:
-        return {sample.name: sample.values for sample in self.about.samples()}
+        samples = self.about.samples()
+        return {sample.name: sample.values for sample in samples if not isinstance(sample, HistogramSample)}
 
     def metric(self, name: str) -> float:
         return self.metrics[name][()]

@@ -10,13 +10,14 @@ import pytest
 from agent.http import ready_bodies
 from agent.http.ready_bodies import KEPT_S, Body, ReadyBodies
 from agent.http.ready_response import Heads
+from registry_core.usage.asked import AskedNames
 from tests.samples import instance
 
 ONE = (instance("one"),)
 
 
 def ready() -> ReadyBodies:
-    found = ReadyBodies(random.Random(1))
+    found = ReadyBodies(random.Random(1), AskedNames())
     found.take("/", 0.0)  # from now on they are kept for a second
     return found
 
@@ -88,3 +89,16 @@ def test_a_head_has_the_age_and_the_date() -> None:
     assert heads.head("text/plain", 3, "fresh", 1_764_000_000.1) is first
     assert b"16:00:01" in heads.head("text/plain", 3, "fresh", 1_764_000_001.0)
     assert b"Age: 4" in heads.head("text/plain", 4, "fresh", 1_764_000_001.0)
+
+
+def test_what_is_taken_while_ready_is_counted_and_what_was_just_made_is_not() -> None:
+    """The first request of a body is counted by whoever made it."""
+    bodies, cell = ready(), [0]
+    for name in ("a", "b"):
+        body = named(name)
+        body.counter = cell
+        bodies.put(f"/{name}", body)
+    assert cell == [0]
+    for target in ("/a", "/b", "/a", "/c"):
+        bodies.take(target, 0.5)
+    assert cell == [3]

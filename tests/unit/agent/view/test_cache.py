@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from agent.view.cache import MAX_EXPECTED_EVENTS, ViewCache
-from agent.view.footprint import SERVICE_BYTES, instance_bytes
 from agent.view.lru import MEGABYTE, ServiceLru, ViewLimits
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.digest import instance_digest
 from registry_core.domain.events import Deregistered, Event, Position, Registered, StatusChanged
+from registry_core.domain.footprint import SERVICE_BYTES, instance_bytes
 from registry_core.domain.records import Instance, InstanceKey, Protocol, Status
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.stage import Rest

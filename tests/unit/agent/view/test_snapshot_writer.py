@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from pathlib import Path
 
@@ -139,3 +140,53 @@ async def test_without_a_thread_nothing_is_written_and_the_reason_is_reported(di
     view.apply(everything(instance()))
     assert not await keeper.save()
     assert "the system allows no more threads" in keeper.report().problem
+
+
+async def test_a_snapshot_is_behind_from_the_first_change_that_it_lacks(disk: Disk) -> None:
+    clock = FakeClock()
+    view = AgentView(clock)
+    keeper = SnapshotKeeper(disk, view, clock)
+    assert math.isnan(keeper.age_s)
+    clock.pass_time(100)
+    assert keeper.behind_s == 0.0, "there is nothing to write"
+    view.apply(everything(instance(port=8001)))
+    clock.pass_time(7)
+    view.apply(everything(instance(port=8002), revision=2))
+    clock.pass_time(2)
+    assert keeper.behind_s == 9.0
+    disk.error = OSError(28, "No space left on device")
+    assert not await keeper.save()
+    assert keeper.behind_s == 9.0
+    disk.error = None
+    assert await keeper.save()
+    clock.pass_time(3600)
+    assert (keeper.age_s, keeper.behind_s) == (3600.0, 0.0), "a quiet fleet leaves it old, and whole"
+
+
+async def test_a_change_during_a_write_is_missing_from_it(disk: Disk) -> None:
+    clock = FakeClock()
+    view = AgentView(clock)
+    keeper = SnapshotKeeper(disk, view, clock)
+    view.apply(everything(instance(port=8001)))
+    disk.stuck.clear()
+    writing = asyncio.create_task(keeper.save())
+    await asyncio.sleep(0)
+    clock.pass_time(1)
+    view.apply(everything(instance(port=8002), revision=2))
+    disk.stuck.set()
+    assert await writing
+    assert (keeper.age_s, keeper.behind_s) == (1.0, 1.0)
+    assert await keeper.save()
+    assert (keeper.age_s, keeper.behind_s) == (0.0, 0.0)
+
+
+def test_a_snapshot_of_an_earlier_run_is_as_old_as_its_confirmation(disk: Disk) -> None:
+    clock = FakeClock()
+    before = AgentView(clock)
+    before.apply(everything(instance()))
+    saved = before.snapshot(clock.wall())
+    clock.pass_time(500)
+    view = AgentView(clock)
+    view.restore(saved, clock.wall())
+    keeper = SnapshotKeeper(disk, view, clock)
+    assert (keeper.age_s, keeper.behind_s) == (500.0, 0.0)

@@ -32,7 +32,6 @@ async def test_each_part_shows_its_present_state() -> None:
         store,
         access,
         limits=RequestLimits(LimitSettings(), LeaseTerms(), view, clock),
-        watchers=lambda: 3,
         connections=connections,
         sampler=SystemSampler(),
         background=Background(clock),
@@ -46,7 +45,7 @@ async def test_each_part_shows_its_present_state() -> None:
     assert metrics.registry.get_sample_value("registry_connections_closed_total", {"reason": "idle"}) == 7
 
     assert (value("registry_ready"), value("registry_active_services")) == (0, 0)
-    assert (value("registry_watchers"), value("registry_connections")) == (3, 0)
+    assert value("registry_connections") == 0
     assert (value("registry_refuses_all_writes"), value("registry_writes_refused_total")) == (0, None)
     await store.register(claim())
     access.refused(Unauthorized("the token is wrong"))

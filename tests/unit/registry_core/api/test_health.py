@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from registry_core.api.health import Health, breaker_health, of_shard, of_shards, redis_health
+from registry_core.api.health_settings import HealthLimits
 from registry_core.domain.breaker import BreakerState
 from registry_core.ports.reports import PoolReport, ShardReport
+
+LIMITS = HealthLimits()
 
 
 def shard(
@@ -60,24 +63,24 @@ def shard(
     ],
 )
 def test_a_shard_is_judged_by_its_answers_its_breaker_and_its_latency(report: ShardReport, health: Health) -> None:
-    assert of_shard(report) is health
+    assert of_shard(report, LIMITS) is health
 
 
 def test_one_lost_shard_is_degraded_and_all_lost_shards_are_unhealthy() -> None:
     away = shard("b", age_s=None, latency_ms=None)
-    assert of_shards([shard(), away]) is Health.DEGRADED
-    assert of_shards([away, away]) is Health.UNHEALTHY
-    assert of_shards([shard(), shard("b")]) is Health.HEALTHY
-    assert of_shards([]) is Health.HEALTHY  # a store in this process
-    assert of_shards([shard(set_aside=1), shard("b", set_aside=1)]) is Health.DEGRADED
+    assert of_shards([shard(), away], LIMITS) is Health.DEGRADED
+    assert of_shards([away, away], LIMITS) is Health.UNHEALTHY
+    assert of_shards([shard(), shard("b")], LIMITS) is Health.HEALTHY
+    assert of_shards([], LIMITS) is Health.HEALTHY  # a store in this process
+    assert of_shards([shard(set_aside=1), shard("b", set_aside=1)], LIMITS) is Health.DEGRADED
 
 
 def test_latency_is_that_of_the_slowest_shard_and_pools_add_up() -> None:
-    health = redis_health([shard(latency_ms=0.5), shard("b", latency_ms=12.0)])
+    health = redis_health([shard(latency_ms=0.5), shard("b", latency_ms=12.0)], LIMITS)
     assert (health.status, health.latency_ms) == ("slow", 12.0)
     assert health.connection_pool == PoolReport(2, 10, 100)
-    assert redis_health([shard(), shard("b", age_s=11.0, latency_ms=None)]).status == "failing"
-    silent = redis_health([shard(age_s=None, latency_ms=None)])
+    assert redis_health([shard(), shard("b", age_s=11.0, latency_ms=None)], LIMITS).status == "failing"
+    silent = redis_health([shard(age_s=None, latency_ms=None)], LIMITS)
     assert (silent.status, silent.latency_ms, silent.connection_pool) == ("failing", None, PoolReport(0, 0, 0))
 
 

@@ -9,6 +9,7 @@ import pytest
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_reasons import MAX_SHARDS_NAMED, health_reasons
 from registry_core.api.health_schemas import AccessHealth, PeersHealth
+from registry_core.api.health_settings import HealthLimits
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.audit import AuditReport
 from registry_core.ports.reports import GuardReport
@@ -22,8 +23,10 @@ HOLDS = GuardReport("a", GuardPhase.HOLDING, 10, 9, 5.0, 295.0, 3.0)
 
 def reasons(**more: Any) -> list[str]:
     healthy: dict[str, Any] = {
+        "limits": HealthLimits(),
         "cpu": 5.0,
         "memory": 40.0,
+        "hit_percent": 99.0,
         "swept_late_s": None,
         "shards": (shard_report(),),
         "guard": guard_view([CLEAR]),
@@ -36,7 +39,7 @@ def reasons(**more: Any) -> list[str]:
 
 def test_a_healthy_replica_gives_no_reason() -> None:
     assert reasons() == []
-    assert reasons(cpu=None, memory=None, shards=()) == []
+    assert reasons(cpu=None, memory=None, hit_percent=None, shards=()) == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,9 @@ def test_a_healthy_replica_gives_no_reason() -> None:
         ),
         ({"audit": AuditReport(status="disputed", problem="eu-1b went back")}, ["is not what it was: eu-1b went back"]),
         ({"shards": (shard_report(set_aside=2),)}, ["2 of its entries cannot be read"]),
-        ({"shards": (shard_report(latency_ms=50.0),)}, ["slow or does not answer"]),
+        ({"shards": (shard_report(latency_ms=50.0),)}, ["takes 50 ms to answer"]),
+        ({"hit_percent": 61.0}, ["only 61 % of the lookups"]),
+        ({"shards": (shard_report(age_s=11.0),)}, ["slow or does not answer"]),
     ],
 )
 def test_each_fault_has_its_sentence(more: dict[str, Any], words: list[str]) -> None:

@@ -36,7 +36,7 @@ def components(**more: Any) -> ComponentsHealth:
     return ComponentsHealth(
         store=StoreHealth(kind="memory", status="ok", last_sweep_age_s=None),
         guard=GuardView(phase=GuardPhase.CLEAR, suspects=0, shards=[]),
-        cache=CacheHealth(size=3, services=2, age_s=0.0),
+        cache=CacheHealth(size=3, services=2, age_s=0.0, hit_rate=None, memory_mb=0.1, oldest_entry_age_s=None),
         system=SystemHealth(cpu_percent=None, memory_percent=None, tasks=9),
         watch=WatchHealth(watchers=4),
         access=AccessHealth(status="ok", refused_recently=0, refused_total=0, last_refusal=""),

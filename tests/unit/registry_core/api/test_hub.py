@@ -11,8 +11,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry_core.api.hub import MAX_EVENTS_BEHIND, HubLimits, Watcher, WatchHub
+from registry_core.api.hub import MAX_EVENTS_BEHIND, HubLimits, WatchHub
 from registry_core.api.view import ReplicaView, StoreAge
+from registry_core.api.watcher import Watcher
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey

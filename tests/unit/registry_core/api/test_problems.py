@@ -8,7 +8,8 @@ from aiohttp import web
 
 from registry_core import errors
 from registry_core.api import problems
-from registry_core.api.health import CPU, Health, judged, worst
+from registry_core.api.health import Health, judged, worst
+from registry_core.api.health_settings import HealthLimits
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_refusals_by_aiohttp_have_the_same_shape() -> None:
 
 
 def test_health_is_that_of_the_worst_part() -> None:
-    assert [judged(v, CPU) for v in (None, 0.0, 69.9, 70.0, 85.0, 85.1)] == [
+    assert [judged(v, HealthLimits().cpu) for v in (None, 0.0, 69.9, 70.0, 85.0, 85.1)] == [
         Health.HEALTHY,
         Health.HEALTHY,
         Health.HEALTHY,

@@ -39,7 +39,7 @@ async def refused(at: RequestLimits, peer: str, headers: Mapping[str, str] | Non
     while True:
         request = arrived(at, peer, headers)
         try:
-            await at.check(request, SERVICES)
+            at.check(request, SERVICES)
         except TooManyRequests as error:
             at.failed(request, None, error)
             return request

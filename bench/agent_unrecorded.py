@@ -1,0 +1,108 @@
+"""The `vertice` command with its recording of metrics left out of hot paths, to measure what recording costs.
+
+Run as `python -m bench.agent_unrecorded recorded|left-out ARGUMENT...`. The statements are taken out of the source as
+it is loaded; one that is not there any more is an error, so that the list follows the code. With `recorded` the modules
+are loaded in the same way, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Final
+
+RECORDED: Final = "recorded"
+LEFT_OUT: Final = "left-out"
+# By module: the statements that record, as they stand in the source.
+RECORDING: Final[dict[str, tuple[str, ...]]] = {
+    "dns.batched_udp": (
+        "self.received += count",
+        "self._counts.given += count",
+        "self._counts.given += len(ready) - ready.count(NONE_READY)",
+    ),
+    "dns.answer_cache": ("self.counter[0] += given",),
+    "dns.responder": (
+        "self.counts.given += 1",
+        "if freshness_of(self._view.age_s()) is not self._freshness:\n    self._changed(frozenset())",
+    ),
+    "dns.tcp": ("self.received += 1",),
+    "dns.query_counts": ("cell[0] += 1", "self.given += 1"),
+    "agent.sidecar": ("self.responder.counts.fold()",),
+    "agent.http.ready_bodies": ("body.counter[0] += 1",),
+    "agent.http.local_api": (
+        "self._counts.looked_up(freshness, age_s)",
+        "path = path_of(request.raw_path)",
+        "self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())",
+    ),
+}
+
+
+class _LeaveOut(ast.NodeTransformer):
+    def __init__(self, statements: Sequence[str]) -> None:
+        self.missing = set(statements)
+        self._statements = frozenset(statements)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.stmt) and (text := ast.unparse(node)) in self._statements:
+            self.missing.discard(text)
+            return ast.copy_location(ast.Pass(), node)
+        return super().generic_visit(node)
+
+
+def without(source: str, statements: Sequence[str]) -> ast.Module:
+    """Return the module without these statements, wherever they stand. Raises ValueError when one is not there."""
+    leaving = _LeaveOut(statements)
+    tree = leaving.visit(ast.parse(source))
+    if leaving.missing:
+        raise ValueError(
+            f"bench/agent_unrecorded.py leaves out what is not there: {', '.join(sorted(leaving.missing))}"
+        )
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+class _Loader(SourceFileLoader):
+    """Compiles the source anew each time: what is cached on disk is the whole module."""
+
+    def __init__(self, name: str, path: str, statements: Sequence[str]) -> None:
+        super().__init__(name, path)
+        self._statements = statements
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return compile(without(self.get_data(path).decode(), self._statements), path, "exec")
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, *, leave_out: bool) -> None:
+        self._leave_out = leave_out
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in RECORDING:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            statements = RECORDING[fullname] if self._leave_out else ()
+            spec.loader = _Loader(spec.loader.name, spec.loader.path, statements)
+        return spec
+
+
+def main() -> int:
+    """Run the command line behind the first word."""
+    _, how, *words = sys.argv
+    if how not in (RECORDED, LEFT_OUT):
+        raise SystemExit(f"the first word is {RECORDED} or {LEFT_OUT}")
+    sys.meta_path.insert(0, _Finder(leave_out=how == LEFT_OUT))
+    from cli.main import main as command  # noqa: PLC0415 - the finder has to be there first
+
+    return command(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
