@@ -17,7 +17,7 @@ LOOKUPS: Final = frozenset(("/services", "/services/{name}", "/resolve/{name}", 
 _TOLD: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 
 
-class RequestCounts:
+class LocalPortCounts:
     """The counts of one port. Paths are those of the table of routes, so that there are few."""
 
     def __init__(self) -> None:
