@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos fuzz gateways bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos observe fuzz gateways bench fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -34,7 +34,7 @@ setup-dev: .venv/.installed-dev
 
 system-packages: ## install the programs that the tests start (as root), or say which are missing
 	@$(APT) haproxy dig=bind9-dnsutils kdig=knot-dnsutils curl redis-server redis-sentinel dnsmasq=dnsmasq-base \
-		unbound named=bind9 avahi-daemon avahi-browse=avahi-utils dbus-daemon prometheus dnsperf gcc musl-gcc=musl-tools ip=iproute2 nsenter=util-linux libfaketime openssl
+		unbound named=bind9 avahi-daemon avahi-browse=avahi-utils dbus-daemon prometheus amtool=prometheus-alertmanager dnsperf gcc musl-gcc=musl-tools ip=iproute2 dot=graphviz nsenter=util-linux libfaketime openssl
 
 run: setup ## start a registry, an agent and a small fleet on loopback (Ctrl-C ends it)
 	@exec $(BIN)/vertice dev
@@ -53,7 +53,6 @@ test: setup-dev system-packages check ## everything that CI checks: style, types
 CONTAINERS ?= $(wildcard ../shared/tools/containers.sh)
 
 compose-test: setup-dev system-packages ## build the images, bring the compose files up, and break them (Docker or podman)
-	@$(APT) amtool=prometheus-alertmanager
 	@$(BIN)/python -m tools.engine $(CONTAINERS)
 	$(BIN)/python -m pytest tests/compose
 
@@ -82,6 +81,9 @@ attack: setup-dev ## attack the ports of a registry and an agent in many ways, a
 chaos: setup-dev system-packages ## break Redis, Sentinels and replicas under load, many times over: one line each
 	$(BIN)/python -m tests.chaos.run
 
+observe: setup-dev system-packages ## break a deployment under a real Prometheus: every panel has data, every alert fires and ends
+	$(BIN)/python -m tests.observed.run
+
 fuzz: setup-dev system-packages ## send a million odd packets to a real agent's DNS: says the seed, keeps what it objects to
 	$(BIN)/python -m tests.fuzz.run
 
@@ -105,6 +107,8 @@ lock: ## resolve the dependencies anew, for every Python from 3.11 on (needs uv)
 		--extra registry --extra install -c requirements-dev.lock pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra certificates --extra install -c requirements-dev.lock pyproject.toml -o requirements-agent.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra traces -c requirements-dev.lock pyproject.toml -o requirements-traces.lock
 	echo 'pip-audit>=2.9' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		- -o requirements-audit.lock
 

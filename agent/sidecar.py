@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import random
 from collections.abc import Callable
 from functools import partial
@@ -35,12 +34,11 @@ from agent.http.lookups import Lookups
 from agent.http.metrics import AgentMetrics
 from agent.http.own_machine import LocalCallers
 from agent.namespace import Namespace, end_when_left_behind
-from agent.registration.decisions import Timings
 from agent.registration.drain import OperatorDrain
 from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
 from agent.registration.session import Session
-from agent.registration.session_settings import SessionSettings
+from agent.registration.session_settings import session_settings
 from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
 from agent.registries.pool import Upstreams
@@ -53,6 +51,7 @@ from agent.settings.reload import Reloader
 from agent.settings.reload_plan import ReloadPlan
 from agent.settings.settings import AgentSettings
 from agent.settings.table import DNS_LISTEN, HTTP_LISTEN
+from agent.usage.part import reporter_of
 from agent.view.fallback import Fallback
 from agent.view.last_run import LastRun
 from agent.view.loader import ServiceLoader
@@ -75,6 +74,7 @@ from registry_core.security.sending import RequestSigner
 from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
+from registry_core.traces import Traces
 
 if TYPE_CHECKING:  # an agent without TLS does not load it
     from registry_core.security.tls_clients import ClientTls
@@ -121,6 +121,7 @@ class Sidecar:
             own=frozenset(spec.claim.key.label for spec in settings.services),
             drain_srv_s=settings.drain_srv_s,
         )
+        self._traces = Traces(settings.traces, "vertice-agent", settings.zone, self._clock)
         self.state = StateDir(Path(settings.state_dir)) if settings.state_dir else None
         self.keeper: SnapshotKeeper | None = None
         self._last_run = LastRun(self.state, settings.services)
@@ -162,6 +163,7 @@ class Sidecar:
         )
         self._signer = RequestSigner(settings.keys, self._clock, note=log_note)
         self._operator_drain = OperatorDrain()
+        self.reporter = reporter_of(self, clock=self._clock, random=self._random)
         self._hosts = AcceptedHosts(settings.dns_zone, settings.local_port.hosts)
         self._api = LocalApi(
             self.lookups,
@@ -191,15 +193,11 @@ class Sidecar:
         limits = ForwardLimits(in_flight=self._budget.forwarded)
         return Forwarder(rules, self._clock, limits, zone=self.dns_settings.zone, background=self._background)
 
-    def _session_settings(self, settings: AgentSettings) -> SessionSettings:
-        timings = Timings(
-            heartbeat_s=settings.heartbeat_s, initial_wait_s=settings.initial_wait_s, drain_srv_s=settings.drain_srv_s
-        )
-        return SessionSettings(timings, self._probe_for, settings.drain_confirm_s, settings.drain_wait_s)
-
     async def start(self) -> None:
         """Start everything, without waiting for others. Raises CannotListen when a port is not available."""
         self._stack.push_async_callback(self._background.close, END_S)  # last of all, for tasks not ended before
+        self._stack.push_async_callback(self._traces.close)
+        self._traces.start(self._background)
         try:
             await self._remember()
             await self._serve_dns()
@@ -233,6 +231,7 @@ class Sidecar:
             if self.session is not None:
                 away = self.sync is None or self.sync.connected_to is None
                 await self.session.drain(FAREWELL_AWAY_S if away else FAREWELL_S)
+            await self.reporter.end()
             await asyncio.wait((saving,), timeout=LAST_SAVE_S)
         finally:
             await self._stack.aclose()
@@ -301,7 +300,7 @@ class Sidecar:
         self.session = Session(
             self._last_run.services,
             client,
-            settings=self._session_settings(settings),
+            settings=session_settings(settings, self._probe_for),
             clock=self._clock,
             random=self._random,
             hosts=hosts,
@@ -325,6 +324,7 @@ class Sidecar:
             connected=self.session.retry,
             clock=self._clock,
             random=self._random,
+            reporter=self.reporter,
         )
         self._operator_drain.join(self.session, client)
         loader = ServiceLoader(requests, self.view, registry=lambda: sync.connected_to, background=self._background)
@@ -368,8 +368,6 @@ class Sidecar:
         assert session is not None  # reloads start after everything else
         services = await self._last_run.with_ids(new.services)
         self.settings = new
-        if new.log_level != old.log_level:
-            logging.getLogger().setLevel(new.log_level.upper())
         if (new.zone, new.when_none_pass) != (old.zone, old.when_none_pass):
             self.lookups.prefer(new.zone, new.when_none_pass)
             self.responder.prefer(new.zone, new.when_none_pass)
@@ -384,7 +382,7 @@ class Sidecar:
             self.lookup.use(new.registry_urls)
         self.view.draining.shown_s = new.drain_srv_s
         self.view.use_own(frozenset(spec.claim.key.label for spec in services))
-        session.use(self._session_settings(new), services)
+        session.use(session_settings(new, self._probe_for), services)
 
     async def _tick(self, loader: ServiceLoader) -> None:
         for number in itertools.count(1):

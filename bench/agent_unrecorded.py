@@ -24,15 +24,16 @@ RECORDING: Final[dict[str, dict[str, str]]] = {
         "self._counts.given += count": "pass",
         "self._counts.given += len(ready) - ready.count(NONE_READY)": "pass",
     },
-    "dns.answer_cache": {"self.counter[0] += given": "pass"},
+    "dns.answer_cache": {"self.counter[0] += given": "pass", "self._asked(entry.label, given)": "pass"},
     "dns.responder": {
         "self.counts.given += 1": "pass",
         "if freshness_of(self._view.age_s()) is not self._freshness:\n    self._changed(frozenset())": "pass",
         "counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)": "counter = [0]",
+        "self.asked.add(made.label, is_found=made.found)": "pass",
     },
     "dns.tcp": {"self.received += 1": "pass"},
     "agent.sidecar": {"self.responder.counts.fold()": "pass"},
-    "agent.http.ready_bodies": {"body.counter[0] += 1": "pass"},
+    "agent.http.ready_bodies": {"body.counter[0] += 1": "pass", "self._asked.add(body.label)": "pass"},
     "agent.http.local_api": {
         "self._counts.looked_up(freshness, age_s)": "pass",
         "path = path_of(request.raw_path)": "pass",

@@ -15,7 +15,18 @@ from typing import Final
 
 import msgspec
 
-from bench import agent, agent_recording, audit, large, neighbour, propagation, recording, replicated
+from bench import (
+    agent,
+    agent_recording,
+    audit,
+    large,
+    levels,
+    neighbour,
+    propagation,
+    replica_recording,
+    replicated,
+    traces,
+)
 from bench.machine import this_machine
 from bench.rows import Result, table
 
@@ -23,12 +34,13 @@ RESULTS: Final = Path(__file__).resolve().parent / "results"
 ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "propagation": lambda count: [propagation.measure(count)],
     "replicated": replicated.measure,
+    "levels": levels.measure,
     "large": large.measure,
     "agent": agent.measure,
     "audit": audit.measure,
+    "traces": traces.measure,
     "neighbour": neighbour.measure,
-    "recording": recording.measure,
-    "agent-recording": agent_recording.measure,
+    "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 
 

@@ -21,7 +21,7 @@ import uvloop
 from bench.load import Client, HttpLoad, connected, flood, request
 from bench.machine import pin, unpin
 from tests.certificates import Authority
-from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
+from tests.programs import NO_INSTANCE_LIMITS, VERTICE, Program, accepts, free_port, running, wait_until
 
 REQUESTS: Final = 5_000
 HANDSHAKES: Final = 500
@@ -34,7 +34,13 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 def replica(folder: Path, **settings: str) -> Iterator[tuple[int, Program]]:
     """Run a replica."""
     port = free_port()
-    env = {"REGISTRY_LISTEN": f"127.0.0.1:{port}", "REGISTRY_LOG_LEVEL": "error", "REGISTRY_WARMING": "0", **settings}
+    env = {
+        "REGISTRY_LISTEN": f"127.0.0.1:{port}",
+        "REGISTRY_LOG_LEVEL": "error",
+        "REGISTRY_WARMING": "0",
+        **NO_INSTANCE_LIMITS,
+        **settings,
+    }
     with running([*VERTICE, "registry"], folder / f"log-{port}", env) as program:
         wait_until(lambda: accepts(port), "the replica listens", timeout_s=30)
         yield port, program

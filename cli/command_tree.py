@@ -64,6 +64,7 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
     Command("services", "cli.commands.services", "list the services that the agent knows, how they are, and where"),
     Command("resolve", "cli.commands.resolve", "print the address of a service"),
     Command("explain", "cli.commands.explain", "show why each instance of a service is or is not in the answers"),
+    Command("usage", "cli.commands.usage", "show who uses which service, and whether one can be deleted"),
     Command("drain", "cli.commands.drain", "drain a service of this machine"),
     CommandGroup(
         "maintenance",
@@ -151,6 +152,8 @@ COMMANDS: Final[tuple[CommandNode, ...]] = (
             Command("status", "cli.commands.migrate_status", "show what is registered, and which addresses may go"),
         ),
     ),
+    Command("log-level", "cli.commands.log_level", "show or change at which levels an agent or a registry logs"),
+    Command("slo", "cli.commands.slo", "compare each service level with what was measured"),
     Command("doctor", "cli.commands.doctor", "find what is wrong on this machine, with the cure"),
 )
 

@@ -102,7 +102,7 @@ def add_color(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_agent(parser: argparse.ArgumentParser) -> None:
+def add_agent(parser: argparse._ActionsContainer) -> None:
     """Add `--agent`, for commands that ask the agent on this machine."""
     parser.add_argument(
         "--agent",

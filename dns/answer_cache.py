@@ -10,7 +10,8 @@ nothing: hits are derived later from how far each iterator has advanced.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import repeat
 from operator import length_hint
 from typing import Final, NamedTuple
@@ -19,6 +20,7 @@ import msgspec
 
 from dns.mmsg import place_of
 from dns.rotation import Orders, Turns
+from registry_core.usage.asked import AskedNames
 
 # The measured cost of an entry besides its bytes: the objects and dictionary slots, each order, and what it takes to
 # rotate several orders.
@@ -127,8 +129,14 @@ class AnswerCache:
     replacement): a client that keeps asking for new names evicts only its own entries.
     """
 
-    def __init__(self, limits: CacheLimits, ready: dict[bytes, Iterator[Ready]] | None = None) -> None:
-        """`ready` holds the stocks; several parts may share it."""
+    def __init__(
+        self,
+        limits: CacheLimits,
+        ready: dict[bytes, Iterator[Ready]] | None = None,
+        asked: Callable[[str, int], None] = lambda _label, _count: None,
+    ) -> None:
+        """`ready` holds the stocks; several parts may share it. `asked` is told how many answers a service gave."""
+        self._asked = asked
         self._limits = limits
         self._ready: dict[bytes, Iterator[Ready]] = ready if ready is not None else {}
         self._entries: dict[bytes, CachedAnswers] = {}
@@ -148,7 +156,7 @@ class AnswerCache:
     def hits(self) -> int:
         """Answers that were given out. Looks at every entry, and brings the entries' counters up to date."""
         for entry in self._entries.values():
-            self._hits += entry.settle()
+            self._settle(entry)
         return self._hits
 
     def get(self, key: bytes) -> CachedAnswers | None:
@@ -180,7 +188,7 @@ class AnswerCache:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        self._hits += entry.settle()
+        self._settle(entry)
         if not entry.restock():
             if entry.lives <= 0:
                 self._drop(key)
@@ -207,10 +215,16 @@ class AnswerCache:
         for key in tuple(self._entries):
             self._drop(key)
 
+    def _settle(self, entry: CachedAnswers) -> None:
+        given = entry.settle()
+        if given:
+            self._hits += given
+            self._asked(entry.label, given)
+
     def _was_asked_for(self, key: bytes) -> bool:
         """Return whether an entry was used, and if so make it the youngest."""
         entry = self._entries[key]
-        self._hits += entry.settle()
+        self._settle(entry)
         if not entry.asked_for:
             return False
         entry.asked_for = False
@@ -221,7 +235,7 @@ class AnswerCache:
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self._ready.pop(key, None)
-        self._hits += entry.settle()
+        self._settle(entry)
         self.bytes -= entry.weight
         keys = self._by_label[entry.label]
         keys.discard(key)
@@ -230,13 +244,15 @@ class AnswerCache:
 
 
 class ReadyAnswers:
-    """Both parts: existing and missing names. One lookup covers both."""
+    """Both parts: existing and missing names. One lookup covers both. `asked` has the answers that services gave."""
 
-    def __init__(self, limits: CacheLimits) -> None:
+    def __init__(self, limits: CacheLimits, asked: AskedNames | None = None) -> None:
+        """Several may tell the same `asked` what services gave."""
         self._stocks: dict[bytes, Iterator[Ready]] = {}
         self._stock_of = self._stocks.get
-        self.found = AnswerCache(limits, self._stocks)
-        self.missing = AnswerCache(limits, self._stocks)
+        self.asked = asked if asked is not None else AskedNames()
+        self.found = AnswerCache(limits, self._stocks, self.asked.add)
+        self.missing = AnswerCache(limits, self._stocks, partial(self.asked.add, is_found=False))
 
     def take(self, keys: Iterable[bytes]) -> list[Ready]:
         """Return the next ready answer for each of `keys`; NONE_READY where `take_one` may still have one."""
@@ -248,6 +264,17 @@ class ReadyAnswers:
         if ready is NONE_READY:
             return self.found.restock(key) or self.missing.restock(key)
         return ready
+
+    def answer(self, query: bytes) -> bytes | None:
+        """Return the next ready answer to `query`, which has an id; None when one has to be made."""
+        key = query[2:]
+        ready = self.take_one(key)
+        if ready is not None:
+            return query[:2] + ready.answer
+        plain = folded(key)
+        if plain != key and (ready := self.take_one(plain)) is not None:
+            return query[:2] + respelled(ready.answer, key)
+        return None
 
     def get(self, key: bytes) -> CachedAnswers | None:
         """Return the entry of `key`, complete or not."""

@@ -27,6 +27,8 @@ class DnsSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: int = 1000
     reverse: ReverseNames = ReverseNames()
     cache: CacheLimits = CacheLimits()
+    # Of answers over TCP, which may be 64 KiB each.
+    tcp_cache: CacheLimits = CacheLimits(entries=2000, bytes=2 * 1024 * 1024)
 
     def of_zone(self, *, asks_resolvers: bool) -> ZoneSettings:
         """Return the settings of the zone; `asks_resolvers` is whether foreign names are looked up."""

@@ -278,3 +278,8 @@ def lifetime_s(reply: ForeignReply, qtype: int) -> int:
             return 0
         ttls += [soa.ttl_s, int.from_bytes(reply.message[soa.end - 4 : soa.end])]
     return min(ttls)
+
+
+def can_be_forwarded(query: Query) -> bool:
+    """Return whether a question that the zone refuses is for a foreign name, rather than for an unsupported type."""
+    return query.qclass == CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)

@@ -36,7 +36,7 @@ class Hop(msgspec.Struct, frozen=True):
     options: bytes
     payload: int  # the largest datagram that this server accepts
     recursion: bool  # whether foreign names are looked up for this client
-    port: int = 0  # of a client on this machine
+    port: int | str = 0  # of a client on this machine, or whose the connection is
 
     @property
     def asker(self) -> Asker:
@@ -81,7 +81,7 @@ class Hops:
         self._cookies = Cookies(secrets.token_bytes(SECRET_LENGTH))
 
     def of(
-        self, asked: Query | Refusal, host: str, idle_s: float | None, *, admitted: bool = True, port: int = 0
+        self, asked: Query | Refusal, host: str, idle_s: float | None, *, admitted: bool = True, port: int | str = 0
     ) -> Hop:
         """Return the hop of a query from `host`, as `Hop` has it; `admitted` is whether that client may query."""
         edns = asked.edns

@@ -22,12 +22,13 @@ from dns.answer_cache import CachedAnswers, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone
 from dns.askers import asker_of
 from dns.awaited import after
-from dns.codec import Answer, Query, Rcode, Refusal, Type
+from dns.codec import Answer, Query, Rcode, Refusal
 from dns.costs import ANSWER_US, AnswerCosts
 from dns.dear_work import CHEAP_US, DearWork
 from dns.dns_settings import DnsSettings
 from dns.draft_cache import DraftCache, MadeDraft, draft_key, made_draft
 from dns.drafts import draft_of, error_option, refusal_draft
+from dns.foreign import can_be_forwarded
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.hop import Hop, Hops
@@ -81,9 +82,11 @@ class Responder:
         self._costs = AnswerCosts(view, name_of(settings.zone))
         self._drafts = DraftCache()
         self._ready = ReadyAnswers(settings.cache)
-        self.ready = self._ready.take
-        self.counts = QueryCounts(lambda: self._ready.hits, view.age_s)
+        # Apart, since a datagram must never get an answer that is made for TCP.
+        self._ready_tcp = ReadyAnswers(settings.tcp_cache, self._ready.asked)
+        self.counts = QueryCounts(lambda: self.hits, view.age_s)
         self._freshness = freshness_of(view.age_s())
+        self.ready, self.asked = self._ready.take, self._ready.asked
         self.misses = 0
         self.malformed = 0
         self.prohibited = 0
@@ -98,18 +101,11 @@ class Responder:
 
     def udp(self, query: bytes, host: str = _HERE, port: int = 0) -> bytes | None:
         """Return the answer to a datagram from `host`, which may query, or None for no answer now."""
-        key = query[2:]
-        ready = self._ready.take_one(key)
-        if ready is not None:
-            self.counts.given += 1
-            return query[:2] + ready.answer
-        plain = folded(key)
-        if plain != key:
-            ready = self._ready.take_one(plain)
-            if ready is not None:
-                self.counts.given += 1
-                return query[:2] + respelled(ready.answer, key)
-        return self._made(query, plain, host, port)
+        answer = self._ready.answer(query)
+        if answer is None:
+            return self._made(query, folded(query[2:]), host, port)
+        self.counts.given += 1
+        return answer
 
     def remote(self, query: bytes, host: str) -> bytes | None:
         """Return the answer to a datagram from `host`, another machine, or None for no answer now.
@@ -135,12 +131,17 @@ class Responder:
             return None
         return self._advice.brief(answer, query, host) if answer is not None else None
 
-    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int = 0) -> bytes | None:
+    def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int | str = 0) -> bytes | None:
         """Return the answer to a message that came over TCP: in full, up to 64 KiB.
 
-        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828).
+        `idle_s` is how long an idle connection is kept, for clients that ask (RFC 7828). `port` may be a word that says
+        whose the connection is.
         """
-        return self._made(query, None, host, port, idle_s)
+        answer = self._ready_tcp.answer(query)
+        if answer is None:
+            return self._made(query, folded(query[2:]), host, port, idle_s)
+        self.counts.given += 1
+        return answer
 
     def take_later(self) -> asyncio.Future[bytes] | None:
         """Return a future of the answer to the last query if it comes later; None when there will be none.
@@ -171,27 +172,27 @@ class Responder:
     @property
     def hits(self) -> int:
         """Queries answered from the ready answers."""
-        return self._ready.hits
+        return self._ready.hits + self._ready_tcp.hits
 
     @property
     def evictions(self) -> int:
         """Ready answers evicted for lack of room."""
-        return self._ready.evictions
+        return self._ready.evictions + self._ready_tcp.evictions
 
     @property
     def cache_entries(self) -> int:
-        return len(self._ready) + len(self._drafts)
+        return len(self._ready) + len(self._ready_tcp) + len(self._drafts)
 
     @property
     def cache_bytes(self) -> int:
-        return self._ready.bytes + self._drafts.bytes
+        return self._ready.bytes + self._ready_tcp.bytes + self._drafts.bytes
 
     # -- what is not ready
 
-    def _made(self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None = None) -> bytes | None:
+    def _made(self, query: bytes, key: bytes, host: str, port: int | str, idle_s: float | None = None) -> bytes | None:
         """Return a new answer, as `_answer` does, once there is time for it."""
         if self.work.admits(ANSWER_US):
-            self.misses += key is not None
+            self.misses += 1
             began = self.work.now()
             answer = self._answer(query, key, host, port=port, idle_s=idle_s)
             self.work.done(began, ANSWER_US)
@@ -205,9 +206,9 @@ class Responder:
         return None
 
     def _made_in_turn(
-        self, query: bytes, key: bytes | None, host: str, port: int, idle_s: float | None
+        self, query: bytes, key: bytes, host: str, port: int | str, idle_s: float | None
     ) -> bytes | asyncio.Future[bytes] | None:
-        self.misses += key is not None
+        self.misses += 1
         answer = self._answer(query, key, host, port=port, idle_s=idle_s)
         return answer if answer is not None else self.take_later()
 
@@ -217,7 +218,7 @@ class Responder:
         key: bytes | None,
         host: str,
         *,
-        port: int = 0,
+        port: int | str = 0,
         idle_s: float | None = None,
         may_wait: bool = True,
         is_busy: bool = False,
@@ -266,10 +267,11 @@ class Responder:
             self._changed(frozenset())  # earlier answers say that they are fresher than they are
         # A query with options (mostly cookies) differs each time: caching it would be useless.
         keeps = key is not None and not (query.edns is not None and query.edns.has_options)
-        entry = self._ready.get(key) if key is not None and keeps else None
+        ready = self._ready_tcp if hop.over_tcp else self._ready
+        entry = ready.get(key) if key is not None and keeps else None
         number = entry.number if entry is not None else None
         common, began = draft_key(query, hop), self.work.now()
-        if key is not None and self._ready.found.is_spent(key):
+        if key is not None and ready.found.is_spent(key):
             self._drafts.forget(common)
         made = self._drafts.take(common, number, began)
         if not isinstance(made, MadeDraft):
@@ -287,7 +289,7 @@ class Responder:
                 if may_wait and (later := self._when_fetched(found.label, message, hop)) is not None:
                     self._later = later
                     return None
-            if self._forwarder is not None and found.answer.rcode is Rcode.REFUSED and _can_be_forwarded(query):
+            if self._forwarder is not None and found.answer.rcode is Rcode.REFUSED and can_be_forwarded(query):
                 return self._forwarded(self._forwarder, query, message, hop)
             made = made_draft(query, found, hop, dear=dear)
             if dear and made.found and not found.lacking:
@@ -298,8 +300,9 @@ class Responder:
         else:
             packed = hop.finish(made.answering(query))
         counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)
+        self.asked.add(made.label, is_found=made.found)
         if key is not None and keeps:
-            kept = self._ready.found if made.found else self._ready.missing
+            kept = ready.found if made.found else ready.missing
             if entry is None or entry is not kept.get(key):
                 entry = CachedAnswers(made.label, made.orders, counter, self._random.random())
             kept.put(key, entry, respelled(packed[2:], key))
@@ -387,14 +390,11 @@ class Responder:
         if labels:
             # Answers without a label may depend on any service, as the list of all services does.
             self._ready.drop([*labels, ""])
+            self._ready_tcp.drop([*labels, ""])
             self._drafts.drop([*labels, ""])
         else:
             self._ready.clear()
+            self._ready_tcp.clear()
             self._drafts.clear()
             self.counts.fold()
             self._freshness = freshness_of(self._view.age_s())
-
-
-def _can_be_forwarded(query: Query) -> bool:
-    """Return whether a question that the zone refuses is for a foreign name, rather than for an unsupported type."""
-    return query.qclass == codec.CLASS_IN and query.qtype not in (Type.AXFR, Type.IXFR)

@@ -14,6 +14,8 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -117,7 +119,7 @@ class Threads:
         """Start `work` in a thread. Raises NoThread when it cannot start at once; work is never queued."""
         if not self._places.acquire(blocking=False):
             raise NoThread(f"all {self._most} threads are busy ({self.purpose})")
-        job = Job(work)
+        job = Job(partial(copy_context().run, work))  # so that what it logs belongs to the request
         try:
             threading.Thread(target=self._run, args=(job,), name=self.purpose, daemon=True).start()
         except RuntimeError as error:  # the thread limit of the system or the container

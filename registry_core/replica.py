@@ -35,6 +35,8 @@ from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
+from registry_core.api.usage import AgentReports
+from registry_core.api.usage_metrics import add_usage_metrics
 from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.view_measures import ViewMeasures
 from registry_core.api.watch_counts import WatchCounts
@@ -52,6 +54,7 @@ from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
 from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_log_levels import use_settings_again
 from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.replica_store import store_of
@@ -67,6 +70,7 @@ from registry_core.telemetry.exposition import Exposition
 from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
+from registry_core.traces import Traces
 from registry_core.watch.limits import SYNC_EVERY_S
 
 SAMPLE_EVERY_S: Final = 5.0
@@ -97,6 +101,7 @@ class Replica:
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
         self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
+        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
         self.view = ReplicaView(
             self._clock,
             ttl_s=settings.terms.ttl_s,
@@ -111,18 +116,19 @@ class Replica:
         self._first = FirstDelivery(self.view)
         self._authority = authority_of(settings.authority, self._clock)
         self.certificates = Certificates(settings.authority, self._authority, self.store.denials, self._clock)
+        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         self.tls = ReplicaTls(
             settings.tls,
             self._clock,
             limits=HandshakeLimits(connections=budget.handshakes),
             is_denied=self.certificates.denied.is_denied,
+            is_shared=self.limits.proxies.trusts,
         )
         self._callers = ReplicaAccess(
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
         self._sampler = SystemSampler()
-        self.limits = RequestLimits(settings.limits, settings.terms, self.view, self._clock)
         self._connections = Connections(
             connection_limits or ConnectionLimits(connections=budget.connections), is_shared=self.limits.proxies.trusts
         )
@@ -149,6 +155,16 @@ class Replica:
             clock=self._clock,
         )
         self._peers = Peers(settings.peers, settings.client_tls, lambda: self._callers.keyring.shared, self._clock)
+        self.reports = AgentReports(
+            self.hub,
+            self.view,
+            self._peers,
+            settings.usage,
+            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            clock=self._clock,
+            background=self._background,
+        )
+        operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.health = ReplicaHealth(
             self.store,
@@ -172,6 +188,7 @@ class Replica:
             self.hub,
             Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
             audit=self.audit,
+            reports=self.reports,
             first=self._first,
             peers=self._peers,
             certificates=self.certificates,
@@ -206,6 +223,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._spared = False
         self._guard_log = GuardLog()
+        add_usage_metrics(self.metrics, self.reports)
         add_metrics(
             self,
             version=VERSION,
@@ -226,6 +244,7 @@ class Replica:
 
         Requests that arrive before the store has delivered its first snapshot are answered as warming.
         """
+        self._traces.start(self._background)
         self.health.begin()
         self._first.begin()
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -265,6 +284,11 @@ class Replica:
         self._callers.warn()
         log.info("replica started", listen=str(self.listen), state=self.view.state.value)
 
+    def reload(self) -> None:
+        """Log at the levels of the settings again, without waiting for their file."""
+        again = partial(use_settings_again, self.settings.log_level, self.settings.log_level_file)
+        self._background.begin("log levels", again)
+
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
         # First, so that load balancers and readers go elsewhere while requests in flight are finished.
@@ -285,6 +309,7 @@ class Replica:
             await self.audit.close()
         await self._peers.close()
         await self.store.close()
+        await self._traces.close()
         await self._background.close()
 
     @property
@@ -345,6 +370,7 @@ class Replica:
     async def _sync(self) -> None:
         self.hub.tick()
         self._access.see()
+        self.reports.sample()
 
     def _next_sync_s(self) -> float:
         # Tells readers of the end of warming at once.

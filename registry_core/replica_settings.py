@@ -13,6 +13,7 @@ import msgspec
 
 from registry_core.api.health_settings import HEALTH_SETTINGS, HealthLimits, health_settings
 from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
+from registry_core.api.usage_settings import USAGE_SETTINGS, UsageSettings, usage_settings
 from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
@@ -20,6 +21,7 @@ from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.replica_log_levels import LOG_LEVEL, LOG_LEVEL_FILE
 from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
 from registry_core.security.audit.settings import AUDIT_SETTINGS, AuditSettings, audit_settings
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
@@ -42,7 +44,9 @@ from registry_core.settings import (
 from registry_core.shared_secret import SECRET
 from registry_core.store.redis.tls_settings import REDIS_TLS_SETTINGS, with_redis_tls
 from registry_core.store.redis.url import PoolTerms, RedisSettings, redis_settings, without_credentials
-from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
+from registry_core.telemetry.log_levels import LogLevels
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING
+from registry_core.telemetry.trace_settings import TRACE_SETTINGS, TraceSettings, trace_settings
 
 # Beyond loopback. It keeps out what a neighbour would guess, no more; agents are to be given long random ones.
 MIN_SECRET_LENGTH: Final = 6
@@ -212,9 +216,6 @@ WHEN_NONE_PASS: Final = Setting(
     "none",
 )
 LOG_FORMAT: Final = Setting("REGISTRY_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
-LOG_LEVEL: Final = Setting(
-    "REGISTRY_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "debug"
-)
 
 SETTINGS: Final[tuple[Setting[Any], ...]] = (
     LISTEN,
@@ -246,11 +247,14 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     *CLIENT_TLS_SETTINGS,
     *REDIS_TLS_SETTINGS,
     LOG_LEVEL,
+    LOG_LEVEL_FILE,
     LOG_FORMAT,
     *ACCESS_SETTINGS,
     *AUTHORITY_SETTINGS,
     *LIMIT_SETTINGS,
     *HEALTH_SETTINGS,
+    *USAGE_SETTINGS,
+    *TRACE_SETTINGS,
 )
 
 
@@ -266,7 +270,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     warming_s: float = 60.0
     denies_while_warming: bool = False
     when_none_pass: WhenNonePass = WhenNonePass.ALL
-    log_level: str = "info"
+    log_level: LogLevels = LogLevels()
+    log_level_file: str = ""
     log_format: str = AUTO
     tls: TlsSettings = TlsSettings()
     client_tls: ClientTlsSettings = ClientTlsSettings()
@@ -279,6 +284,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     audit: AuditSettings = AuditSettings()
     limits: LimitSettings = LimitSettings()
     health: HealthLimits = HealthLimits()
+    usage: UsageSettings = UsageSettings()
+    traces: TraceSettings = TraceSettings()
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -328,6 +335,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         denies_while_warming=values[WARMING_ANSWER] == "404",
         when_none_pass=WhenNonePass(values[WHEN_NONE_PASS]),
         log_level=values[LOG_LEVEL],
+        log_level_file=values[LOG_LEVEL_FILE],
         log_format=values[LOG_FORMAT],
         tls=tls_settings(values),
         client_tls=client_tls_settings(values),
@@ -346,6 +354,8 @@ def settings_from(values: Values) -> ReplicaSettings:
         audit=audit_settings(values),
         limits=limit_settings(values),
         health=health_settings(values),
+        usage=usage_settings(values),
+        traces=trace_settings(values),
         unknown=values.unknown,
     )
 

@@ -22,7 +22,7 @@ SECRET: Final[Setting[tuple[str, ...]]] = Setting(
     one_or_two_secrets,
     (),
     "the secret that the registry and its agents share; two, comma-separated, while it is being changed: the registry "
-    "accepts both, agents and commands send the first",
+    "accepts both, agents and commands use the first, and the second where the first is refused",
     "a-long-random-word",
     secret=True,
     aliases=("VERTICE_REGISTRY_TOKEN",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context, copy_context
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -17,6 +18,7 @@ import structlog
 from registry_core.domain.backoff import Backoff
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.telemetry.log_thinning import Thinning
+from registry_core.telemetry.trace_context import outside
 
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 10.0
@@ -95,12 +97,18 @@ class Background:
         """Keep `work` running, and return its task; cancelling the task ends it for good.
 
         The work restarts at most `most_s` after it dies. With `ends`, a return is a normal end and not a death.
-        Logs and metrics show it as `task`, a name that several tasks may share.
+        Logs and metrics show it as `task`, a name that several tasks may share. It belongs to no request, although one
+        may have started it.
         """
-        return self._start(task, self._kept(task, self._known(task), work, ends=ends, most_s=most_s))
+        apart = copy_context()
+        apart.run(outside)
+        return self._start(task, self._kept(task, self._known(task), work, ends=ends, most_s=most_s), apart)
 
     def begin(self, task: str, work: Work) -> asyncio.Task[None]:
-        """Run `work` once, and return its task. The task raises nothing: a death is logged and counted."""
+        """Run `work` once, and return its task. The task raises nothing: a death is logged and counted.
+
+        It belongs to the request that starts it, if one does.
+        """
         return self._start(task, self._once(task, self._known(task), work))
 
     def report(self) -> list[BackgroundReport]:
@@ -123,8 +131,8 @@ class Background:
     def _known(self, task: str) -> _Watched:
         return self._watched.setdefault(task, _Watched())
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
+    def _start(self, name: str, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -39,7 +39,7 @@ class Authority:
         may = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-days", "2", "-subj", f"/CN={folder.name}")
         _openssl("req", "-x509", *_KEY, "-keyout", self._key, "-out", self.ca, *may)
 
-    def issue(self, *names: str, expired: bool = False) -> Certificate:
+    def issue(self, *names: str, expired: bool = False, days: int = 2) -> Certificate:
         """Return a certificate for `names`, each like `IP:127.0.0.1`, `DNS:localhost` or `URI:spiffe://...`."""
         number = len(list(self._folder.glob("*.crt")))
         request, extension = self._folder / f"{number}.csr", self._folder / f"{number}.ext"
@@ -57,7 +57,7 @@ class Authority:
             "-extfile",
             extension,
         )
-        _openssl("x509", "-req", "-in", request, *signed, "-days", "2", "-out", made.cert)
+        _openssl("x509", "-req", "-in", request, *signed, "-days", str(days), "-out", made.cert)
         if expired:
             self._expire(made.cert)
         return made

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _KNOWN = {
     "$ref", "anyOf", "type", "enum", "const", "properties", "required", "items", "prefixItems", "additionalProperties",
-    "minItems", "maxItems", "title", "description", "default", "discriminator", "format",
+    "minItems", "maxItems", "minLength", "maxLength", "pattern", "minimum", "maximum",
+    "title", "description", "default", "discriminator", "format",
 }  # fmt: skip
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "null": type(None),
@@ -45,6 +47,16 @@ def problems(value: Any, schema: Any, root: Any, at: str = "$") -> list[str]:
         return _object_problems(value, schema, root, at)
     if isinstance(value, list):
         return _array_problems(value, schema, root, at)
+    return _scalar_problems(value, schema, at)
+
+
+def _scalar_problems(value: Any, schema: Any, at: str) -> list[str]:
+    if isinstance(value, str):
+        fits = schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
+        if not fits or not re.search(schema.get("pattern", ""), value):
+            return [f"{at}: {value!r} has the wrong length or form"]
+    elif isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return [f"{at}: {value!r} is out of bounds"]
     return []
 
 

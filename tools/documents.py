@@ -1,4 +1,4 @@
-"""Writes the generated documents: the map of modules and most pages of docs/reference/.
+"""Writes what is generated: the map of modules, most pages of docs/reference/, and the dashboards of Grafana.
 
 A house test compares each document with this module's output, so that they cannot drift apart.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.compose_page import compose_findings_text
+from tools.dashboards.every import DASHBOARD_FILES
 from tools.diagrams import breaker_text
 from tools.doctor_page import doctor_text
 from tools.exit_codes_page import exit_codes_text
@@ -67,6 +68,7 @@ MADE: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "reference" / "compose-findings.md": compose_findings_text,
     DOCS / "reference" / "images.md": images_text,
     DOCS / "reference" / "breaker.md": breaker_text,
+    **DASHBOARD_FILES,
 }
 
 

@@ -69,9 +69,10 @@ capitals and end with the zone (`/resolve/Auth.vertice.internal.`).
 `Host` must be an address, `localhost`, a name of one label, of the agent's zone or of its machine, or one in
 `AGENT_HTTP_HOSTS`; others get 421. A path is matched as it was sent: `%2F` is part of a name.
 
-Requests that change something, `GET /drain` and `GET /maintenance` are accepted from the agent's own machine only
-(loopback addresses, not passed on by a proxy), or, when `AGENT_HTTP_TOKEN` is set, with `Authorization: Bearer TOKEN`
-from everywhere; never from a page in a browser. A `POST` needs the header `X-Vertice-Request: 1`, or the token.
+Requests that change something, `GET /drain`, `GET /maintenance` and `GET /log-level` are accepted from the agent's own
+machine only (loopback addresses, not passed on by a proxy), or, when `AGENT_HTTP_TOKEN` is set, with `Authorization:
+Bearer TOKEN` from everywhere; never from a page in a browser. A `POST` needs the header `X-Vertice-Request: 1`, or the
+token.
 
 """
 
@@ -108,6 +109,13 @@ AGENT_ROUTES: Final = (
         "One instance: `format=json` (default), `url`, or `hostport`; the texts are one line",
     ),
     Route(("GET",), "/explain/{name}", _FILTERS, "Why each instance is or is not in the answers"),
+    Route(
+        ("GET",),
+        "/sd/{program}",
+        (*_FILTERS, "service"),
+        "For `prometheus`, what is registered as targets, as at the registry (`TargetGroup`); 503 while some may be "
+        "missing. An agent that holds only a part of a large fleet answers for one `service` at a time",
+    ),
     Route(("GET",), "/drain", _OWN, "How far the drains of this agent's services have come"),
     Route(("POST",), "/drain", _OWN, "Drain this agent's services: one instance, one service, or all. No body"),
     Route(("DELETE",), "/drain", _OWN, "End the drain"),
@@ -121,6 +129,11 @@ AGENT_ROUTES: Final = (
         'Report a ttl check of a service with one instance: `{"status": "passing", "output": "42 jobs"}`',
     ),
     Route(("PUT",), "/check/{service}/{instance}", ("check",), "Report a ttl check of one instance"),
+    Route(("GET",), "/log-level", (), "The levels of log lines, and the components that may have one of their own"),
+    Route(
+        ("PUT",), "/log-level", ("component", "level"), "Log one component, or all, at another level until a restart"
+    ),
+    Route(("DELETE",), "/log-level", (), "Log at the levels of the settings again"),
     Route(("GET",), "/self", (), "The agent itself: its services and checks, its view, its registries, its resolvers"),
     Route(("GET",), "/health", (), "`healthy`, `degraded`, or `unhealthy` (503), with the `reasons` and the parts"),
     Route(("GET",), "/live", (), "200 while the process answers: for supervisors and HEALTHCHECK"),

@@ -11,6 +11,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PRODUCT: Final = ("registry_core", "dns", "agent", "cli")
 PACKAGES: Final = (*PRODUCT, "bench", "tools")
 
+# Where each program begins.
+ROOTS: Final = {"agent": "agent.sidecar", "registry": "registry_core.replica"}
+
 
 def modules(packages: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
     """Return every module of `packages`, each package before its contents."""

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 PROGRAM: Final = ROOT / ".venv-audit" / "bin" / "pip-audit"
 # What runs: in an image, or in an environment made by `make setup`. What the tests use alone is not shipped.
-LOCKS: Final = ("requirements-agent.lock", "requirements.lock")
+LOCKS: Final = ("requirements-agent.lock", "requirements.lock", "requirements-traces.lock")
 TIMEOUT_S: Final = 180.0
 NOT_CHECKED: Final = "NOT CHECKED for known vulnerabilities"
 

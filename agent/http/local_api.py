@@ -28,6 +28,7 @@ from agent.http.check_api import CheckReports
 from agent.http.hosts import AcceptedHosts
 from agent.http.lookups import RETRY_AFTER_S, Lookups
 from agent.http.own_machine import LocalCallers
+from agent.http.prometheus_discovery import AgentTargets
 from agent.http.ready_bodies import Body, ReadyBodies
 from agent.http.ready_response import Heads, ReadyResponse, may_have
 from agent.http.routes import ROUTES, matched, path_of, target_of
@@ -37,6 +38,7 @@ from agent.settings.local_port import HTTP_HOSTS
 from agent.view.view import AgentView
 from dns.askers import asker_of
 from dns.dear_work import DearWork
+from registry_core.api import log_level
 from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
@@ -44,11 +46,14 @@ from registry_core.api.schemas import Problem, service_view
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
-from registry_core.errors import Misdirected, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
+from registry_core.errors import Misdirected, NotFound, Overloaded, Unauthorized, ValidationError, VerticeError, Warming
 from registry_core.ports.clock import Clock
+from registry_core.telemetry.spans import serving
+from registry_core.telemetry.trace_context import TRACEPARENT
 
 JSON: Final = "application/json"
 PLAIN: Final = "text/plain"
+PROMETHEUS: Final = "prometheus"
 FORMATS: Final = ("json", "url", "hostport")
 SUMMARIES_AT_ONCE: Final = 200
 # It is called with the request, and with the names in its path.
@@ -93,18 +98,21 @@ class LocalApi:
         self._about = about
         self._health = health
         self._exposition = exposition
-        self._ready = ReadyBodies(random)
+        self._ready = ReadyBodies(random, lookups.asked)
         self._counts = lookups.counts
+        self._discovery = AgentTargets(lookups, view)
         self._heads = Heads()
         self.handlers: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
             "/resolve/{name}": _read(self._resolve),
             "/explain/{name}": _read(self._explain),
+            "/sd/{program}": _read(self._targets),
             "/drain": self._tending(Status.DRAINING),
             "/maintenance": self._tending(Status.MAINTENANCE),
             "/check/{service}": {"PUT": reports.take},
             "/check/{service}/{instance}": {"PUT": reports.take},
+            "/log-level": {**_read(_log_level), "PUT": _set_log_level, "DELETE": _reset_log_level},
             "/self": _read(self._self),
             "/health": _read(self._get_health),
             "/live": _read(self._live),
@@ -129,11 +137,12 @@ class LocalApi:
                 head = self._heads.head(content_type, int(age_s), confidence, self._clock.wall())
                 answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 return cast("web.StreamResponse", answer)
-        response = await self._answered(request)
-        close_if_unasked(request, response)
-        path = path_of(request.raw_path)
-        self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())
-        return response
+        with serving("", request.headers.get(TRACEPARENT)):
+            response = await self._answered(request)
+            close_if_unasked(request, response)
+            path = path_of(request.raw_path)
+            self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())
+            return response
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -227,6 +236,15 @@ class LocalApi:
 
         return self._keep(request, Body(label_of(name), near, made, JSON if form == "json" else PLAIN))
 
+    async def _targets(self, request: web.BaseRequest, program: str) -> web.Response:
+        if program != PROMETHEUS:
+            raise NotFound("there are targets for this program only", field="path", example=f"/sd/{PROMETHEUS}")
+        query = read_query(request, (*FILTERS, "service"))
+        service = self._named(query.get("service", ""))
+        targets = await self._discovery.found(service, filter_of(query))
+        body = _ENCODER.encode(targets)
+        return self._keep(request, Body(label_of(service), (), lambda _at: body))
+
     def _named(self, text: str) -> str:
         """Return the name that is looked up, which may be written with capitals and with the zone."""
         return name_in_zone(text, self._zone)
@@ -301,6 +319,21 @@ class LocalApi:
         read_query(request, ())
         body, content_type = await self._exposition(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def _log_level(request: web.BaseRequest) -> web.Response:
+    read_query(request, ())
+    return web.Response(body=_ENCODER.encode(log_level.shown("agent")), content_type=JSON)
+
+
+async def _set_log_level(request: web.BaseRequest) -> web.Response:
+    view = log_level.set_by(read_query(request, log_level.LOG_LEVEL_QUERY), "agent")
+    return web.Response(body=_ENCODER.encode(view), content_type=JSON)
+
+
+async def _reset_log_level(request: web.BaseRequest) -> web.Response:
+    read_query(request, ())
+    return web.Response(body=_ENCODER.encode(log_level.reset("agent")), content_type=JSON)
 
 
 def own_query(request: web.BaseRequest) -> QueryParameters:

@@ -20,6 +20,7 @@ from registry_core.domain.names import NAME_EXAMPLE, check_known_name, label_of
 from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
+from registry_core.usage.asked import AskedNames
 
 # A client that gets "cannot tell yet" may retry soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0
@@ -57,6 +58,7 @@ class Lookups:
         self.own: Callable[[], Iterable[ServiceReport]] = tuple
         self.hits = self.misses = 0
         self.counts = LocalPortCounts()
+        self.asked = AskedNames()
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:
         """Set the zone, and the answer for services without passing instances."""
@@ -136,6 +138,7 @@ class Lookups:
         """Return the usable instances, and those of the nearest zone. Raises as `service` does."""
         check_known_name(name)
         service = self._view.find(name)
+        self.asked.add(label_of(name), is_found=service is not None)
         if service is None:
             self.misses += 1
             raise self._missing(name)

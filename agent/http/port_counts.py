@@ -13,7 +13,7 @@ from registry_core.domain.freshness import Freshness
 from registry_core.telemetry.bucket_counts import BucketCounts
 
 # The paths that are answered from the view.
-LOOKUPS: Final = frozenset(("/services", "/services/{name}", "/resolve/{name}", "/explain/{name}"))
+LOOKUPS: Final = frozenset(("/services", "/services/{name}", "/resolve/{name}", "/explain/{name}", "/sd/{program}"))
 _TOLD: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 
 

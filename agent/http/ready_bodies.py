@@ -14,6 +14,7 @@ from typing import Final
 
 from registry_core.domain.records import Instance
 from registry_core.domain.selection import Random
+from registry_core.usage.asked import AskedNames
 
 KEPT_S: Final = 1.0
 MAX_TARGETS: Final = 4_000
@@ -50,8 +51,10 @@ class Body:
 class ReadyBodies:
     """The ready bodies. When they are full, all are dropped: they would expire within a second anyway."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, asked: AskedNames) -> None:
+        """`asked` counts what is taken while it is ready."""
         self._random = random
+        self._asked = asked
         self._ready: dict[str, Body] = {}
         self._until = 0.0
         self._bytes = 0
@@ -71,6 +74,7 @@ class ReadyBodies:
         if body is None:
             return None
         body.counter[0] += 1
+        self._asked.add(body.label)
         return self._drawn(body)
 
     def put(self, target: str, body: Body) -> tuple[bytes, str]:

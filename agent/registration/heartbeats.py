@@ -15,6 +15,7 @@ from agent.registries.client import LeaseTold, RegistryClient, RegistryReply
 from registry_core.domain.records import InstanceKey
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
+from registry_core.telemetry.spans import traced
 
 _log = structlog.get_logger(component="agent.session")
 
@@ -69,6 +70,7 @@ class Heartbeats:
         timings = self._timings()
         return timings if self._lease is None else pace.paced(timings, self._lease.ttl_s, self._lease.heartbeat_s)
 
+    @traced("agent.heartbeat")
     async def send(self) -> None:
         """Send one round of heartbeats."""
         replies: list[tuple[InstanceKey, RegistryReply]] = []

@@ -19,6 +19,7 @@ from agent.registration.decisions import RequestOutcome
 from agent.registration.drain_progress import DrainProgress, confirmation
 from agent.registries.client import RegistryClient, RegistryReply
 from registry_core.domain.records import Registration, Status
+from registry_core.telemetry.spans import traced
 
 # An agent must stop within Docker's 10 s; what follows the deregistration needs a second.
 STOP_S: Final = 8.5
@@ -74,6 +75,7 @@ class LeaveTerms(msgspec.Struct, frozen=True, kw_only=True):
         return max(0.0, min(named_until + self.waits.wait_s, self.ends_by - LAST_WORD_S) - now)
 
 
+@traced("agent.leave")
 async def leave(client: RegistryClient, leaving: Sequence[Registration], terms: LeaveTerms) -> None:
     """Drain and deregister `leaving`, within `terms`. Gives up if no drain reaches the registry."""
     loop = asyncio.get_running_loop()

@@ -29,7 +29,7 @@ from agent.registration.member import Member, ServiceReport, is_checked_alike
 from agent.registration.published import may_change
 from agent.registration.rivals import Rivals, Shown
 from agent.registration.service_checks import CheckedServices
-from agent.registration.session_log import SessionLog
+from agent.registration.session_log import SessionLog, traced_as
 from agent.registration.session_settings import SessionSettings
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.settings.reload_plan import service_changes
@@ -282,7 +282,7 @@ class Session:
                 case step if self._requests < MAX_REQUESTS:
                     member.state = decisions.begun(member.state)
                     self._requests += 1
-                    member.request = self._begin("request", partial(self._carry_out, member, step))
+                    member.request = self._begin("request", traced_as(step)(partial(self._carry_out, member, step)))
         self._news.clear()
         if not self._beats.under_way:
             if now >= self._beats.at:

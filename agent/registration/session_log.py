@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
-from agent.registration.decisions import Phase, RequestOutcome, Sight
+from agent.registration.decisions import Phase, Register, RequestOutcome, Sight, TellStatus
 from agent.registration.member import Member
 from agent.registries.client import RegistryReply
 from registry_core.domain.records import Status
+from registry_core.supervision import Work
+from registry_core.telemetry.spans import traced
 
 _log = structlog.get_logger(component="agent.session")
+
+
+def traced_as(step: Register | TellStatus) -> Callable[[Work], Work]:
+    """Return what makes a request an operation of its own in logs and traces."""
+    return traced("agent.register" if isinstance(step, Register) else "agent.set_status")
 
 
 class SessionLog:

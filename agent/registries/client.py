@@ -33,6 +33,7 @@ from registry_core.ports.clock import Clock
 from registry_core.security.signatures import NO_HEADERS
 from registry_core.security.signing_keys import SigningKey
 from registry_core.shortages import is_shortage
+from registry_core.usage.report import AgentReport
 from registry_core.watch.cursor import Cursor
 
 # A header, because a registry of the previous release rejects unknown fields but ignores unknown headers.
@@ -201,6 +202,11 @@ class RegistryClient:
     async def acknowledge(self, url: str, watcher: str, cursor: Cursor) -> RegistryReply:
         """Acknowledge to one replica that its watch was applied up to `cursor`."""
         body = msgspec.json.encode({"watcher": watcher, "cursor": str(cursor)})
+        return await self._ask(url, "POST", "/watch/ack", body)
+
+    async def report(self, url: str, watcher: str, report: AgentReport) -> RegistryReply:
+        """Report to one replica that asks for it; this acknowledges nothing."""
+        body = msgspec.json.encode({"watcher": watcher, "cursor": "", "report": report})
         return await self._ask(url, "POST", "/watch/ack", body)
 
     async def drains(self, claim: Registration) -> list[DrainView | None]:

@@ -21,6 +21,8 @@ from registry_core.bodies import decoded, read_whole
 from registry_core.ports.clock import SystemClock
 from registry_core.security.sending import MAX_ATTEMPTS, Attempt, CredentialRefusal, Note, RequestSigner, SenderKeys
 from registry_core.security.signatures import NO_HEADERS
+from registry_core.telemetry.client_spans import client_span
+from registry_core.telemetry.trace_context import trace_headers
 
 # An error's body; a longer one is not from a registry.
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -74,14 +76,18 @@ class RegistryRequests:
             headers = {**headers, "Content-Type": "application/json"}
         for left in reversed(range(MAX_ATTEMPTS)):
             attempt = self.signer.attempt(url, method, address.raw_path_qs, service=service, headers=headers, body=body)
-            response = await self._session.request(
-                method,
-                address,
-                data=body,
-                headers={**headers, **attempt.headers},
-                allow_redirects=False,
-                timeout=within,
-            )
+            with client_span(method, address, MAX_ATTEMPTS - 1 - left) as sent:
+                response = await self._session.request(
+                    method,
+                    address,
+                    data=body,
+                    headers={**headers, **attempt.headers, **trace_headers()},
+                    allow_redirects=False,
+                    timeout=within,
+                )
+                sent.set("http.response.status_code", response.status)
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    sent.failed(str(response.status))
             if response.status not in _JUDGED:
                 if method in _WRITES and response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     self.signer.accepted(url, attempt)

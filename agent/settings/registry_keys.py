@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from registry_core.domain.names import label_of
 from registry_core.errors import SettingsError
-from registry_core.security.sending import Send, SenderKeys
+from registry_core.security.sending import Send, SenderKeys, one_or_two
 from registry_core.security.signing_keys import SigningKey, read_key, service_of, shared_key
 from registry_core.setting_sources import secret_in
 from registry_core.setting_values import Values
 from registry_core.settings import Setting, choice
-from registry_core.shared_secret import SECRET, sent
+from registry_core.shared_secret import SECRET
 
 KEY_EXAMPLE: Final = "service:billing.5f1d..."
 
@@ -43,9 +43,10 @@ REGISTRY_KEY_TABLE: Final[tuple[Setting[Any], ...]] = (SECRET, REGISTRY_KEY, REG
 
 def sender_keys(values: Values, services: Mapping[str, SigningKey] | None = None) -> SenderKeys:
     """Return what a sender has; `services` are the keys of single services, by their labels."""
-    secret = sent(values[SECRET])
-    default = values[REGISTRY_KEY] or (shared_key(secret) if secret else None)
-    return SenderKeys(default, services or {}, values[REGISTRY_SEND])
+    secrets: tuple[str, ...] = values[SECRET]
+    own = values[REGISTRY_KEY]
+    first, other = one_or_two(map(shared_key, secrets)) if own is None else (own, None)
+    return SenderKeys(first, services or {}, values[REGISTRY_SEND], other)
 
 
 def service_keys(given: Iterable[tuple[str, str, str, str]]) -> dict[str, SigningKey]:

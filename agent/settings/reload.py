@@ -21,6 +21,8 @@ from agent.settings.settings import AgentSettings
 from registry_core.blocking import NoThread, Threads
 from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
+from registry_core.telemetry.logs import hide, live_levels
+from registry_core.telemetry.redaction import secrets_in
 
 POLL_S: Final = 2.0
 READ_S: Final = 10.0
@@ -63,7 +65,11 @@ class Reloader:
         self._need_restart: tuple[str, ...] = ()
 
     def ask(self) -> None:
-        """Reload now, whether or not a file has changed."""
+        """Reload now, whether or not a file has changed.
+
+        Log lines have the levels of the settings again, whatever an operator has asked for since.
+        """
+        live_levels.configure(self._settings.log_level)
         self._asked.set()
 
     def report(self) -> ReloadReport:
@@ -112,6 +118,7 @@ class Reloader:
     async def _reload(self, *, asked: bool) -> None:
         try:
             new = await self._threads.run(self._read, timeout_s=READ_S)
+            hide(secrets_in(new))
             plan = planned(self._settings, new)
             if not plan.is_empty:
                 await self._apply(plan)
@@ -137,6 +144,8 @@ class Reloader:
             return
         self._taken += 1
         self._problem = ""
+        if plan.settings.log_level != self._settings.log_level:
+            live_levels.configure(plan.settings.log_level)
         self._settings = plan.settings
         if plan.need_restart and plan.need_restart != self._need_restart:
             _log.warning("settings_need_restart", settings=plan.need_restart)

@@ -12,9 +12,11 @@ from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from agent.settings.settings import AgentSettings, ServiceSpec
+from agent.settings.usage import USAGE
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
+from registry_core.telemetry.trace_settings import TRACE_SETTINGS
 
 # Sockets and what depends on them, and the state folder, which is locked from start to end.
 NEED_RESTART: Final = {
@@ -30,7 +32,9 @@ NEED_RESTART: Final = {
     "state_dir": table.STATE_DIR.name,
     "tls": ", ".join(setting.name for setting in CLIENT_TLS_SETTINGS),
     "log_format": table.LOG_FORMAT.name,
+    "traces": ", ".join(setting.name for setting in TRACE_SETTINGS),
     "certificates": ", ".join(setting.name for setting in CERTIFICATE_SETTINGS),
+    "counts_usage": USAGE.name,
 }
 LIVE: Final = {
     "registry_urls": table.REGISTRY_URL.name,

@@ -65,6 +65,7 @@ from agent.settings.table import (
     WHEN_NONE_PASS,
     ZONE,
 )
+from agent.settings.usage import USAGE
 from agent.view.fallback import of_environment, of_file
 from agent.view.lru import MEGABYTE, ViewLimits
 from dns.access import LOOPBACK
@@ -79,6 +80,8 @@ from registry_core.security.client_settings import ClientTlsSettings, client_tls
 from registry_core.security.sending import SenderKeys
 from registry_core.setting_values import Given, Values
 from registry_core.settings import Listen, RemovedSetting
+from registry_core.telemetry.log_levels import LogLevels
+from registry_core.telemetry.trace_settings import TraceSettings, trace_settings
 
 MAX_SERVICES: Final = 1000
 # The registry decides on ports below 1024; here any valid port passes.
@@ -120,10 +123,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: str = STATE_DIR.default
     # Services from the environment, and from a file, for names that the registry does not have.
     static_services: tuple[tuple[Instance, ...], tuple[Instance, ...]] = ((), ())
-    log_level: str = LOG_LEVEL.default
+    log_level: LogLevels = LOG_LEVEL.default
     log_format: str = LOG_FORMAT.default
     services: tuple[ServiceSpec, ...] = ()
     certificates: CertificateSettings = CertificateSettings()
+    counts_usage: bool = USAGE.default
+    traces: TraceSettings = TraceSettings()
     files: tuple[str, ...] = ()  # the files read, in addition to the environment
     ignored: tuple[RemovedSetting, ...] = ()  # set, but without effect because they were removed
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
@@ -190,6 +195,8 @@ def settings_from(sources: AgentSources) -> AgentSettings:
         log_format=values[LOG_FORMAT],
         services=_distinct(services, where),
         certificates=certificate_settings(values),
+        counts_usage=values[USAGE],
+        traces=trace_settings(values),
         files=tuple(str(file) for file in (sources.path, values[STATIC_FILE], *secret_files) if file),
         ignored=sources.removed,
         unknown=values.unknown,

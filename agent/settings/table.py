@@ -12,6 +12,7 @@ from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from agent.settings.local_port import LOCAL_PORT_TABLE
 from agent.settings.registry_keys import REGISTRY_KEY_TABLE
+from agent.settings.usage import USAGE
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
 from dns.name_limits import MAX_LABEL, MAX_NAME
@@ -34,7 +35,9 @@ from registry_core.settings import (
     switch,
     text,
 )
-from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING, LEVELS
+from registry_core.telemetry.log_levels import AGENT_COMPONENTS, log_level_setting
+from registry_core.telemetry.logs import AUTO, FORMATS, FORMATS_MEANING
+from registry_core.telemetry.trace_settings import TRACE_SETTINGS
 
 MOST_DRAIN_SRV_S: Final = 2.0
 # What a name of 255 octets leaves behind the longest of ours: two labels and `_tcp`, with the octets of their lengths.
@@ -311,9 +314,7 @@ STATIC_FILE: Final = Setting(
     "/etc/vertice/static.toml",
 )
 LOG_FORMAT: Final = Setting("AGENT_LOG_FORMAT", choice(*FORMATS), AUTO, FORMATS_MEANING, "json")
-LOG_LEVEL: Final = Setting(
-    "AGENT_LOG_LEVEL", choice(*LEVELS), "info", f"the lowest level that is logged: {', '.join(LEVELS)}", "warning"
-)
+LOG_LEVEL: Final = log_level_setting("AGENT_LOG_LEVEL", AGENT_COMPONENTS, "info,agent.sync=debug")
 
 SERVICE_TABLE: Final[tuple[Setting[Any], ...]] = (
     SERVICE_NAME,
@@ -378,6 +379,8 @@ AGENT_TABLE: Final[tuple[Setting[Any], ...]] = (
     LOG_LEVEL,
     LOG_FORMAT,
     *CERTIFICATE_SETTINGS,
+    USAGE,
+    *TRACE_SETTINGS,
 )
 TABLE: Final = (*SERVICE_TABLE, *AGENT_TABLE, CONFIG)
 # Accepted without effect, so that an upgraded agent starts with its old configuration.

@@ -20,6 +20,7 @@ from registry_core.domain.events import Registered, StatusChanged
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
+from registry_core.telemetry.spans import traced
 from registry_core.watch.changes import (
     Happened,
     Heard,
@@ -137,6 +138,7 @@ class Acknowledger:
             cursor = self._pending.popleft().cursor
         return cursor
 
+    @traced("agent.acknowledge")
     async def _acknowledge(self, cursor: Cursor) -> None:
         reply = RegistryReply(RequestOutcome.UNAVAILABLE)
         for _ in range(TRIES):

@@ -21,6 +21,7 @@ from agent.view.view import AgentView
 from registry_core.causes import cause_of
 from registry_core.domain.freshness import Refresh, decide
 from registry_core.supervision import Background, end
+from registry_core.telemetry.spans import traced
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
@@ -109,6 +110,7 @@ class ServiceLoader:
         """
         return label in self._loads or self.begin(label)
 
+    @traced("agent.load")
     async def _load(self, label: str) -> None:
         try:
             async with asyncio.timeout(LOAD_S), self._turns:

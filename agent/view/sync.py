@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
-from typing import Final
+import re
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
 
 import aiohttp
 import structlog
@@ -23,6 +25,7 @@ from agent.registries.clock import time_of
 from agent.registries.pool import Upstreams
 from agent.registries.probes import RegistryProbes, Silent, zone_in
 from agent.registries.requests import RegistryRequests
+from agent.usage.reporter import Reporter
 from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
 from agent.view.trust import Advice
@@ -31,6 +34,7 @@ from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
+from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
@@ -48,6 +52,7 @@ NOBODY_S: Final = 0.5
 _VERSION: Final = {PROTOCOL_HEADER: str(PROTOCOL)}
 # A stream that lasted this long was healthy: after its loss the first retry is not delayed.
 STEADY_S: Final = 4 * SYNC_EVERY_S
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 # Unreadable lines are logged again after this time.
 SAY_AGAIN_S: Final = 60.0
 
@@ -90,6 +95,7 @@ class WatchSync:
         random: Random,
         silence_s: float = SILENCE_S,
         doubt_s: float = DOUBT_S,
+        reporter: Reporter | None = None,
     ) -> None:
         self._requests = requests
         self._upstreams = upstreams
@@ -100,6 +106,7 @@ class WatchSync:
         self._clock = clock
         self._random = random
         self._client = client
+        self._reporter = reporter
         self._timeout = aiohttp.ClientTimeout(total=None, connect=3.0, sock_connect=1.0, sock_read=silence_s)
         self._hurried = asyncio.Event()
         self._doubt_s = doubt_s
@@ -175,7 +182,9 @@ class WatchSync:
             reader = WatchReader(cursor, stage=self._view.staging)
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
             minding = asyncio.ensure_future(self._mind(url))
-            tasks = (reading, minding, acknowledging)
+            tasks = [reading, minding, acknowledging]
+            if (reports := self._reports(url, response)) is not None:
+                tasks.append(asyncio.ensure_future(reports))
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -237,6 +246,13 @@ class WatchSync:
             drain_srv_s=lambda: view.draining.shown_s,
             asked=bool(watcher),
         )
+
+    def _reports(self, url: str, response: aiohttp.ClientResponse) -> Coroutine[Any, Any, None] | None:
+        """Return what reports to this replica; None when it does not ask for reports."""
+        watcher, every = response.headers.get(WATCHER_HEADER, ""), response.headers.get(REPORT_EVERY_HEADER, "")
+        if self._reporter is None or not watcher or not _SECONDS.fullmatch(every):
+            return None
+        return self._reporter.report_to(partial(self._client.report, url, watcher), float(every))
 
     async def _mind(self, url: str) -> None:
         """Raise UpstreamChanged when another registry is chosen, and Silent when this one no longer answers."""

@@ -33,6 +33,7 @@ from cli.table import settings_help
 from registry_core.descriptors import raise_descriptor_limit
 from registry_core.setting_values import Given, from_flags
 from registry_core.telemetry import logs
+from registry_core.telemetry.redaction import secrets_in
 
 LIFE_CODES: Final = exit_codes(
     done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken", interrupted=CTRL_C_EARLY
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if args.die_with_parent:
         die_with_parent()
     logs.configure(settings.log_level, "agent", settings.log_format)
+    logs.hide(secrets_in(settings))
     raise_descriptor_limit(ENOUGH)
 
     async def start() -> Sidecar:

@@ -1,6 +1,7 @@
 """Run one registry replica: it keeps the leases and sends every change to the agents.
 
-It listens on loopback by default. SIGTERM and Ctrl-C end it cleanly.
+It listens on loopback by default. SIGTERM and Ctrl-C end it cleanly. On SIGHUP it logs at the
+levels of its settings again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from registry_core.descriptors import raise_descriptor_limit
 from registry_core.ports.clock import SystemClock
 from registry_core.replica import Replica
 from registry_core.replica_descriptors import enough_descriptors
+from registry_core.replica_log_levels import levels_at_start
 from registry_core.replica_settings import (
     LISTEN,
     SETTINGS,
@@ -38,6 +40,7 @@ from registry_core.security.replica_tls import read_files
 from registry_core.setting_values import Given, Values, from_flags
 from registry_core.store.redis.tls import redis_tls
 from registry_core.telemetry import logs
+from registry_core.telemetry.redaction import secrets_in
 
 LIFE_CODES: Final = exit_codes(
     done="ended by SIGTERM or Ctrl-C", failed="failed: a port is taken", interrupted=CTRL_C_EARLY
@@ -70,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         return _listed(args, values, settings)
     if args.die_with_parent:
         die_with_parent()
-    logs.configure(settings.log_level, "registry", settings.log_format)
+    logs.configure(levels_at_start(settings.log_level, settings.log_level_file), "registry", settings.log_format)
+    logs.hide(secrets_in(settings))
     raise_descriptor_limit(enough_descriptors(settings.redis))
 
     async def start() -> Replica:
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         announce(f"vertice registry: listening on {replica.url}")
         return replica
 
-    return run_until_signal(start)
+    return run_until_signal(start, hang_up=Replica.reload)
 
 
 def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings) -> int:
@@ -88,6 +92,7 @@ def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings)
         for access in (settings.redis.access, settings.redis.sentinel_access):
             redis_tls(access)
     read_files(settings.tls, SystemClock())
+    levels_at_start(settings.log_level, settings.log_level_file)
     if args.show_settings:
         print_settings(args.output, setting_rows(SETTINGS, values))
     else:

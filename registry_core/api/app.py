@@ -6,8 +6,6 @@ Every request gets a trace id, its duration in the metrics, and errors in the on
 from __future__ import annotations
 
 import logging
-import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -29,14 +27,13 @@ from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
+from registry_core.api.server_spans import answered, serving_request
 from registry_core.api.steps import RequestStep
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 UNMATCHED: Final = "unmatched"
-# https://www.w3.org/TR/trace-context/#traceparent-header
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?", re.ASCII)
 
 log = structlog.get_logger()
 
@@ -110,7 +107,7 @@ def _handler(
 
     async def handle(request: web.Request) -> web.StreamResponse:
         for step in steps:
-            await step(request, endpoint)
+            step(request, endpoint)
         query = read_query(request, known)
         if endpoint.from_store:
             await first.require()
@@ -134,17 +131,18 @@ def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[...
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
         limits.arrived(request)
-        trace = _trace_id(request)
-        trace_id.set(trace)
-        started = time.perf_counter()
-        response = await _answered(request, handler, limits)
-        close_if_unasked(request, response)
-        if isinstance(response, web.Response):
-            response.headers.update(limits.said(request))
-        if not isinstance(response, WatchStream):
-            took_s = time.perf_counter() - started
-            metrics.request(_template(request), request.method, response.status, took_s, trace)
-        return response
+        with serving_request(request) as own:
+            started = time.perf_counter()
+            response = await _answered(request, handler, limits)
+            close_if_unasked(request, response)
+            said = limits.said(request)
+            if said and isinstance(response, web.Response):
+                response.headers.update(said)
+            if not isinstance(response, WatchStream):
+                took_s = time.perf_counter() - started
+                metrics.request(_template(request), request.method, response.status, took_s, trace_id.get())
+            answered(own, response)
+            return response
 
     return surround
 
@@ -168,11 +166,3 @@ async def _answered(request: web.Request, handler: Handler, limits: RequestLimit
 def _template(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else UNMATCHED
-
-
-def _trace_id(request: web.Request) -> str:
-    given = request.headers.get("traceparent")
-    match = _TRACEPARENT.fullmatch(given) if given is not None else None
-    if match is not None:
-        return match[1]
-    return f"{random.getrandbits(128):032x}"

@@ -24,7 +24,7 @@ from registry_core.telemetry.log_thinning import Thinning
 
 _TRIES: Final = 2
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="audit")
 
 
 class AuditExchange:

@@ -17,11 +17,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 from aiohttp import web
-from multidict import CIMultiDictProxy
 
 from registry_core.api.endpoints import Endpoint
 from registry_core.api.plain_forms import PlainPolicy
-from registry_core.errors import Forbidden, Unauthorized
+from registry_core.errors import Forbidden, Unauthorized, VerticeError
 from registry_core.ports.clock import Clock
 from registry_core.ports.once import signed_once
 from registry_core.security.identities import ANYONE, EVERYBODY, Identity, Proof, Role
@@ -124,7 +123,7 @@ class Authenticator:
         # The first that a request uses decides.
         self._ways = (self._by_signature, self._by_certificate, self._by_token, self._by_api_key, self._by_bearer)
 
-    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
+    def check(self, request: web.Request, endpoint: Endpoint) -> None:
         """Note in `request` who sends it. Raises Unauthorized, and Forbidden when nobody in that role may do it."""
         signed_once.set(None)  # requests of one connection share their context
         right = endpoint.right
@@ -163,14 +162,17 @@ class Authenticator:
         headers = request.headers
         if not is_signed(headers):
             return None
-        signature = read_signature(request.method, request.raw_path, _pairs(headers), has_body=request.body_exists)
-        # The audit names the key that a refused request claims.
-        request[CALLER] = Caller(Identity(Role.ANYONE, Proof.SIGNATURE, key_id=signature.key_id))
+        signature = read_signature(request.method, request.raw_path, headers.items(), has_body=request.body_exists)
         now = self._clock.wall()
-        identity = self._keyring.signer(signature, now)
-        # Only now: nobody but a holder of a key may fill the memory, or learn what is in it.
         shared = self._store_lets_once and endpoint.writes and endpoint.from_store
-        self._nonces.spend(signature, now, shared=shared)
+        try:
+            identity = self._keyring.signer(signature, now)
+            # Only now: nobody but a holder of a key may fill the memory, or learn what is in it.
+            self._nonces.spend(signature, now, shared=shared)
+        except VerticeError:
+            # The audit names the key that a refused request claims.
+            request[CALLER] = Caller(Identity(Role.ANYONE, Proof.SIGNATURE, key_id=signature.key_id))
+            raise
         if shared:
             signed_once.set(self._nonces.once(signature, now))
         return Caller(identity, signature=signature)
@@ -209,7 +211,3 @@ class Authenticator:
         if identity is None:
             raise Unauthorized("this is not the read key of this registry", field=BEARER_HEADER)
         return Caller(identity)
-
-
-def _pairs(headers: CIMultiDictProxy[str]) -> list[tuple[str, str]]:
-    return list(headers.items())

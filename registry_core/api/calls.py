@@ -23,6 +23,7 @@ from registry_core.api.request_limits import RequestLimits
 from registry_core.api.schemas import CHECK_HEADER, MAX_BODY_BYTES, SEQUENCE_HEADER
 from registry_core.domain.records import Status
 from registry_core.domain.registrants import Origin
+from registry_core.telemetry.spans import span
 
 BODY_TIMEOUT_S: Final = 10.0
 # As an agent's answers say it: this is what is known, and there may be more.
@@ -33,6 +34,7 @@ MAX_FORWARDED: Final = 256
 B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
+_JSON: Final[Mapping[str, str]] = {"Content-Type": JSON}
 _BODY: Final = web.RequestKey("body", object)
 _RESULT: Final = web.RequestKey("result", object)
 # Of a request about many: a note of it names the first ones.
@@ -86,7 +88,11 @@ def writing(
     is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
 
     async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
-        body = decode(await body_of(request), endpoint.body) if endpoint.body is not None else None
+        body = None
+        if endpoint.body is not None:
+            content = await body_of(request)
+            with span("validation"):
+                body = decode(content, endpoint.body)
         request[_BODY] = body
         too_many = limits.after_body(request, endpoint, body)
         sequence = sequence_of(request) if is_ordered else None
@@ -136,12 +142,13 @@ def subject_of(request: web.Request) -> tuple[str, str]:
 def detail_of(request: web.Request) -> str:
     """Return what else a note of a write should say: the status that was set, and what the query asked for."""
     status = getattr(request.get(_BODY), "status", None)
-    return " ".join(filter(None, (status.value if isinstance(status, Status) else "", request.query_string)))
+    query = request.query_string if "?" in request.raw_path else ""  # which would be parsed
+    return " ".join(filter(None, (str(status) if isinstance(status, Status) else "", query)))
 
 
 def answer(value: object, status: int = 200) -> web.Response:
     """Return `value` as a JSON answer."""
-    return web.Response(status=status, body=_ENCODER.encode(value), content_type=JSON)
+    return web.Response(status=status, body=_ENCODER.encode(value), headers=_JSON)
 
 
 async def body_of(request: web.Request) -> bytes:

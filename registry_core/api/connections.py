@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from registry_core.blocking import Job, NoThread, Threads
+from registry_core.blocking import NoThread, Threads
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
 from registry_core.freed_memory import give_back
 from registry_core.listener import Listening
-from registry_core.loopback_peers import loopback_peers
+from registry_core.loopback_survey import LoopbackSurvey
 from registry_core.turns import LoopTurns
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ PIPELINED_PER_TURN: Final = 4
 # After so many connections, what they used is given back to the system when half of them have gone.
 MANY: Final = 200
 _CALM_S: Final = 1.0
-# While there is no room: how often to find out which processes hold the loopback connections, and how long to wait.
-SURVEY_EVERY_S: Final = 5.0
-_SURVEY_LOOK_S: Final = 0.1
-_SURVEY_S: Final = 3.0
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
@@ -78,8 +74,7 @@ class Connections:
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
         self._turns = LoopTurns(PIPELINED_PER_TURN)
         self._leftover: set[asyncio.Task[None]] = set()
-        self._threads = Threads("loopback connections", 1)
-        self._surveyed_at: float | None = None
+        self._survey = LoopbackSurvey(self._belong)
         # The most connections since memory was last given back.
         self._peak = 0
         self._memory = Threads("give memory back", 1)
@@ -92,7 +87,7 @@ class Connections:
         address = peer[0] if peer else ""
         owner, is_shared = owner_of(address), self._is_shared(address)
         if owner == LOOPBACK and self.slots.is_full and not is_shared:
-            self._survey(transport)
+            self._survey.begin(transport.get_extra_info("sockname")[1])
         verdict = self.slots.enter(connection, owner, monotonic(), is_shared=is_shared)
         if verdict.why is not None:
             self.closed[verdict.why] += 1
@@ -145,7 +140,7 @@ class Connections:
     async def turn(self, connection: HttpConnection) -> None:
         """Wait until the next of several requests on one connection may begin."""
         self.slots.rested(connection, monotonic())
-        await self._turns.next()
+        await self._turns.next(self.slots.owner(connection))
 
     async def end(self) -> None:
         """Cancel the tasks of closed connections: aiohttp forgets those that linger over an unread body."""
@@ -170,32 +165,14 @@ class Connections:
         self.closed[Closing.UNREAD] += 1
         _end(connection)
 
-    # -- whose the loopback connections are
-
-    def _survey(self, transport: asyncio.Transport) -> None:
-        """Find out in a thread, now and then, which processes hold the loopback connections."""
-        now = monotonic()
-        if self._surveyed_at is not None and now - self._surveyed_at < SURVEY_EVERY_S:
-            return
-        self._surveyed_at = now
-        port: int = transport.get_extra_info("sockname")[1]
-        with contextlib.suppress(NoThread):
-            job = self._threads.begin(lambda: loopback_peers(port))
-            asyncio.get_running_loop().call_later(_SURVEY_LOOK_S, self._take_survey, job, now + _SURVEY_S)
-
-    def _take_survey(self, job: Job[Mapping[int, str]], until: float) -> None:
-        if not job.done:
-            if monotonic() < until:
-                asyncio.get_running_loop().call_later(_SURVEY_LOOK_S, self._take_survey, job, until)
-            return
-        with contextlib.suppress(OSError):
-            owners = job.result()
-            known = {}
-            for connection in self.open:
-                peer = connection.peername
-                if isinstance(peer, tuple) and peer[1] in owners and owner_of(peer[0]) == LOOPBACK:
-                    known[connection] = owners[peer[1]]
-            self.slots.belong(known)
+    def _belong(self, owners: Mapping[int, str]) -> None:
+        """Note whose the loopback connections are, by the ports at their other ends."""
+        known = {}
+        for connection in self.open:
+            peer = connection.peername
+            if isinstance(peer, tuple) and peer[1] in owners and owner_of(peer[0]) == LOOPBACK:
+                known[connection] = owners[peer[1]]
+        self.slots.belong(known)
 
 
 def wait_to_be_accepted(server: Listening | asyncio.Server | None) -> bool:

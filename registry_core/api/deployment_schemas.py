@@ -45,7 +45,7 @@ class ReplicaSummary(msgspec.Struct, kw_only=True):
     requests: RequestCounts = msgspec.field(default_factory=RequestCounts)
     services: int
     instances: int
-    view_age_seconds: float | None = 0.0  # None: the store was never read
+    view_age_seconds: float | None = 0.0  # None: the store never confirmed it
     cpu_percent: float | None = None
     certificate_ends: str | None = None  # ISO 8601, UTC; None: no TLS on the port
     guard: str = "clear"

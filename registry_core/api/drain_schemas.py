@@ -5,13 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from registry_core.domain.records import Status
+from registry_core.usage.report import AgentReport
 
 
 class AcknowledgeBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`POST /watch/ack`: the id of X-Watcher, and the cursor up to which everything is in use."""
+    """`POST /watch/ack`: the id of X-Watcher, and the cursor up to which everything is in use.
+
+    An empty cursor acknowledges nothing. A report goes only to a replica whose answer to /watch asks for reports.
+    """
 
     watcher: str
     cursor: str
+    report: AgentReport | None = None
 
 
 class AcknowledgedView(msgspec.Struct, kw_only=True):

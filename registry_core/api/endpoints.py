@@ -15,6 +15,8 @@ from registry_core.api.deployment_schemas import DeploymentView
 from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView, DrainView
 from registry_core.api.endpoint import JSON, NDJSON, TEXT, Endpoint, Parameter
 from registry_core.api.health_schemas import GuardReleasedView, GuardView, HealthView, LiveView, WhoamiView
+from registry_core.api.log_level import LOG_LEVEL_ENDPOINTS
+from registry_core.api.prometheus_targets import TargetGroup
 from registry_core.api.schemas import (
     CHECK_HEADER,
     SEQUENCE_HEADER,
@@ -31,6 +33,7 @@ from registry_core.api.schemas import (
     ServiceView,
     StatusBody,
 )
+from registry_core.api.usage_endpoints import USAGE_ENDPOINTS
 from registry_core.domain.order import MAX_SEQUENCE
 from registry_core.domain.records import Status
 from registry_core.security.rights import Right
@@ -198,6 +201,24 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="GET",
+        path="/sd/prometheus",
+        name="prometheus_targets",
+        right=Right.LOOK_UP,
+        summary="Every registered instance as a target for Prometheus' HTTP service discovery, whatever its status; "
+        "503 while some may be missing, so that Prometheus keeps the targets that it has",
+        query=(
+            Parameter("service", str, "only the instances of this service"),
+            Parameter("tag", str, "only instances with this tag"),
+            Parameter("version", str, "only this version; `1` and `1.4` stand for all their releases"),
+            Parameter("zone", str, "only instances in this zone"),
+            Parameter("status", Status, "only instances with this status"),
+        ),
+        answers={200: list[TargetGroup], 304: None},
+        errors=(400, 503),
+        from_store=True,
+    ),
+    Endpoint(
+        method="GET",
         path="/watch",
         name="watch",
         right=Right.LOOK_UP,
@@ -229,10 +250,11 @@ ENDPOINTS: Final = (
         path="/watch/ack",
         name="acknowledge",
         right=Right.ACKNOWLEDGE,
-        summary="Acknowledge a watch up to a cursor; 404: no such watcher at this replica or its peers",
+        summary="Acknowledge a watch up to a cursor, or report what an agent's programs asked for; 404: this replica "
+        "and its peers have no such watcher",
         body=AcknowledgeBody,
         answers={200: AcknowledgedView},
-        errors=(400, 404, 408, 413, 415, 503),
+        errors=(400, 401, 403, 404, 408, 413, 415, 503),
     ),
     Endpoint(
         method="GET",
@@ -244,8 +266,10 @@ ENDPOINTS: Final = (
         errors=(400, 404, 503),
         from_store=True,
     ),
+    *USAGE_ENDPOINTS,
     *AUDIT_ENDPOINTS,
     *CERTIFICATE_ENDPOINTS,
+    *LOG_LEVEL_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/health",

@@ -129,6 +129,11 @@ class HttpConnection(web.RequestHandler):
         response.force_close()
         return response
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp says so after each body. Unless reading was paused, nothing waits to be parsed.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._connections.stalled(self)

@@ -126,6 +126,18 @@ class WatchHub:
             watcher.acknowledged = cursor
         return True
 
+    def reported(self, watcher_id: str, agent_id: str) -> bool:
+        """Note which agent is behind a watcher; return False when it is another one."""
+        watcher = self._by_id.get(watcher_id)
+        if watcher is None:
+            return False
+        watcher.agent_id = watcher.agent_id or agent_id
+        return watcher.agent_id == agent_id
+
+    def unreported(self) -> Iterator[Watcher]:
+        """Return the acknowledging watchers that have never reported."""
+        return (one for one in self._by_id.values() if not one.agent_id)
+
     def acknowledgements(self, label: str, cursor: Cursor) -> tuple[int, int]:
         """Return how many acknowledging watchers follow a service, and how many of them have reached `cursor`."""
         # Most of them are at the same few cursors: 20,000 are counted in milliseconds.

@@ -10,6 +10,7 @@ while handling them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -20,6 +21,7 @@ from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
+from registry_core.api.log_level_operations import LogLevelOperations
 from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_bodies import registration_of
@@ -80,7 +82,7 @@ class Policy(msgspec.Struct, frozen=True):
     denies_while_warming: bool = False
 
 
-class Operations:
+class Operations(LogLevelOperations):
     """The operations of one replica."""
 
     def __init__(
@@ -106,6 +108,8 @@ class Operations:
         self._random = random
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
         self._warned: set[InstanceKey] = set()
+        # Set by the composition root: counts the labels that are looked up.
+        self.asked: Callable[[str], None] = lambda _label: None
 
     # -- writes
 
@@ -329,6 +333,7 @@ class Operations:
         service_name, wanted = call.path["service"], filter_of(call.query)
         with self._metrics.operation("lookup"):
             check_known_name(service_name)
+            self.asked(label_of(service_name))
             service = self._service(service_name)
             usable = serving(service.instances, wanted, self._policy.when_none_pass)
             picked = pick(usable, self._random, self._policy.zone)

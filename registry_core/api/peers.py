@@ -24,9 +24,11 @@ from registry_core.domain.records import Status
 from registry_core.ports.clock import Clock, SystemClock
 from registry_core.resolution import ServerResolver
 from registry_core.security.client_settings import ClientTlsSettings
-from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys
+from registry_core.security.sending import Attempt, CredentialRefusal, RequestSigner, Send, SenderKeys, one_or_two
 from registry_core.security.signing_keys import replica_key
 from registry_core.security.tls_clients import ClientTls, client_tls
+from registry_core.telemetry.client_spans import client_span
+from registry_core.telemetry.trace_context import trace_headers
 
 # Marks a request between replicas, which the receiver must not pass on.
 PEER_HEADER: Final = "X-Registry-Peer"
@@ -129,11 +131,15 @@ class Peers:
                 return True
         return False
 
-    async def ask(self, method: str, url: str, path: str, data: bytes | None = None) -> tuple[int, bytes]:
+    async def ask(
+        self, method: str, url: str, path: str, data: bytes | None = None, *, most_bytes: int = MAX_ANSWER_BYTES
+    ) -> tuple[int, bytes]:
         """Return status and body of the replica at `url`; the status is 0 when there was no answer."""
-        return await self._ask(method, f"{url}{path}", data)
+        return await self._ask(method, f"{url}{path}", data, most_bytes)
 
-    async def _ask(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes]:
+    async def _ask(
+        self, method: str, url: str, data: bytes | None = None, most_bytes: int = MAX_ANSWER_BYTES
+    ) -> tuple[int, bytes]:
         """Return status and body; the status is 0 when there was no answer in time, or a too long one."""
         if self._session is None:
             return 0, b""
@@ -141,7 +147,7 @@ class Peers:
         try:
             async with asyncio.timeout(ASK_S):
                 while True:
-                    attempt, status, answer = await self._sent(self._session, method, address, data)
+                    attempt, status, answer = await self._sent(self._session, method, address, data, most_bytes)
                     wait_s = self._again(str(address.origin()), attempt, status, answer)
                     if wait_s is None:
                         return status, answer
@@ -150,19 +156,26 @@ class Peers:
             return 0, b""
 
     async def _sent(
-        self, session: aiohttp.ClientSession, method: str, url: URL, data: bytes | None
+        self, session: aiohttp.ClientSession, method: str, url: URL, data: bytes | None, most_bytes: int
     ) -> tuple[Attempt, int, bytes]:
         """Send a request once, signed as a replica; return how, and what came back."""
         headers = {PEER_HEADER: self.id}
-        secrets_now = self._secrets()
-        self._signer.keys = SenderKeys(replica_key(secrets_now[0]) if secrets_now else None, send=Send.SIGNED)
+        first, other = one_or_two(map(replica_key, self._secrets()))
+        self._signer.keys = SenderKeys(first, send=Send.SIGNED, other=other)
         attempt = self._signer.attempt(str(url.origin()), method, url.raw_path_qs, headers=headers, body=data)
         if data is not None:
             headers["Content-Type"] = "application/json"
-        async with session.request(
-            method, url, data=data, headers={**headers, **attempt.headers}, allow_redirects=False
-        ) as response:
-            answer = await read_whole(response.content, MAX_ANSWER_BYTES)
+        sent = client_span(method, url)
+        with sent:
+            async with session.request(
+                method,
+                url,
+                data=data,
+                headers={**headers, **attempt.headers, **trace_headers()},
+                allow_redirects=False,
+            ) as response:
+                sent.set("http.response.status_code", response.status)
+                answer = await read_whole(response.content, most_bytes)
             return (attempt, response.status, answer) if answer is not None else (attempt, 0, b"")
 
     def _again(self, origin: str, attempt: Attempt, status: int, answer: bytes) -> float | None:

@@ -41,7 +41,7 @@ class PlainPolicy:
 
     def used(self, proof: Proof) -> None:
         """Count a credential that was accepted."""
-        self.accepted[proof.value] += 1
+        self.accepted[str(proof)] += 1
 
     def require(self, request: web.Request, header: str) -> None:
         """Raise PlainRefused when the secret in `header` was in plain sight on its way, and that is not accepted."""

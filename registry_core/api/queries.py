@@ -21,11 +21,14 @@ QueryParameters: TypeAlias = Mapping[str, str]
 
 # The parameters that `filter_of` reads.
 FILTERS: Final = ("tag", "version", "zone", "status")
+_NO_QUERY: Final[QueryParameters] = {}
 _BOOLEANS: Final = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 def read_query(request: web.BaseRequest, known: Collection[str]) -> QueryParameters:
     """Return the query's parameters. Raises ValidationError for an unknown or repeated one."""
+    if "?" not in request.raw_path:  # the exact value needs no parsing
+        return _NO_QUERY
     for name in request.query:
         if name not in known:
             takes = f"takes {', '.join(known)}" if known else "takes none"

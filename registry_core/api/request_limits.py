@@ -11,6 +11,7 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -53,6 +54,7 @@ _BY_METHOD: Final[Mapping[str, str]] = {"GET": LOOKUP, "DELETE": DEREGISTER}
 WORTH_OF: Final[Mapping[str, Worth | None]] = {
     "services": Worth.LIST,
     "catalog": Worth.LIST,
+    "prometheus_targets": Worth.LIST,
     "watch": Worth.LIST,
     "heartbeat": Worth.RENEWAL,
     "set_status": Worth.DEPARTURE,
@@ -67,6 +69,8 @@ MAX_CREDENTIALS: Final = 10_000
 MAX_HELD: Final = 1000
 # Refusals of one limit and address share one line in the audit and the log now and then.
 MAX_CAUSES: Final = 64
+_UNLIMITED: Final = ""
+_NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -77,9 +81,16 @@ ALLOWANCE: Final = web.RequestKey("allowance", Allowance)
 REPEATED: Final = web.RequestKey("repeated", bool)
 
 
+@lru_cache(maxsize=256)  # more than there are endpoints
+def _terms_of(name: str, method: str, *, writes: bool) -> tuple[Worth | None, str]:
+    """Return what requests of an endpoint are worth before their bodies are read, and their limit by address."""
+    limit = LIMIT_OF.get(name, _BY_METHOD.get(method, REGISTER))
+    return WORTH_OF.get(name, Worth.REGISTRATION if writes else None), limit or _UNLIMITED
+
+
 def limit_of(endpoint: Endpoint) -> str | None:
     """Return the limit by address that requests of this endpoint count in."""
-    return LIMIT_OF.get(endpoint.name, _BY_METHOD.get(endpoint.method, REGISTER))
+    return _terms_of(endpoint.name, endpoint.method, writes=endpoint.writes)[1] or None
 
 
 def may_be_limited(endpoint: Endpoint) -> bool:
@@ -89,7 +100,7 @@ def may_be_limited(endpoint: Endpoint) -> bool:
 
 def worth_of(endpoint: Endpoint) -> Worth | None:
     """Return what requests of this endpoint are worth, as far as that is known without their bodies."""
-    return WORTH_OF.get(endpoint.name, Worth.REGISTRATION if endpoint.writes else None)
+    return _terms_of(endpoint.name, endpoint.method, writes=endpoint.writes)[0]
 
 
 class RequestLimits:
@@ -119,7 +130,7 @@ class RequestLimits:
             heartbeat_s=terms.heartbeat_s,
             is_fresh=self._is_fresh,
         )
-        self._key = secrets.token_bytes(16)
+        self._keyed = hashlib.blake2b(key=secrets.token_bytes(16), digest_size=16)
         self._credentials: LRUCache[bytes, None] = LRUCache(MAX_CREDENTIALS)
         self._thinning = Thinning(causes=MAX_CAUSES)
         self.refused: Counter[str] = Counter(
@@ -135,18 +146,20 @@ class RequestLimits:
         lines = request.headers.getall(self._header, ())
         request[CLIENT] = self.proxies.origin(peer, lines)
 
-    async def check(self, request: web.Request, endpoint: Endpoint) -> None:
+    def check(self, request: web.Request, endpoint: Endpoint) -> None:
         """Let a request through. Raises Overloaded, and TooManyRequests for an address that sends too many."""
-        worth = worth_of(endpoint)
+        worth, name = _terms_of(endpoint.name, endpoint.method, writes=endpoint.writes)
         if worth is not None:
             self.shedding.check(worth)
         limited_as = request[CLIENT].limited_as
         if not limited_as:
             return
         now = self._clock.monotonic()
-        if (name := self._limit_for(request, endpoint)) in self._limiters:
+        if name == DEREGISTER:
+            name = self._limit_for(request, endpoint)
+        if (limiter := self._limiters.get(name)) is not None:
             times = TIMES_WHILE_WARMING if name == REGISTER and self._is_warming() else 1
-            self._pass(request, self._limiters[name].take(limited_as, now, times=times), "from this address")
+            self._pass(request, limiter.take(limited_as, now, times=times), "from this address")
         self._check_guess(request, limited_as, now)
 
     def check_stray(self, request: web.Request) -> None:
@@ -214,25 +227,25 @@ class RequestLimits:
     def succeeded(self, request: web.Request) -> None:
         """Remember the credential of a request that was carried out: it is no guess."""
         given = _credential(request) if request[CLIENT].limited_as and FAILED_AUTH in self._limiters else None
-        if given is not None:
-            self._credentials[self._digest(given)] = None
+        if given is not None and (digest := self._digest(given)) not in self._credentials:
+            self._credentials[digest] = None
 
     @staticmethod
-    def said(request: web.Request) -> dict[str, str]:
+    def said(request: web.Request) -> Mapping[str, str]:
         """Return the headers that say what is left of a limit that is half used up, or more."""
         allowance = request.get(ALLOWANCE)
-        return allowance.headers if allowance is not None and allowance.is_short else {}
+        return allowance.headers if allowance is not None and allowance.is_short else _NOTHING_TO_SAY
 
-    def _limit_for(self, request: web.Request, endpoint: Endpoint) -> str | None:
-        name = limit_of(endpoint)
-        if name == DEREGISTER and endpoint.name == "deregister_instance":
+    def _limit_for(self, request: web.Request, endpoint: Endpoint) -> str:
+        """Return the limit of a deregistration."""
+        if endpoint.name == "deregister_instance":
             # The end of a drain is announced, and takes nothing from anybody: a fleet that stops is not held up.
             known = self._view.catalog.get(
                 InstanceKey(label_of(request.match_info["service"][:64]), request.match_info["instance"])
             )
             if known is not None and known.status is Status.DRAINING:
                 return STATUS
-        return name
+        return DEREGISTER
 
     def _check_guess(self, request: web.Request, limited_as: str, now: float) -> None:
         """Refuse a credential from an address that has sent many wrong ones, unless it has been right before.
@@ -305,7 +318,9 @@ class RequestLimits:
         return self._view.state is ReplicaState.WARMING
 
     def _digest(self, given: str) -> bytes:
-        return hashlib.blake2b(given.encode("utf-8", "surrogateescape"), key=self._key, digest_size=16).digest()
+        keyed = self._keyed.copy()
+        keyed.update(given.encode("utf-8", "surrogateescape"))
+        return keyed.digest()
 
 
 def _credential(request: web.Request) -> str | None:

@@ -45,7 +45,8 @@ class RequestNotes:
             return
         if endpoint.from_living:
             self._access.accepted()
-        self._audit.note(self._entry(request, endpoint, status, "done", detail_of(request)))
+        if self._audit.wants(endpoint.name, status):
+            self._audit.note(self._entry(request, endpoint, status, "done", detail_of(request)))
 
     def failed(self, request: web.Request, endpoint: Endpoint, error: VerticeError) -> None:
         """Note a request that was refused, or could not be carried out."""
@@ -64,8 +65,9 @@ class RequestNotes:
         if isinstance(error, REFUSALS):
             self.refused[type(error).__name__] += 1
         if endpoint.writes or isinstance(error, REFUSALS):
-            entry = self._entry(request, endpoint, status_of(error).value, type(error).__name__, str(error))
-            self._audit.note(entry)
+            status = status_of(error).value
+            if self._audit.wants(endpoint.name, status):
+                self._audit.note(self._entry(request, endpoint, status, type(error).__name__, str(error)))
 
     def _entry(self, request: web.Request, endpoint: Endpoint, status: int, result: str, reason: str) -> AuditEntry:
         caller = request.get(CALLER)
@@ -79,7 +81,7 @@ class RequestNotes:
             service=service[:MAX_LABEL_LENGTH],
             instance=instance[:MAX_INSTANCE_ID_LENGTH],
             who=identity.name,
-            proof=identity.proof.value,
+            proof=str(identity.proof),
             key_id=identity.key_id,
             client=client_of(request),
             reason=reason[:MAX_REASON],

@@ -6,13 +6,14 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
 from registry_core.api.audit import AuditHandlers
+from registry_core.api.auth import CALLER
 from registry_core.api.calls import PARTIAL, answer, body_of
 from registry_core.api.catalog_answer import CatalogAnswers
 from registry_core.api.certificate_endpoints import PEM
@@ -28,10 +29,12 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
 from registry_core.api.peers import PEER_HEADER, Peers
 from registry_core.api.pieces import begun, sent
-from registry_core.api.queries import QueryParameters, boolean
+from registry_core.api.prometheus_discovery import PrometheusDiscovery, TargetQuery
+from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.unread import UnreadAnswers
+from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
 from registry_core.domain.names import check_known_name, label_of
@@ -46,7 +49,7 @@ if TYPE_CHECKING:  # it needs a package that a registry without an audit does no
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Handlers(AuditHandlers):
+class Handlers(AuditHandlers, UsageHandlers):
     """One method for each such endpoint."""
 
     def __init__(
@@ -57,6 +60,7 @@ class Handlers(AuditHandlers):
         drains: Drains,
         *,
         audit: AuditService | None,
+        reports: AgentReports,
         first: FirstDelivery,
         peers: Peers,
         certificates: Certificates,
@@ -67,7 +71,8 @@ class Handlers(AuditHandlers):
         exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
     ) -> None:
-        super().__init__(audit)
+        AuditHandlers.__init__(self, audit)
+        UsageHandlers.__init__(self, reports)
         self._operations = operations
         self._view = view
         self._hub = hub
@@ -77,6 +82,7 @@ class Handlers(AuditHandlers):
         self.certificates = certificates
         self._unread = unread
         self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
+        self._discovery = PrometheusDiscovery(view)
         self._health = health
         self._deployment = deployment
         self._exposition = exposition
@@ -91,14 +97,29 @@ class Handlers(AuditHandlers):
         version = f"{catalog.frame.digest}.{catalog.frame.state}"
         # Weak: heartbeats change how an instance is shown, but not the instance.
         headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
+        return await self._in_pieces(request, version, headers, catalog.pieces, catalog.size)
+
+    async def prometheus_targets(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        service = query.get("service", "")
+        asked = TargetQuery(check_known_name(service, field="service") if service else "", filter_of(query))
+        self._unread.admit()
+        targets = await self._discovery.answer(asked)
+        # Weak: replicas with the same instances list them in other orders.
+        headers = {"ETag": f'W/"{targets.digest}"', **(PARTIAL if self._operations.may_lack() else {})}
+        return await self._in_pieces(request, targets.digest, headers, targets.pieces, targets.size)
+
+    async def _in_pieces(
+        self, request: web.Request, version: str, headers: Mapping[str, str], pieces: Sequence[bytes], size: int
+    ) -> web.StreamResponse:
+        """Send JSON that many readers share, or 304 to a reader who has this version."""
         if any(known.value in ("*", version) for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         response = web.StreamResponse(headers={"Content-Type": JSON, **headers, **RequestLimits.said(request)})
-        response.content_length = catalog.size
+        response.content_length = size
         try:
             await begun(response, request)
             if request.method != "HEAD":
-                await sent(response, request, catalog.pieces, self._unread)
+                await sent(response, request, pieces, self._unread)
             await response.write_eof()
         except ConnectionError:
             if request.transport is not None:
@@ -121,12 +142,17 @@ class Handlers(AuditHandlers):
             once=boolean(query, "once"),
             unread=self._unread,
             replica=self._peers.id,
+            report_every_s=self.reports.every_s,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
-        # It needs no credential: neither do lookups, and only the watcher itself knows its id.
+        # It needs no credential: neither do lookups, and only the watcher itself knows its id. A report needs one.
         body = decode(await body_of(request), AcknowledgeBody)
+        if body.report is not None:
+            body.report = self.reports.admitted(request[CALLER], body.report)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if known and body.report is not None:
+            self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:
             known = await self._peers.acknowledge(body)
         if not known:

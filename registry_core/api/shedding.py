@@ -20,7 +20,7 @@ RETRY_AFTER_S: Final = 1.0
 class Worth(StrEnum):
     """What a request is worth, the least first."""
 
-    LIST = "list"  # the names of all services, the catalogue, the opening of a watch
+    LIST = "list"  # the names of all services, the catalogue, targets, the opening of a watch
     REGISTRATION = "registration"  # and all other writes that are not below
     RENEWAL_IN_TIME = "renewal-in-time"  # of leases that have more than half of their TTL left
     RENEWAL = "renewal"

@@ -117,7 +117,7 @@ class ReplicaView:
 
         The store started empty so recently that they may not have registered yet, or they were refused.
         """
-        return ReplicaState.WARMING if self.warm_in_s() > 0 else ReplicaState.READY
+        return ReplicaState.WARMING if self._warm_at > self._clock.monotonic() else ReplicaState.READY
 
     def warm_in_s(self) -> float:
         """Return the seconds until the state is `ready`; 0 when it is, infinite when that is unknown."""

@@ -16,6 +16,7 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.pieces import WatchStream
 from registry_core.api.unread import UnreadAnswers
 from registry_core.errors import ValidationError
+from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER, SILENCE_S, WATCHER_HEADER
 
@@ -37,10 +38,12 @@ async def stream(
     once: bool,
     unread: UnreadAnswers,
     replica: str,
+    report_every_s: float,
 ) -> web.StreamResponse:
     """Stream until the reader leaves or the hub closes; with `once`, send only the opening.
 
-    `replica` is the id of this one, which is part of those of its watchers.
+    `replica` is the id of this one, which is part of those of its watchers. Those that acknowledge are asked for a
+    report every `report_every_s`.
 
     Raises Overloaded, and ValidationError for an invalid protocol version, before anything is sent.
     """
@@ -57,7 +60,9 @@ async def stream(
     )
     try:
         headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol)}
-        response = WatchStream({**headers, WATCHER_HEADER: name} if acknowledges else headers, unread)
+        if acknowledges:
+            headers |= {WATCHER_HEADER: name, REPORT_EVERY_HEADER: f"{report_every_s:g}"}
+        response = WatchStream(headers, unread)
         await response.begin(request)
         while not watcher.closed:
             # Events during the transfer are not part of the snapshot: with `once`, the reader gets it as it was.

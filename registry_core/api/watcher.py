@@ -39,6 +39,7 @@ class Watcher:
         self.acknowledged = acknowledged
         self.connected = connected
         self.closed = False
+        self.agent_id = ""  # once it has reported
         self.farewell = b""  # the last line, of a replica that stops
         self.outbox = outbox
         self._followed: tuple[float, int] | None = None  # when a change came that is followed, and the lines up to it

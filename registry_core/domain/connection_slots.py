@@ -142,7 +142,7 @@ class ConnectionSlots(Generic[C]):
                 return SlotVerdict(admitted=False, why=Closing.FULL)
         if found is not None:
             self.leave(found[0])
-        self._add(newcomer, self._owner(owner, is_shared=is_shared)).idle[newcomer] = now
+        self._add(newcomer, self._named(owner, is_shared=is_shared)).idle[newcomer] = now
         return SlotVerdict(True, *found) if found is not None else SlotVerdict(admitted=True)
 
     def rested(self, connection: C, now: float) -> None:
@@ -173,12 +173,17 @@ class ConnectionSlots(Generic[C]):
             uses = [use for use in _USES if connection in getattr(before, use)]
             moments = [getattr(before, use)[connection] for use in uses]
             self.leave(connection)
-            changed[name] = owner = self._add(connection, self._owner(name))
+            changed[name] = owner = self._add(connection, self._named(name))
             for use, moment in zip(uses, moments, strict=True):
                 getattr(owner, use)[connection] = moment
         for owner in changed.values():
             for use in _USES:
                 setattr(owner, use, dict(sorted(getattr(owner, use).items(), key=lambda item: item[1])))
+
+    def owner(self, connection: C) -> str:
+        """Return whose a connection is, as far as is known; "" when it has ended."""
+        owner = self._owner_of.get(connection)
+        return owner.name if owner is not None else ""
 
     def held_by(self, name: str) -> int:
         """Return how many connections an owner holds."""
@@ -223,7 +228,7 @@ class ConnectionSlots(Generic[C]):
 
     # -- the books
 
-    def _owner(self, name: str, *, is_shared: bool = False) -> _SlotOwner[C]:
+    def _named(self, name: str, *, is_shared: bool = False) -> _SlotOwner[C]:
         owner = self._owners.get(name)
         return owner if owner is not None else _SlotOwner(name, is_shared=is_shared)
 

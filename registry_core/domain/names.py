@@ -103,13 +103,19 @@ def name_in_zone(text: str, zone: str) -> str:
     return name.removesuffix(f".{zone.lower().strip('.')}")
 
 
-@lru_cache(maxsize=16_384)
 def label_of(name: str) -> str:
     """Return the DNS label under which `name` is found: lower case, '_' written as '-'.
 
     Two names with the same label are the same service to DNS, so they may not both be registered. Cached, since
-    it is called all the time, and so that all keys of a service share one string.
+    it is called all the time, and so that all keys of a service share one string; but not what is no name, which a
+    request may choose as long as its body.
     """
+    return cached_label_of(name) if len(name) <= MAX_LABEL_LENGTH else name.lower().replace("_", "-")
+
+
+@lru_cache(maxsize=16_384)
+def cached_label_of(name: str) -> str:
+    """Return the same, for what may be a name."""
     return name.lower().replace("_", "-")
 
 

@@ -158,8 +158,12 @@ def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> No
             )
         if isinstance(value, dict):
             for key, inner in value.items():
-                pending.append((key, depth, "metadata"))
-                pending.append((inner, depth + 1, f"{path}.{key}"[:200]))
+                if _CONTROL.search(key):
+                    raise ValidationError(
+                        "metadata holds no control characters", field="metadata", provided=key[:100], example=example
+                    )
+                if isinstance(inner, str | dict | list):
+                    pending.append((inner, depth + 1, f"{path}.{key[:200]}"[:200]))
         else:
             pending.extend((inner, depth + 1, path) for inner in value)
     size = len(msgspec.json.encode(metadata))

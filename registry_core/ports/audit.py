@@ -7,13 +7,16 @@ from typing import Protocol
 import msgspec
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, as the audit keeps it. Every text is bounded by its maker; none is a secret."""
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One request, as the audit keeps it. Every text is bounded by its maker; none is a secret.
+
+    The order of the fields is that of a line.
+    """
 
     time: float  # Unix seconds, of the replica
     operation: str  # the endpoint's name
-    status: int  # of the answer (HTTP)
     result: str  # `done`, or the name of the error
+    status: int = 0  # of the answer (HTTP); 0: the entry is about the log itself
     service: str = ""
     instance: str = ""
     who: str = ""  # the identity's name
@@ -58,6 +61,10 @@ class AuditTrail(Protocol):
         """Raise Unavailable when entries of `operation` cannot be kept, and writes are to be refused for that."""
         ...
 
+    def wants(self, operation: str, status: int) -> bool:
+        """Return whether an entry of `operation` with this status is of any use."""
+        ...
+
     def note(self, entry: AuditEntry) -> None:
         """Keep `entry`. It does not wait, and raises nothing."""
         ...
@@ -72,6 +79,10 @@ class NoAudit:
 
     def require_room(self, operation: str) -> None:
         """There is always room."""
+
+    def wants(self, operation: str, status: int) -> bool:  # noqa: ARG002 - the same for all
+        """Nothing is of use."""
+        return False
 
     def note(self, entry: AuditEntry) -> None:
         """Forget the entry."""

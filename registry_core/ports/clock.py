@@ -21,8 +21,6 @@ class Clock(Protocol):
 class SystemClock:
     """The clocks of this machine."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return time.time()
+    # As they are: each request asks a dozen times.
+    monotonic = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)

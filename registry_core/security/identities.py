@@ -45,7 +45,7 @@ class Identity(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The identity as logs and the audit name it: `operator`, `service:ip-intel`."""
-        return f"{self.role}:{label_of(self.service)}" if self.service else self.role.value
+        return f"{self.role}:{label_of(self.service)}" if self.service else str(self.role)
 
 
 ANYONE = Identity()

@@ -9,17 +9,20 @@ import hmac
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from registry_core.security.identities import Identity, Proof, Role
 from registry_core.security.issued_keys import IssuedKey
 from registry_core.security.signature_errors import UnknownKey, WrongSignature
-from registry_core.security.signatures import Signature
+from registry_core.security.signatures import MacKey, Signature
 from registry_core.security.signing_keys import READER, REPLICA, SHARED, api_key, service_of
 
 _HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+K = TypeVar("K")
+# Keys that are ready for use, of those that have signed; at some 1 kB each.
+MAX_READY: Final = 4096
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -34,6 +37,14 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({counts})"
 
 
+class ReadyKey(msgspec.Struct, frozen=True):
+    """What a key id stands for: the keys that it may have, and who signs with each; `issued` when it is in the file."""
+
+    keys: tuple[MacKey, ...]
+    holders: tuple[Identity, ...]
+    issued: IssuedKey | None
+
+
 class Keyring:
     """The credentials in use; `use` replaces them, when a file of them has changed."""
 
@@ -44,16 +55,25 @@ class Keyring:
         """Accept these from now on, and no others."""
         self._credentials = credentials
         self._issued = {key.id: key for key in credentials.issued}
+        self._ready: dict[str, ReadyKey] = {}
 
     @property
     def shared(self) -> tuple[str, ...]:
         """The secrets of the fleet, the current one first."""
         return self._credentials.shared
 
+    @property
+    def ready(self) -> int:
+        """How many keys are ready for use."""
+        return len(self._ready)
+
     def signer(self, signature: Signature, now: float) -> Identity:
         """Return who signed. Raises UnknownKey for a key that is not in use at `now`, WrongSignature."""
-        secrets, holder = self._candidates(signature.key_id, now)
-        found = _matching(secrets, signature.is_of)
+        known = self._ready.get(signature.key_id)
+        ready = known if known is not None else self._made_ready(signature.key_id)
+        if ready.issued is not None and not ready.issued.is_valid(_time(now)):
+            raise UnknownKey(f"key {signature.key_id!r} has ended: sign with the one that replaced it", field="keyid")
+        found = _matching(ready.keys, signature.is_of)
         if found is None:
             raise WrongSignature(
                 f"this is not the signature of key {signature.key_id!r} for this request: its secret is another, or "
@@ -61,7 +81,11 @@ class Keyring:
                 "example by a proxy that rewrites paths",
                 field="Signature",
             )
-        return msgspec.structs.replace(holder, key_id=_key_id(signature.key_id, found, len(secrets)))
+        if known is None:  # only now: anybody can name keys that nobody signs with
+            if len(self._ready) >= MAX_READY:
+                self._ready.clear()
+            self._ready[signature.key_id] = ready
+        return ready.holders[found]
 
     def holder_of_token(self, token: str, now: float) -> Identity | None:
         """Return who may send `token`: the secret of the fleet, or an issued key as `ID.SECRET`."""
@@ -94,13 +118,11 @@ class Keyring:
             return None
         return Identity(key.role, proof, key.service, key.id)
 
-    def _candidates(self, key_id: str, now: float) -> tuple[tuple[str, ...], Identity]:
-        """Return the secrets that a key of this id may have, and its holder. Raises UnknownKey."""
+    def _made_ready(self, key_id: str) -> ReadyKey:
+        """Return the keys of this id. Raises UnknownKey."""
         issued = self._issued.get(key_id)
         if issued is not None:
-            if not issued.is_valid(_time(now)):
-                raise UnknownKey(f"key {key_id!r} has ended: sign with the one that replaced it", field="keyid")
-            return (issued.secret,), Identity(issued.role, Proof.SIGNATURE, issued.service)
+            return _ready(key_id, (issued.secret,), Identity(issued.role, Proof.SIGNATURE, issued.service), issued)
         service = service_of(key_id)
         secrets: tuple[str, ...] = ()
         holder = Identity(Role.OPERATOR, Proof.SIGNATURE)
@@ -117,7 +139,14 @@ class Keyring:
             raise UnknownKey(
                 f"this registry has no key {key_id!r}: it was revoked, or is another registry's", field="keyid"
             )
-        return secrets, holder
+        return _ready(key_id, secrets, holder, None)
+
+
+def _ready(key_id: str, secrets: tuple[str, ...], holder: Identity, issued: IssuedKey | None) -> ReadyKey:
+    named = [
+        msgspec.structs.replace(holder, key_id=_key_id(key_id, place, len(secrets))) for place in range(len(secrets))
+    ]
+    return ReadyKey(tuple(map(MacKey, secrets)), tuple(named), issued)
 
 
 def is_api_key(text: str) -> bool:
@@ -130,7 +159,7 @@ def same_text(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode("utf-8", "surrogateescape"))
 
 
-def _matching(candidates: Iterable[str], is_right: Callable[[str], bool]) -> int | None:
+def _matching(candidates: Iterable[K], is_right: Callable[[K], bool]) -> int | None:
     """Return the place of the candidate that is right; all of them are asked."""
     right = [is_right(candidate) for candidate in candidates]
     return right.index(True) if True in right else None

@@ -54,7 +54,7 @@ class Nonces:
         self._count = 0
         self._swept = 0
         # A sender chooses nonces, but cannot choose where they land.
-        self._salt = secrets.token_bytes(16)
+        self._salted = hashlib.blake2b(digest_size=8, key=secrets.token_bytes(16))
         self._process = secrets.token_hex(8)
         self._attempts = 0
 
@@ -89,7 +89,10 @@ class Nonces:
                 signature.created,
                 now,
             )
-        bucket = key.buckets.setdefault(signature.created // BUCKET_S, set())
+        number = signature.created // BUCKET_S
+        bucket = key.buckets.get(number)
+        if bucket is None:
+            bucket = key.buckets[number] = set()
         mark = self._mark(signature)
         if mark in bucket:
             raise Replayed(RECEIVED_BEFORE)
@@ -107,8 +110,9 @@ class Nonces:
         return SignedOnce(mark, f"{self._process}.{self._attempts:x}", int(keep_s * 1000))
 
     def _mark(self, signature: Signature) -> int:
-        digest = hashlib.blake2b(signature.nonce.encode(), digest_size=8, key=self._salt).digest()
-        return int.from_bytes(digest, "big")
+        salted = self._salted.copy()
+        salted.update(signature.nonce.encode())
+        return int.from_bytes(salted.digest(), "big")
 
     def _sweep(self, now: float) -> None:
         """Forget what is too old to be accepted, once in a while."""

@@ -37,15 +37,16 @@ class ReplicaTls:
         *,
         limits: HandshakeLimits | None = None,
         is_denied: Callable[[int, str], bool] = lambda _serial, _id: False,
+        is_shared: Callable[[str], bool] = lambda _address: False,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self.mutual = MutualTls(settings.trust_domain, clock, is_denied=is_denied)
+        self.mutual = MutualTls(settings.trust_domain, clock, context=self._context, is_denied=is_denied)
         self._renewal: Renewal[_PortFiles] | None = None
         self._port = (
             PlainPort(clock=clock)
             if settings.pair is None
-            else TlsPort(self._context, clock=clock, limits=limits, opened=self.mutual.opened)
+            else TlsPort(self._context, clock=clock, limits=limits, opened=self.mutual.opened, is_shared=is_shared)
         )
 
     async def load(self) -> None:

@@ -20,9 +20,11 @@ class Right(StrEnum):
     WRITE = "write"  # register, renew, set the status of, and remove an instance
     RESTORE = "restore"  # put saved registrations back, of any service
     RELEASE_GUARD = "release-guard"
+    SET_LOG_LEVEL = "set-log-level"  # see and change at which levels a program logs
     CERTIFY = "certify"  # get a certificate for a service
     DENY = "deny"  # put certificates on the deny list
     TEND = "tend"  # take an agent's own services out of use, and see how that stands
+    REPORT_USAGE = "report-usage"  # say how an agent is, and what its programs asked for
     REPORT = "report"  # say how an agent's own service is
     AUDIT = "audit"  # read the audit log
     WITNESS = "witness"  # exchange signed heads of audit logs
@@ -37,9 +39,11 @@ MEANINGS: Final[Mapping[Right, str]] = {
     Right.WRITE: "register, renew, set the status of, and remove an instance",
     Right.RESTORE: "put saved registrations back, of any service",
     Right.RELEASE_GUARD: "release the guard against mass expiry",
+    Right.SET_LOG_LEVEL: "see and change at which levels a program logs",
     Right.CERTIFY: "get a certificate for a service",
     Right.DENY: "put certificates on the deny list",
     Right.TEND: "take an agent's own services out of use, and see how that stands",
+    Right.REPORT_USAGE: "say how an agent is, and which services its programs asked for",
     Right.REPORT: "say how an agent's own service is",
     Right.AUDIT: "read the audit log",
     Right.WITNESS: "exchange signed heads of audit logs",
@@ -55,15 +59,17 @@ MAY: Final[Mapping[Right, frozenset[Role]]] = {
     Right.WRITE: frozenset({Role.SERVICE, Role.OPERATOR}),
     Right.RESTORE: frozenset({Role.OPERATOR}),
     Right.RELEASE_GUARD: frozenset({Role.OPERATOR}),
+    Right.SET_LOG_LEVEL: frozenset({Role.LOCAL, Role.OPERATOR}),
     Right.CERTIFY: frozenset({Role.SERVICE, Role.OPERATOR}),
     Right.DENY: frozenset({Role.OPERATOR}),
     Right.TEND: frozenset({Role.LOCAL, Role.OPERATOR}),
+    Right.REPORT_USAGE: frozenset({Role.SERVICE, Role.OPERATOR, Role.REPLICA}),
     Right.REPORT: frozenset({Role.LOCAL, Role.OPERATOR}),
     Right.AUDIT: frozenset({Role.OPERATOR}),
     Right.WITNESS: frozenset({Role.OPERATOR, Role.REPLICA, Role.FOLLOWER}),
 }
 # A service has these for itself alone.
-FOR_ITSELF: Final = frozenset({Right.WRITE, Right.CERTIFY})
+FOR_ITSELF: Final = frozenset({Right.WRITE, Right.CERTIFY, Right.REPORT_USAGE})
 # What everybody may while REGISTRY_READ is `open`.
 OPEN_READS: Final = frozenset({Right.LOOK_UP, Right.OBSERVE, Right.ACKNOWLEDGE})
 

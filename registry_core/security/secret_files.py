@@ -17,6 +17,8 @@ from registry_core.causes import cause_of
 from registry_core.security.access_settings import AccessSettings, credentials_now
 from registry_core.security.issued_keys import UnusableSecrets
 from registry_core.security.keyring import Credentials, Keyring
+from registry_core.telemetry.logs import hide
+from registry_core.telemetry.redaction import secrets_in
 
 CHECK_EVERY_S: Final = 5.0
 READ_S: Final = 5.0
@@ -62,6 +64,7 @@ class SecretFiles:
             return
         if credentials != self._credentials:
             self._credentials = credentials
+            hide(secrets_in(credentials))
             self._keyring.use(credentials)
             log.info(
                 "secrets_read_again",

@@ -9,6 +9,9 @@ between gets it by pretending to be such a registry, it does so only
 
 The proof takes an hour, so that a release can be rolled out to one replica after the other, and back. Time is the
 registry's: a refusal that says its time corrects the sender's.
+
+While the secret of the fleet is changed, a sender has two, and a registry perhaps the second alone: where one is
+refused, the sender goes on with the other.
 """
 
 from __future__ import annotations
@@ -35,9 +38,14 @@ PLAIN_FOR_S: Final = 60.0
 # How long an address takes signatures, without once asking for the secret, before it gets it no more.
 PROVEN_S: Final = 3600.0
 MAX_REGISTRIES: Final = 64
+# The errors by which a registry says that a signature, or a secret as it is, is not by a secret of its own.
+WRONG_SIGNATURE: Final = "WrongSignature"
+WRONG_SECRET: Final = "Unauthorized"  # noqa: S105 - an error's name
 MAX_ATTEMPTS: Final = 4
 # A registry that has just started takes signatures from its next second on.
 JUST_STARTED_S: Final = 1.0
+# Of two secrets that were both refused within so many seconds, neither is tried again for the same request.
+BOTH_REFUSED_S: Final = 5.0
 _NONCE_BYTES: Final = 16
 _API_KEY: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MAX_UNIX: Final = 2**33
@@ -57,9 +65,10 @@ class SenderKeys(msgspec.Struct, frozen=True):
     default: SigningKey | None = None
     services: Mapping[str, SigningKey] = {}
     send: Send = Send.AUTO
+    other: SigningKey | None = None  # the second secret of the fleet, where the default is the first
 
     def of(self, service: str | None = None) -> SigningKey | None:
-        """Return the key for a request about `service`, or about none."""
+        """Return the key for a request about `service`, or about none: of two secrets the first."""
         if service is not None and (own := self.services.get(label_of(service))) is not None:
             return own
         return self.default if self.default is not None else next(iter(self.services.values()), None)
@@ -106,6 +115,8 @@ class _Registry(msgspec.Struct):
     signed_since: float | None = None
     is_proven: bool = False
     noted: set[Note] = set()
+    takes_other: bool = False  # of two secrets it has refused the first
+    refused_at: dict[bool, float] = {}  # when it last refused the other (True) and the first of two secrets
 
 
 def _silently(_note: Note, _url: str) -> None:
@@ -159,6 +170,8 @@ class RequestSigner:
         if key is None:
             return Attempt(NO_HEADERS)
         known = self._registries.get(url)
+        if known is not None and known.takes_other and key is self.keys.default and self.keys.other is not None:
+            key = self.keys.other
         now = self._clock.monotonic()
         if self._sends_plain(known, now) and (plain := _plain(key)):
             return Attempt(plain, key)
@@ -175,11 +188,13 @@ class RequestSigner:
         if attempt.key is None:
             return None
         known = self._known(url)
-        if not attempt.is_signed:
-            if self.keys.send is not Send.AUTO or not refusal.takes_signatures:
-                return None
+        if not attempt.is_signed and self.keys.send is Send.AUTO and refusal.takes_signatures:
             known.plain_until = 0.0
             return 0.0
+        if refusal.error == (WRONG_SIGNATURE if attempt.is_signed else WRONG_SECRET) and self._has_two(attempt.key):
+            return self._with_the_other(known, attempt.key)
+        if not attempt.is_signed:
+            return None
         if refusal.error == "SignedBeforeStart":
             # Its clock may be ahead of ours.
             self._correct(known, refusal.date)
@@ -221,6 +236,17 @@ class RequestSigner:
         known.offset_s = theirs - self._clock.monotonic()
         return 0.0
 
+    def _has_two(self, key: SigningKey) -> bool:
+        return self.keys.other is not None and key in (self.keys.default, self.keys.other)
+
+    def _with_the_other(self, known: _Registry, refused: SigningKey) -> float | None:
+        """Go on with the other of two secrets; return None when that was refused just now as well."""
+        was_other, now = refused == self.keys.other, self._clock.monotonic()
+        known.refused_at |= {was_other: now}
+        known.takes_other = not was_other
+        before = known.refused_at.get(not was_other)
+        return 0.0 if before is None or now - before >= BOTH_REFUSED_S else None
+
     def _fall_back(self, url: str, known: _Registry, key: SigningKey) -> float | None:
         if self.keys.send is not Send.AUTO or not _plain(key):
             return None
@@ -237,6 +263,12 @@ class RequestSigner:
         if note not in known.noted:
             known.noted |= {note}
             self._note(note, url)
+
+
+def one_or_two(keys: Iterable[SigningKey]) -> tuple[SigningKey | None, SigningKey | None]:
+    """Return the first of these keys, and the second; None for each that is missing."""
+    given = iter(keys)
+    return next(given, None), next(given, None)
 
 
 def is_safe(url: str) -> bool:

@@ -28,7 +28,7 @@ from typing import Final
 import msgspec
 
 from registry_core.security.signature_errors import AlteredBody, MalformedSignature
-from registry_core.security.signing_keys import SigningKey, is_key_id
+from registry_core.security.signing_keys import MAX_KEY_ID, SigningKey, is_key_id
 
 DIGEST_HEADER: Final = "Content-Digest"
 INPUT_HEADER: Final = "Signature-Input"
@@ -44,6 +44,10 @@ MIN_NONCE: Final = 16
 MAX_NONCE: Final = 64
 # Well above what any sender of ours needs; nothing longer is looked at.
 MAX_INPUT: Final = 512
+# RFC 2104 section 2, for SHA-256.
+_BLOCK_BYTES: Final = 64
+_INNER_PAD: Final = 0x36
+_OUTER_PAD: Final = 0x5C
 _ALWAYS: Final = ("@method", "@path", "@query")
 _DIGEST: Final = "content-digest"
 _COVERABLE: Final = frozenset({*_ALWAYS, _DIGEST, *SIGNED_HEADERS})
@@ -53,9 +57,10 @@ _INPUT: Final = re.compile(
     LABEL + r'=(\(("[a-z0-9@-]+"(?: "[a-z0-9@-]+")*)\)((?:;[a-z]+=(?:[0-9]{1,12}|"[!#-\[\]-~ ]*"))+))', re.ASCII
 )
 _PARAMETER: Final = re.compile(r';([a-z]+)=(?:([0-9]+)|"([^"]*)")', re.ASCII)
-# As our own senders write them. Any other order is read as well, and costs more.
-_OUR_PARAMETERS: Final = re.compile(
-    rf';created=([0-9]{{1,12}});nonce="([A-Za-z0-9_-]{{{MIN_NONCE},{MAX_NONCE}}})";keyid="([^"]*)";alg="{ALGORITHM}"',
+# As our own senders write the whole header. Any other order is read as well, and costs more.
+_OUR_INPUT: Final = re.compile(
+    LABEL + rf'=(\(("[a-z0-9@-]+"(?: "[a-z0-9@-]+")*)\);created=([0-9]{{1,12}});nonce="([A-Za-z0-9_-]{{{MIN_NONCE},'
+    rf'{MAX_NONCE}}})";keyid="([A-Za-z0-9][A-Za-z0-9:_-]{{0,{MAX_KEY_ID - 1}}})";alg="{ALGORITHM}")',
     re.ASCII,
 )
 _SIGNATURE: Final = re.compile(LABEL + r"=:([A-Za-z0-9+/]{43}=):", re.ASCII)
@@ -65,6 +70,30 @@ _EXAMPLE: Final = (
     'vertice=("@method" "@path" "@query" "content-digest");created=1764000000;nonce="mWbLDNVqKpXeVfIc";'
     'keyid="service:ip-intel";alg="hmac-sha256"'
 )
+
+
+class MacKey:
+    """HMAC-SHA256 (RFC 2104) with one secret, whose two hashes of the padded key are made once.
+
+    Each message then takes two copies of those, a third of the time of `hmac.digest`. It shows no secret.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: str) -> None:
+        key = secret.encode()
+        if len(key) > _BLOCK_BYTES:
+            key = hashlib.sha256(key).digest()
+        key = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(octet ^ _INNER_PAD for octet in key))
+        self._outer = hashlib.sha256(bytes(octet ^ _OUTER_PAD for octet in key))
+
+    def mac(self, message: bytes) -> bytes:
+        """Return the MAC of `message`."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -77,9 +106,9 @@ class Signature(msgspec.Struct, frozen=True):
     mac: bytes
     digest: bytes | None  # SHA-256 of the body; None: signed as a request without one
 
-    def is_of(self, secret: str) -> bool:
-        """Return whether the holder of `secret` made it. The comparison takes constant time."""
-        return hmac.compare_digest(hmac.digest(secret.encode(), self.base, "sha256"), self.mac)
+    def is_of(self, key: MacKey) -> bool:
+        """Return whether the holder of `key` made it. The comparison takes constant time."""
+        return hmac.compare_digest(key.mac(self.base), self.mac)
 
     def require_body(self, body: bytes) -> None:
         """Raise AlteredBody unless `body` is the one that was signed."""
@@ -143,15 +172,8 @@ def read_signature(method: str, target: str, headers: Iterable[tuple[str, str]],
     does not cover what it must: a header that counts and is not covered could have been put in by anybody.
     """
     found = _relevant(headers)
-    given = found.get("signature-input", "")
-    match = _INPUT.fullmatch(given) if len(given) <= MAX_INPUT else None
-    if match is None:
-        raise MalformedSignature(
-            "this header does not have the form of a signature of this registry", field=INPUT_HEADER, example=_EXAMPLE
-        )
-    covered = _components(match[2])
-    _require_covered(covered, found, has_body=has_body)
-    created, nonce, key_id = _parameters_in(match[3])
+    parameters, covered, created, nonce, key_id = _input_in(found.get("signature-input", ""))
+    _require_covered(covered, tuple(found), has_body=has_body)
     mac = _SIGNATURE.fullmatch(found.get("signature", ""))
     if mac is None:
         raise MalformedSignature(
@@ -165,7 +187,7 @@ def read_signature(method: str, target: str, headers: Iterable[tuple[str, str]],
         key_id=key_id,
         created=created,
         nonce=nonce,
-        base=_base(method, target, covered, found, match[1]),
+        base=_base(method, target, covered, found, parameters),
         mac=_octets(mac[1], SIGNATURE_HEADER),
         digest=_digest_in(found) if _DIGEST in covered else None,
     )
@@ -175,7 +197,7 @@ def _base(method: str, target: str, covered: Iterable[str], headers: Mapping[str
     """Return the signature base (RFC 9421 section 2.5)."""
     path, _, query = target.partition("?")
     derived = {"@method": method, "@path": path, "@query": f"?{query}"}
-    lines = [f'"{name}": {derived[name] if name in derived else headers[name].strip()}' for name in covered]
+    lines = [f'"{name}": {derived.get(name) or headers[name].strip()}' for name in covered]
     lines.append(f'"@signature-params": {parameters}')
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
@@ -209,7 +231,9 @@ def _components(listed: str) -> tuple[str, ...]:
     return covered
 
 
-def _require_covered(covered: tuple[str, ...], headers: Mapping[str, str], *, has_body: bool) -> None:
+@lru_cache(maxsize=256)  # what a signature does not cover is an error, and those are not kept
+def _require_covered(covered: tuple[str, ...], headers: tuple[str, ...], *, has_body: bool) -> None:
+    """Raise MalformedSignature unless a signature covers what it must; `headers` has those of _RELEVANT alone."""
     needed = [*_ALWAYS, *(name for name in SIGNED_HEADERS if name in headers)]
     if has_body or _DIGEST in headers:
         needed.append(_DIGEST)
@@ -221,11 +245,22 @@ def _require_covered(covered: tuple[str, ...], headers: Mapping[str, str], *, ha
             raise MalformedSignature(f"the signature covers {name!r}, which the request does not have", field=name)
 
 
+def _input_in(text: str) -> tuple[str, tuple[str, ...], int, str, str]:
+    """Return the parameters as they were signed, the components, and `created`, `nonce` and `keyid`."""
+    ours = _OUR_INPUT.fullmatch(text) if len(text) <= MAX_INPUT else None
+    if ours is not None:
+        parameters, listed, created, nonce, key_id = ours.groups()
+        return parameters, _components(listed), int(created), nonce, key_id
+    match = _INPUT.fullmatch(text) if len(text) <= MAX_INPUT else None
+    if match is None:
+        raise MalformedSignature(
+            "this header does not have the form of a signature of this registry", field=INPUT_HEADER, example=_EXAMPLE
+        )
+    return match[1], _components(match[2]), *_parameters_in(match[3])
+
+
 def _parameters_in(text: str) -> tuple[int, str, str]:
-    """Return `created`, `nonce` and `keyid`."""
-    ours = _OUR_PARAMETERS.fullmatch(text)
-    if ours is not None and is_key_id(ours[3]):
-        return int(ours[1]), ours[2], ours[3]
+    """Return `created`, `nonce` and `keyid`, which stand in any order."""
     found: dict[str, str] = {}
     kinds: dict[str, bool] = {}
     for name, number, word in _PARAMETER.findall(text):
@@ -265,6 +300,6 @@ def _digest_in(headers: Mapping[str, str]) -> bytes:
 
 def _octets(text: str, field: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         raise MalformedSignature("this is not base64", field=field) from None

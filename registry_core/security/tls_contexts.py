@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import sys
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
@@ -122,6 +123,21 @@ def facts_of(connection: ssl.SSLObject) -> Certificate | None:
         uris=tuple(value for kind, value in names if kind == "URI"),
         names=tuple(value for kind, value in names if kind in ("DNS", "IP Address")),
     )
+
+
+def anchor_of(connection: ssl.SSLObject) -> bytes | None:
+    """Return the authority that the verified certificate of the other end led to, as DER; None after a resumption."""
+    if sys.version_info >= (3, 13):
+        chain = connection.get_verified_chain()
+        return chain[-1] if chain else None
+    # Public from Python 3.13 on, and the same there.
+    certificates = connection._sslobj.get_verified_chain()  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    return ssl.PEM_cert_to_DER_cert(certificates[-1].public_bytes()) if certificates else None
+
+
+def authorities_of(context: ssl.SSLContext) -> frozenset[bytes]:
+    """Return the authorities that a context trusts, each as DER."""
+    return frozenset(context.get_ca_certs(binary_form=True))
 
 
 def _strict(context: ssl.SSLContext) -> ssl.SSLContext:

@@ -1,25 +1,29 @@
 """TLS on a listening port: handshakes within limits, and a clear word to those who come without TLS.
 
-A handshake costs a millisecond, twenty times a request. So they wait in one queue, and each turn of the event loop does
-one: the requests of open connections are answered in between, however many handshakes arrive together.
+A handshake costs a millisecond, twenty times a request. So they take turns, and each turn of the event loop does one:
+the requests of open connections are answered in between, however many handshakes arrive together. Clients have turns by
+their addresses, and the one that holds most handshakes loses its oldest when there are too many: `connection_slots.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
 
 import msgspec
 import structlog
 
 from registry_core.causes import cause_of
+from registry_core.domain.connection_slots import LOOPBACK, ConnectionSlots, SlotTerms, owner_of
 from registry_core.errors import PLAIN_HTTP
+from registry_core.loopback_survey import LoopbackSurvey
 from registry_core.ports.clock import Clock
 from registry_core.security.tls_transport import TlsTransport
 from registry_core.telemetry.log_thinning import Thinning
+from registry_core.turns import LoopTurns
 
 # RFC 8446 section 5.1: the type of a handshake's record, and the major version that all versions of TLS write.
 HANDSHAKE: Final = b"\x16\x03"
@@ -51,12 +55,17 @@ _log = structlog.get_logger(component="tls")
 class HandshakeLimits(msgspec.Struct, frozen=True):
     """The limits of connections that have not finished their handshake."""
 
-    # The oldest one makes room for a newer one: an honest client needs a few round trips, and an attacker as many
-    # connections as this within them to keep it out.
     connections: int = 1000
     seconds: float = 5.0
     # A chain of certificates with its handshake; OpenSSL takes 100 kB for the chain.
     octets: int = 128 * 1024
+
+    @property
+    def slots(self) -> SlotTerms:
+        """How they are shared: one address gets half. None is in use yet, so the largest holder's oldest goes."""
+        return SlotTerms(
+            self.connections, of_one_owner=max(1, self.connections // 2), large=self.connections, grace_s=0.0
+        )
 
 
 class Guarded(Protocol):
@@ -80,44 +89,54 @@ class TlsPort:
         clock: Clock,
         limits: HandshakeLimits | None = None,
         opened: Callable[[TlsTransport], None] = lambda _: None,
+        is_shared: Callable[[str], bool] = lambda _address: False,
     ) -> None:
+        """`is_shared` tells whether an address stands for many clients, as a trusted proxy's does: it has no share."""
         self.limits = limits if limits is not None else HandshakeLimits()
         self.context = context
         self.opened = opened
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         # Those without TLS yet, the oldest first.
-        self.handshaking: dict[_TlsConnection, asyncio.TimerHandle] = {}
-        self._queue: deque[_TlsConnection] = deque()
-        self._is_taking_turns = False
+        self.handshaking: dict[HandshakingConnection, asyncio.TimerHandle] = {}
+        self.turns = LoopTurns(1)
+        self._slots: ConnectionSlots[HandshakingConnection] = ConnectionSlots(self.limits.slots, lambda _: None)
+        self._is_shared = is_shared
+        self._survey = LoopbackSurvey(self._belong)
         self._clock = clock
         self._thinning = Thinning()
 
     def guarding(self, inner: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return a factory of protocols that set up TLS, and then serve with what `inner` makes."""
-        return lambda: _TlsConnection(self, inner)
+        return lambda: HandshakingConnection(self, inner)
 
-    def begins(self, connection: _TlsConnection) -> None:
-        """A connection was accepted."""
-        while len(self.handshaking) >= self.limits.connections:
-            next(iter(self.handshaking)).end(EVICTED, "too many handshakes at once")
+    def begins(self, connection: HandshakingConnection) -> None:
+        """A connection was accepted. When there is no room, it or another is closed."""
+        owner, is_shared = owner_of(connection.host), self._is_shared(connection.host)
+        if owner == LOOPBACK and self._slots.is_full and not is_shared:
+            self._survey.begin(connection.own_port)
+        verdict = self._slots.enter(connection, owner, self._clock.monotonic(), is_shared=is_shared)
         deadline = asyncio.get_running_loop().call_later(
             self.limits.seconds, connection.end, LATE, "it does not finish its handshake in time"
         )
         self.handshaking[connection] = deadline
+        loser = verdict.victim if verdict.admitted else connection
+        if loser is not None:
+            loser.end(EVICTED, "too many handshakes at once")
 
-    def wants_a_turn(self, connection: _TlsConnection) -> None:
+    def wants_a_turn(self, connection: HandshakingConnection) -> None:
         """Octets of a handshake have arrived."""
-        self._queue.append(connection)
-        if not self._is_taking_turns:
-            self._is_taking_turns = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        connection.waits_as = self._slots.owner(connection)
+        self.turns.call(connection.go_on, connection.waits_as)
 
-    def ended(self, connection: _TlsConnection, outcome: str, because: str = "", client: str = "") -> None:
+    def ended(self, connection: HandshakingConnection, outcome: str, because: str = "", client: str = "") -> None:
         """A handshake is over, well or not. Failures are logged now and then: anybody can cause them."""
         deadline = self.handshaking.pop(connection, None)
         if deadline is None:
             return
         deadline.cancel()
+        self._slots.leave(connection)
+        if connection.waits_as is not None:
+            self.turns.drop(connection.go_on, connection.waits_as)
         self.outcomes[outcome] += 1
         if outcome == DONE or not because:
             return
@@ -125,25 +144,33 @@ class TlsPort:
         if times is not None:
             _log.warning("tls_handshake_failed", because=because, client=client, times=times)
 
-    def _turn(self) -> None:
-        self._is_taking_turns = False
-        while self._queue:
-            connection = self._queue.popleft()
-            if connection in self.handshaking:
-                connection.go_on()
-                break
-        if self._queue:
-            self._is_taking_turns = True
-            asyncio.get_running_loop().call_soon(self._turn)
+    def _belong(self, owners: Mapping[int, str]) -> None:
+        local = (each for each in self.handshaking if owner_of(each.host) == LOOPBACK)
+        self._slots.belong({each: owners[each.port] for each in local if each.port in owners})
 
 
-class _TlsConnection(asyncio.Protocol):
+class HandshakingConnection(asyncio.Protocol):
     """One connection of a TLS port."""
 
-    __slots__ = ("_incoming", "_inner", "_octets", "_outgoing", "_port", "_raw", "_tls", "open")
+    __slots__ = (
+        "_incoming",
+        "_inner",
+        "_octets",
+        "_outgoing",
+        "_port",
+        "_raw",
+        "_tls",
+        "host",
+        "open",
+        "port",
+        "waits_as",
+    )
 
     def __init__(self, port: TlsPort, inner: Callable[[], asyncio.Protocol]) -> None:
         self._port = port
+        self.host = ""
+        self.port = 0  # of the other end
+        self.waits_as: str | None = None  # the owner in whose turn it goes on
         self._inner = inner
         self._raw: asyncio.Transport | None = None
         self._tls: ssl.SSLObject | None = None
@@ -153,7 +180,17 @@ class _TlsConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._raw = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        peer: Any = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.host, self.port = str(peer[0]), int(peer[1])
         self._port.begins(self)
+
+    @property
+    def own_port(self) -> int:
+        """The port that was connected to."""
+        assert self._raw is not None  # it was accepted
+        port: int = self._raw.get_extra_info("sockname")[1]
+        return port
 
     def data_received(self, data: bytes) -> None:
         if self.open is not None:
@@ -183,6 +220,7 @@ class _TlsConnection(asyncio.Protocol):
 
     def go_on(self) -> None:
         """Go on with the handshake."""
+        self.waits_as = None
         tls, raw = self._tls, self._raw
         assert tls is not None  # it has octets of TLS
         assert raw is not None  # it has octets
@@ -212,8 +250,7 @@ class _TlsConnection(asyncio.Protocol):
         """End the connection before its handshake is done; `gently` sends first what was written."""
         raw = self._raw
         assert raw is not None  # it was accepted
-        peer: Any = raw.get_extra_info("peername")
-        self._port.ended(self, outcome, because, str(peer[0]) if peer else "")
+        self._port.ended(self, outcome, because, self.host)
         if gently:
             raw.close()
         else:

@@ -27,6 +27,7 @@ from registry_core.ports.clock import Clock
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.ports.store import Beat, BeatResult, Feed, Grant, Snapshot, SweepReport
 from registry_core.security.denials_in_memory import DenialsInMemory
+from registry_core.telemetry.spans import span
 from registry_core.watch.cursor import cursor_of
 
 _SHARD = 0
@@ -257,7 +258,8 @@ class MemoryStore:
         return self._position
 
     def _deliver(self, feed: Feed, events: Sequence[Event]) -> None:
-        for event in events:
-            self._catalog.apply(event)
-        if events:
-            feed.apply(events)
+        with span("cache.set"):
+            for event in events:
+                self._catalog.apply(event)
+            if events:
+                feed.apply(events)

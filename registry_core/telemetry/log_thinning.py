@@ -13,6 +13,8 @@ import msgspec
 
 # Between two log lines about the same cause.
 TOLD_EVERY_S: Final = 30.0
+# A cause that did not come again for so long is over: what is left to report of it would never be.
+FORGOTTEN_S: Final = 10 * TOLD_EVERY_S
 # Causes may contain addresses or numbers, and differ each time. Those beyond this number share one line.
 MAX_CAUSES: Final = 8
 _OTHERS: Final = ""
@@ -59,11 +61,16 @@ class Thinning:
         self._told = True
         return self._untold.pop(cause)
 
+    def is_over(self, now: float) -> bool:
+        """Return whether nothing has been reported for so long that it may be forgotten."""
+        return all(now - at >= FORGOTTEN_S for at in self._told_at.values())
+
     def _forget(self, now: float) -> None:
-        """Forget the causes of which nothing is left to report."""
+        """Forget the causes of which nothing is left to report, and those that ended long ago."""
         for cause, at in list(self._told_at.items()):
-            if now - at >= TOLD_EVERY_S and not self._untold[cause]:
+            if now - at >= (FORGOTTEN_S if self._untold[cause] else TOLD_EVERY_S):
                 del self._told_at[cause], self._lines[cause]
+                self._untold.pop(cause, None)
 
     def succeeded(self, now: float) -> OutageEnd | None:
         """Note a success. Return the outage that it ends if its start was logged, or None.

@@ -1,6 +1,6 @@
 """One attacker: a process of its own that holds connections to a port of this machine, in one of several ways.
 
-usage: python -m tests.attacks.attacker KIND PORT COUNT
+usage: python -m tests.attacks.attacker KIND PORT COUNT FACE ADDRESS
 
 It prints `ready` when all its connections are made, and goes on until it is stopped.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -21,9 +23,11 @@ HEAD = b"HTTP/1.1\r\nHost: localhost\r\n"
 GET = b"GET /services " + HEAD + b"\r\n"
 LARGE = b"GET /openapi.json " + HEAD + b"\r\n"
 BODY = b"POST /register " + HEAD + b"Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n{"
-_QUERY = DNSRecord.question("ip-intel.vertice.internal").pack()
+_QUERY = bytes(DNSRecord.question("ip-intel.vertice.internal").pack())
 QUERY = len(_QUERY).to_bytes(2) + _QUERY
 TRICKLE_S = 1.0
+# Those who make connections as fast as they can do not wait before they come back.
+QUICK = frozenset({"handshakes"})
 AT_ONCE = 200
 # How long one whose connection has ended waits before it makes another.
 COMES_BACK_S = 2.0
@@ -34,7 +38,7 @@ async def connected(port: int) -> socket.socket:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    await asyncio.get_running_loop().sock_connect(client, (ADDRESS[0], port))
     return client
 
 
@@ -116,6 +120,47 @@ async def pipelined(client: socket.socket, port: int) -> None:
         reading.cancel()
 
 
+async def handshakes(client: socket.socket, _port: int) -> None:
+    """Begin a TLS handshake, take the dear answer, and end there."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, HELLO)
+    await loop.sock_recv(client, 65536)
+
+
+async def no_handshake(client: socket.socket, _port: int) -> None:
+    """Begin a TLS handshake, and never go on with it."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, HELLO[:-8])
+    await loop.sock_recv(client, 1)
+
+
+async def never_ready(client: socket.socket, _port: int) -> None:
+    """Send query after query for which no answer is ready: each has a cookie of its own."""
+    loop = asyncio.get_running_loop()
+    while True:
+        queries = [with_cookie(os.urandom(8)) for _ in range(100)]
+        await loop.sock_sendall(client, b"".join(len(query).to_bytes(2) + query for query in queries))
+        await loop.sock_recv(client, 65536)
+
+
+def client_hello() -> bytes:
+    """Return the first octets of a TLS handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+HELLO = client_hello()
+
+
+def with_cookie(cookie: bytes) -> bytes:
+    """Return the query with an EDNS option of 8 octets (RFC 7873)."""
+    option = b"\0\x0a\0\x08" + cookie
+    opt = b"\0\0\x29\x04\xd0\0\0\0\0" + len(option).to_bytes(2) + option
+    return _QUERY[:10] + b"\0\1" + _QUERY[12:] + opt
+
+
 async def half_closed(client: socket.socket, port: int) -> None:
     """Make one good request, close one's own half, and stay."""
     await asked(client, QUERY if port in DNS_PORTS else GET)
@@ -124,9 +169,23 @@ async def half_closed(client: socket.socket, port: int) -> None:
 
 
 KINDS: dict[str, Callable[[socket.socket, int], Awaitable[None]]] = {
-    each.__name__: each for each in (idle, silent, half_header, half_body, large_header, unread, pipelined, half_closed)
+    each.__name__: each
+    for each in (
+        idle,
+        silent,
+        half_header,
+        half_body,
+        large_header,
+        unread,
+        pipelined,
+        never_ready,
+        handshakes,
+        no_handshake,
+        half_closed,
+    )
 }
 DNS_PORTS: set[int] = set()
+ADDRESS: list[str] = ["127.0.0.1"]
 
 
 async def attack(kind: str, port: int, count: int) -> None:
@@ -150,7 +209,8 @@ async def attack(kind: str, port: int, count: int) -> None:
                 await KINDS[kind](client, port)
             if client is not None:
                 client.close()
-            await asyncio.sleep(COMES_BACK_S)
+            if kind not in QUICK or client is None:
+                await asyncio.sleep(COMES_BACK_S)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
@@ -162,7 +222,7 @@ async def attack(kind: str, port: int, count: int) -> None:
 
 def main() -> None:
     """Attack as the command line says."""
-    kind, port, count, face = sys.argv[1:]
+    kind, port, count, face, ADDRESS[0] = sys.argv[1:]
     if face == "dns":
         DNS_PORTS.add(int(port))
     raise_descriptor_limit()

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import secrets
 import socket
+import ssl
 import statistics
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import msgspec
 import psutil
 
 from tests.attacks.attacker import GET, QUERY
+from tests.certificates import Authority
 from tests.programs import VERTICE, Program, accepts, free_port, running, wait_until
 
 MEASURED_S = 5.0
@@ -31,6 +34,10 @@ MOST_P99_MS = 50.0
 # What Python's allocator keeps of it, and the buffers of the measurement itself.
 MOST_GROWTH_MB = 60.0
 CLOSING = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+# The certificate of the registry is its own; the neighbour measures time, and proves nothing.
+TRUSTING = ssl.create_default_context()
+TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
 
 # face, kind, connections
 ATTACKS: tuple[tuple[str, str, int], ...] = (
@@ -48,11 +55,14 @@ ATTACKS: tuple[tuple[str, str, int], ...] = (
     ("registry", "unread", 2000),
     ("registry", "pipelined", 200),
     ("registry", "half_closed", 5000),
+    ("tls", "handshakes", 400),
+    ("tls", "no_handshake", 2000),
     ("dns", "idle", 300),
     ("dns", "silent", 2000),
     ("dns", "half_header", 300),
     ("dns", "unread", 300),
     ("dns", "pipelined", 100),
+    ("dns", "never_ready", 100),
 )
 
 
@@ -74,6 +84,8 @@ class Target(msgspec.Struct):
     name: str
     port: int
     program: Program
+    # From which the attacker comes, and to which it connects.
+    attacked_at: str = "127.0.0.1"
 
     @property
     def resident_mb(self) -> float:
@@ -81,9 +93,18 @@ class Target(msgspec.Struct):
         return resident / 1e6
 
 
+def own_address() -> str:
+    """Return an address of this machine beyond loopback, by which attackers are told from neighbours, if it has one."""
+    addresses = (each for found in psutil.net_if_addrs().values() for each in found if each.family == socket.AF_INET)
+    return next((each.address for each in addresses if not each.address.startswith("127.")), "127.0.0.1")
+
+
 def ask(port: int, face: str) -> bool:
     """Return whether a new connection is answered."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        if face == "tls":
+            client = stack.enter_context(TRUSTING.wrap_socket(client))
         client.sendall(QUERY if face == "dns" else CLOSING)
         answer = client.recv(65536)
     return len(answer) > 12 if face == "dns" else answer.startswith(b"HTTP/1.1 200 ")
@@ -107,7 +128,8 @@ def neighbour(port: int, face: str, lasts_s: float) -> Sight:
 @contextlib.contextmanager
 def attacked(folder: Path, target: Target, kind: str, count: int) -> Iterator[None]:
     """Have an attacker for the duration of a `with`."""
-    argv = [sys.executable, "-m", "tests.attacks.attacker", kind, str(target.port), str(count), target.name]
+    argv = [sys.executable, "-m", "tests.attacks.attacker", kind, str(target.port), str(count)]
+    argv += [target.name, target.attacked_at]
     log = folder / f"{target.name}-{kind}.log"
     with running(argv, log) as attacker:
         wait_until(lambda: "ready" in attacker.output() or attacker.process.poll() is not None, "all connect", 60)
@@ -137,11 +159,20 @@ def one(folder: Path, target: Target, kind: str, count: int) -> bool:
 @contextlib.contextmanager
 def targets(folder: Path) -> Iterator[dict[str, Target]]:
     """Run a registry and an agent with one service for the duration of a `with`."""
-    port, http, dns = free_port(), free_port(), free_port()
+    port, http, dns, tls = free_port(), free_port(), free_port(), free_port()
     with contextlib.ExitStack() as stack:
         argv = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
         registry = stack.enter_context(running(argv, folder / "registry.log", {"REGISTRY_WARMING": "0"}))
         wait_until(lambda: accepts(port), "the registry listens")
+        certificate = Authority(folder / "fleet").issue("DNS:localhost")
+        env = {
+            "REGISTRY_WARMING": "0",
+            "REGISTRY_SECRET": secrets.token_hex(24),
+            "REGISTRY_TLS_CERT": str(certificate.cert),
+            "REGISTRY_TLS_KEY": str(certificate.key),
+        }
+        guarded = stack.enter_context(running([*VERTICE, "registry", "--listen", f":{tls}"], folder / "tls.log", env))
+        wait_until(lambda: accepts(tls), "the registry with TLS listens")
         env = {
             "AGENT_HTTP_LISTEN": f"127.0.0.1:{http}",
             "AGENT_DNS_LISTEN": f"127.0.0.1:{dns}",
@@ -159,6 +190,7 @@ def targets(folder: Path) -> Iterator[dict[str, Target]]:
             "agent": Target("agent", http, agent),
             "registry": Target("registry", port, registry),
             "dns": Target("dns", dns, agent),
+            "tls": Target("tls", tls, guarded, own_address()),
         }
 
 

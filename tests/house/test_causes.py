@@ -22,6 +22,7 @@ OF_OUR_READERS: Final = {
     "agent/settings/checks.py",
     "agent/settings/registry_keys.py",
     "cli/client.py",
+    "cli/commands/slo.py",
     "cli/parser.py",
     "dns/forward_rules.py",
     "dns/reverse.py",

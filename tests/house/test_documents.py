@@ -19,8 +19,10 @@ from cli.main import main
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.replica_settings import ReplicaSettings
+from registry_core.telemetry.log_levels import COMPONENTS
+from tools.dashboards.every import DASHBOARDS
 from tools.documents import DOCS, MADE, job_of
-from tools.log_page import events
+from tools.log_page import LEVELS, events
 from tools.metrics_page import metrics
 from tools.sources import PRODUCT, ROOT, modules
 
@@ -61,7 +63,10 @@ def test_every_page_is_in_the_index() -> None:
     index = text_of(DOCS / "README.md")
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
     records = {page for page in pages if page.startswith("adr/") and page != "adr/README.md"}
-    assert {page for page in pages - records if f"]({page})" not in index} == set()
+    runbooks = {page for page in pages if page.startswith("runbooks/") and page != "runbooks/README.md"}
+    assert {page for page in pages - records - runbooks if f"]({page})" not in index} == set()
+    of_runbooks = text_of(DOCS / "runbooks" / "README.md")
+    assert {page for page in runbooks if f"]({Path(page).name})" not in of_runbooks} == set()
     of_records = text_of(DOCS / "adr" / "README.md")
     assert {page for page in records if f"]({Path(page).name})" not in of_records} == set()
 
@@ -148,6 +153,9 @@ def test_the_page_of_reloads_has_every_setting_that_a_reload_may_change() -> Non
 
 # -- the page of metrics
 
+# Names of metrics in expressions and in prose; those of recording rules have colons.
+METRIC = re.compile(r"(?<![:\w/-])(?:registry|agent|cache|vertice)_[a-z0-9_]*[a-z0-9]\b(?!:)")
+
 
 def test_the_page_of_metrics_has_what_a_replica_exposes() -> None:
     exposed = set(re.findall(r"^# TYPE (\w+)", Replica(ReplicaSettings()).metrics.exposition().decode(), re.MULTILINE))
@@ -156,13 +164,14 @@ def test_the_page_of_metrics_has_what_a_replica_exposes() -> None:
     assert {name for name in exposed if not name.endswith("_created")} == documented
 
 
-def test_the_page_of_metrics_has_every_metric_used_by_rules_and_dashboard() -> None:
+def test_the_page_of_metrics_has_every_metric_used_by_rules_runbooks_and_dashboard() -> None:
     folder = ROOT / "compose" / "observability"
-    rules = yaml.safe_load(text_of(folder / "rules.yml"))
-    asked = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    asked += re.findall(r'"expr": "([^"]+)"', text_of(folder / "grafana" / "vertice.json"))
-    names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:registry|agent)_\w+", str(asked))}
-    assert len(names) > 5
+    files = [yaml.safe_load(text_of(folder / name)) for name in ("rules.yml", "slo.yml")]
+    asked = [rule["expr"] for rules in files for group in rules["groups"] for rule in group["rules"]]
+    asked += [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
+    asked += re.findall(METRIC, "\n".join(text_of(page) for page in (DOCS / "runbooks").glob("*.md")))
+    names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(METRIC, "\n".join(asked))}
+    assert len(names) > 20
     assert names <= {metric.name for metric in metrics()}
 
 
@@ -175,6 +184,32 @@ def test_every_logger_has_a_name_that_the_page_of_log_events_recognises() -> Non
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(attr="get_logger"))):
                     assert name in ("log", "_log"), f"{module}: {name}"
+
+
+def test_every_line_is_logged_by_a_call_that_the_page_of_log_events_sees() -> None:
+    for module in modules(PRODUCT):
+        tree = ast.parse(text_of(module))
+        if "structlog" not in text_of(module):
+            continue
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            match node:
+                case ast.Attribute(value=ast.Name(id="log" | "_log"), attr=method):
+                    assert id(node) in called, f"{module}: {node.lineno}: call it here, or its event is not found"
+                    assert method in LEVELS, f"{module}: {node.lineno}: {method}"
+
+
+def test_every_component_of_a_program_has_a_level_and_there_are_no_others() -> None:
+    libraries = {"aiohttp", "asyncio", "redis"}
+    for program, components in COMPONENTS.items():
+        assert set(components) - libraries == {event.component for event in events() if event.program == program}
+
+
+def test_an_event_is_listed_where_it_can_occur() -> None:
+    of = {program: {event.event for event in events() if event.program == program} for program in COMPONENTS}
+    assert "audit_opened" in of["registry"] - of["agent"]
+    assert "registered" in of["agent"] - of["registry"]
+    assert "background_task_died" in of["agent"] & of["registry"]
 
 
 def test_the_page_of_log_events_covers_each_way_to_name_an_event() -> None:

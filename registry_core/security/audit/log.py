@@ -55,7 +55,7 @@ _FIRST_REFUSAL: Final = 400
 
 R = TypeVar("R")
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="audit")
 
 
 class AuditLog:
@@ -93,8 +93,12 @@ class AuditLog:
             because = self.problem or "its disk does not keep up"
             raise AuditUnavailable(f"the audit log cannot be written ({because}), and no write is done without it")
 
+    def wants(self, operation: str, status: int) -> bool:
+        """Return whether an entry of `operation` with this status is kept, or counted."""
+        return status >= _FIRST_REFUSAL or operation not in self._left_out
+
     def note(self, entry: AuditEntry) -> None:
-        """Keep an entry. It does not wait, and raises nothing."""
+        """Keep an entry, if the log wants it. It does not wait, and raises nothing."""
         if entry.status >= _FIRST_REFUSAL:
             if not self._repeats.gets_line(entry, self._clock.monotonic()):
                 self._woken.set()

@@ -43,7 +43,7 @@ MAX_PROBLEM: Final = 300
 
 R = TypeVar("R")
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="audit")
 
 
 class AuditService:
@@ -63,6 +63,7 @@ class AuditService:
         self._readers = Threads("audit reads", READERS)
         self._witness = Threads("audit witness", 1)
         self.require_room = self.log.require_room
+        self.wants = self.log.wants
         self.note = self.log.note
 
     async def start(self) -> None:

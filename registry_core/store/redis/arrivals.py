@@ -7,6 +7,7 @@ from collections import deque
 from typing import Final
 
 from registry_core.domain.events import Position
+from registry_core.telemetry.spans import span
 
 # Longer than a failover: a write that the old master took just before it failed may be delivered only by the next one.
 REACH_S: Final = 3.0
@@ -23,6 +24,10 @@ class Arrivals:
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Return when that revision has been delivered, or a later epoch; after REACH_S anyway."""
+        with span("cache.set"):
+            await self._delivered(epoch, revision)
+
+    async def _delivered(self, epoch: str, revision: int) -> None:
         if self._has_told(epoch, revision):
             return
         # One future for each write: a condition would wake every waiter on every batch.

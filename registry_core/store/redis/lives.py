@@ -139,8 +139,11 @@ class Lives:
             put_back += await reapply(link, self._prefix, part)
             await asyncio.sleep(0)
         self._journal.renew(self._clock.monotonic())
-        log = _log.warning if put_back else _log.info
-        log("life_begun", shard=self._masters.name, life=link.life.number, remembered=len(entries), put_back=put_back)
+        number, shard = link.life.number, self._masters.name
+        if put_back:
+            _log.warning("life_begun", shard=shard, life=number, remembered=len(entries), put_back=put_back)
+        else:
+            _log.info("life_begun", shard=shard, life=number, remembered=len(entries), put_back=put_back)
 
 
 async def reapply(link: Link, prefix: str, entries: list[tuple[str | bytes, ...]]) -> int:

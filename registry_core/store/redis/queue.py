@@ -24,6 +24,7 @@ from registry_core.store.redis.failures import FailureAction, seen_by, unavailab
 from registry_core.store.redis.lives import Lives
 from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.sender import SUSPICIOUS_S, Sender
+from registry_core.store.redis.store_spans import store_span
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, WriteState, unobserved
 from registry_core.supervision import Background, end
@@ -120,6 +121,10 @@ class WriteQueue:
         Raises StoreUnavailable or NotReplicated when that did not happen in time, Overloaded when too many
         writes are waiting already, Replayed when the signed request for which this is done was carried out before.
         """
+        with store_span(name, self._masters.name, self._masters.address):
+            return await self._call(name, arguments)
+
+    async def _call(self, name: ScriptName, arguments: tuple[str | bytes, ...]) -> list[bytes]:
         now = self._clock.monotonic()
         # A closed breaker needs no random number, and each costs a system call.
         draw = 0.0 if self.breaker.state is BreakerState.CLOSED else self._random.random()
@@ -169,9 +174,12 @@ class WriteQueue:
         elif self._not_closed_since is None:
             self._not_closed_since = now
         if self.breaker.state is not before:
-            level = _log.warning if self.breaker.state is BreakerState.OPEN else _log.info
-            because = self.last_failure if seen is Seen.FAILURE else ""
-            level("breaker_changed", shard=self._masters.name, state=self.breaker.state, because=because)
+            what = {"shard": self._masters.name, "state": self.breaker.state, "because": ""}
+            what["because"] = self.last_failure if seen is Seen.FAILURE else ""
+            if self.breaker.state is BreakerState.OPEN:
+                _log.warning("breaker_changed", **what)
+            else:
+                _log.info("breaker_changed", **what)
 
     # -- the loop
 
@@ -189,7 +197,10 @@ class WriteQueue:
                 self._wake.clear()
                 await self._look_around()
                 continue
-            await asyncio.sleep(self._terms.gather_s)
+            # What came while the batch before was on its way has been gathered by now.
+            waits_s = self._terms.gather_s - (self._clock.monotonic() - self._writes[0].called_at)
+            if waits_s > 0:
+                await asyncio.sleep(waits_s)
             batch, self._writes = self._writes[: self._terms.batch], self._writes[self._terms.batch :]
             if not self._writes:
                 self._wake.clear()

@@ -13,7 +13,7 @@ from registry_core.store.redis.url import ServerAccess, ServerAddress
 
 TELL_TIMEOUT_S: Final = 1.0
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(component="store.redis")
 
 
 async def repoint(shard: str, access: ServerAccess, replica: ServerAddress, master: ServerAddress) -> None:

@@ -56,7 +56,7 @@ NOTHING_TO_SHOW: Final = ServerAccess()
 _UNCONFIRMED: Final = Fault("it failed and has not been asked since")
 _BROKEN: Final = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError)
 
-log = structlog.get_logger()
+log = structlog.get_logger(component="store.redis")
 
 
 class MasterWatcher:

@@ -114,10 +114,10 @@ async def test_a_connection_whose_answer_came_late_is_idle_from_then_on() -> Non
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", tcp.port)
         writer.write(QUERY)
-        await eventually(lambda: len(tcp._busy) == 1, "its query is in flight")
+        await eventually(lambda: tcp.in_use == 1, "its query is in flight")
         late.reply.set_result(b"late")
         assert await asyncio.wait_for(reader.readexactly(6), 10) == b"\x00\x04late"
-        assert tcp._busy == {}
+        assert tcp.in_use == 0
         writer.transport.abort()
     finally:
         await tcp.close()

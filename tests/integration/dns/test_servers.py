@@ -7,8 +7,6 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -22,34 +20,6 @@ from tests.views import StandingView
 from tests.wire.asking import ZONE, data, parsed, question, responder
 
 IMPATIENT = TcpLimits(idle_s=0.3)
-
-
-class Written:
-    """A writer that accepts everything at once, which sockets do too rarely."""
-
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        self.host = host
-        self.answers: list[bytes] = []
-        self.aborted = False
-        self.transport = SimpleNamespace(
-            set_write_buffer_limits=lambda **_: None, abort=self._abort, is_closing=lambda: self.aborted
-        )
-
-    @property
-    def as_writer(self) -> asyncio.StreamWriter:
-        return cast("asyncio.StreamWriter", self)
-
-    def get_extra_info(self, _: str) -> tuple[str, int]:
-        return (self.host, 1)
-
-    def write(self, data: bytes) -> None:
-        self.answers.append(data)
-
-    async def drain(self) -> None:
-        """Nothing is ever left to send."""
-
-    def _abort(self) -> None:
-        self.aborted = True
 
 
 @pytest_asyncio.fixture
@@ -224,37 +194,6 @@ async def test_a_client_that_does_not_read_is_disconnected_and_delays_no_other(r
         greedy.close()
 
 
-async def test_many_queries_on_one_connection_do_not_starve_others(running: Running) -> None:
-    """All of them arrive at once, so that reading never waits: the server must yield by itself."""
-    reader = asyncio.StreamReader()
-    query = question(f"ip-intel.{ZONE}")
-    reader.feed_data((len(query).to_bytes(2, "big") + query) * 200)
-    reader.feed_eof()
-    writer = Written()
-    serving = asyncio.create_task(running.tcp._serve(reader, writer.as_writer, "127.0.0.1"))
-    seen = set()
-    while not serving.done():
-        seen.add(len(writer.answers))
-        await asyncio.sleep(0)
-    assert isinstance(serving.exception(), asyncio.IncompleteReadError)
-    assert len(writer.answers) == 200
-    assert len(seen) >= 10
-
-
-async def test_length_and_answer_are_sent_together_and_each_answer_by_itself(running: Running) -> None:
-    """Some clients cannot reassemble two segments (RFC 7766 section 8)."""
-    reader = asyncio.StreamReader()
-    query = question(f"_large._tcp.{ZONE}", "SRV")
-    reader.feed_data((len(query).to_bytes(2, "big") + query) * 3)
-    reader.feed_eof()
-    writer = Written()
-    with contextlib.suppress(asyncio.IncompleteReadError):
-        await running.tcp._serve(reader, writer.as_writer, "127.0.0.1")
-    assert len(writer.answers) == 3
-    for written in writer.answers:
-        assert int.from_bytes(written[:2], "big") == len(written) - 2
-
-
 async def test_a_client_that_has_shut_down_its_side_still_gets_every_answer(running: Running) -> None:
     reader, writer = await running.connect()
     query = question(f"_large._tcp.{ZONE}", "SRV")
@@ -271,19 +210,6 @@ async def test_a_client_that_has_shut_down_its_side_still_gets_every_answer(runn
     assert lengths == [lengths[0]] * 5
 
 
-async def test_one_machine_cannot_take_all_connections() -> None:
-    server = responder(StandingView(), allow_networks=("127.0.0.0/8", "10.0.0.0/8"))
-    tcp = await serve_tcp(server, "127.0.0.1", 0, TcpLimits(connections=10, of_one_host=2))
-    for host, expected in (("10.0.0.1", [True, True, False, False]), ("10.0.0.2", [False]), ("127.0.0.1", [False] * 4)):
-        writers = [Written(host) for _ in expected]
-        tasks = [asyncio.create_task(tcp._connected(asyncio.StreamReader(), w.as_writer)) for w in writers]
-        await asyncio.sleep(0)
-        assert [w.aborted for w in writers] == expected, f"of {host} the longest idle ones"
-        assert all(not t.done() for t in tasks)
-    await tcp.close()
-    assert (tcp.closed, tcp.connections, len(tcp._slots)) == ({"idle": 2}, 0, 0)
-
-
 async def test_a_connection_is_closed_after_its_limit_of_queries() -> None:
     server = responder(StandingView())
     tcp = await serve_tcp(server, "127.0.0.1", 0, TcpLimits(queries=3))
@@ -296,16 +222,6 @@ async def test_a_connection_is_closed_after_its_limit_of_queries() -> None:
     writer.transport.abort()
     await tcp.close()
     assert sum(server.counters.values()) == 3
-
-
-async def test_a_connection_accepted_before_the_close_is_not_served_after_it() -> None:
-    tcp = await serve_tcp(responder(StandingView()), "127.0.0.1", 0, PATIENT)
-    await tcp.close()
-    writer = Written()
-    async with asyncio.timeout(10):
-        await tcp._connected(asyncio.StreamReader(), writer.as_writer)
-    assert writer.aborted
-    assert tcp.connections == 0
 
 
 # -- access

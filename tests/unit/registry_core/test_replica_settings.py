@@ -48,7 +48,7 @@ def test_everything_can_be_set() -> None:
     assert settings.terms.removed_after_s >= settings.terms.ttl_s
     assert settings.terms.amnesty_after_s == 2.0, "a shorter pause between sweeps expires no live lease"
     assert settings.breaker == BreakerTerms(failures=5, open_s=2.0, half_open_s=1.0, trial_share=0.2, successes=3)
-    assert (settings.zone, settings.warming_s, settings.log_level) == ("eu-1a", 3.0, "debug")
+    assert (settings.zone, settings.warming_s, str(settings.log_level)) == ("eu-1a", 3.0, "debug")
     assert settings.when_none_pass is WhenNonePass.NONE
 
 

@@ -265,3 +265,13 @@ async def test_a_registry_that_took_signatures_for_an_hour_is_known_after_a_rest
             await eventually((tmp_path / "state" / "registries.json").exists, "it is kept")
         async with standing(api.url, settings=settings) as agent:
             assert agent.sidecar._signer.proven == {api.url}
+
+
+@pytest.mark.parametrize("send", [Send.AUTO, Send.TOKEN])
+async def test_in_the_middle_of_a_change_of_the_secret_the_second_is_used_where_only_that_is_taken(send: Send) -> None:
+    accepting = msgspec.structs.replace(READY, secrets=(SECRET,))
+    keys = SenderKeys(shared_key("the-secret-that-was-before"), send=send, other=shared_key(SECRET))
+    async with serving(accepting) as api, stand_in() as service:
+        async with standing(api.url, spec(service, check=CheckKind.NONE), settings=with_keys(keys)):
+            await eventually(lambda: registered(api) == ["osint_service"], "it is registered")
+        assert registered(api) == []

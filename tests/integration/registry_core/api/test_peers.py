@@ -203,3 +203,14 @@ async def test_an_acknowledgement_finds_the_replica_that_has_the_watch(house: Ho
         said = {"watcher": watch.headers["X-Watcher"], "cursor": answer.body["revision"]}
         assert (await first.call("POST", "/watch/ack", said)).status == 200
         assert (await second.call("GET", path)).body["acknowledged"] == WATCHERS + 1
+
+
+async def test_replicas_reach_each_other_in_the_middle_of_a_change_of_the_secret() -> None:
+    async with serving(msgspec.structs.replace(READY, secrets=("the-new-secret",))) as api:
+        peers = Peers((api.url,), secrets_now=lambda: ("the-old-secret", "the-new-secret"))
+        await peers.start()
+        try:
+            status, answer = await peers.ask("GET", api.url, "/audit/head")
+            assert (status, b"no audit log" in answer) == (404, True), "it is let in, and there is none"
+        finally:
+            await peers.close()

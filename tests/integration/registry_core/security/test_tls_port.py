@@ -13,8 +13,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from registry_core import loopback_survey
 from registry_core.errors import SettingsError
-from registry_core.ports.clock import SystemClock
+from registry_core.ports.clock import Clock, SystemClock
 from registry_core.replica import Replica
 from registry_core.security.tls_contexts import server_context
 from registry_core.security.tls_port import DONE, EVICTED, FAILED, LATE, NO_TLS, HandshakeLimits, TlsPort
@@ -22,6 +23,7 @@ from tests.certificates import Authority
 from tests.integration.replicas import READY, serving
 from tests.integration.tls import TlsFiles, s_client, tls_files
 from tests.programs import eventually, find
+from tests.samples import FakeClock
 
 HELLO_OF_TLS_1_0 = b"\x16\x03\x01"
 
@@ -51,10 +53,12 @@ class Echo(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def port_of(files: TlsFiles, limits: HandshakeLimits) -> AsyncIterator[tuple[TlsPort, int]]:
+async def port_of(
+    files: TlsFiles, limits: HandshakeLimits, clock: Clock | None = None
+) -> AsyncIterator[tuple[TlsPort, int]]:
     """Serve an echo behind TLS."""
     context = await asyncio.to_thread(lambda: server_context(files.pair)[0])
-    port = TlsPort(lambda: context, clock=SystemClock(), limits=limits)
+    port = TlsPort(lambda: context, clock=clock if clock is not None else SystemClock(), limits=limits)
     server = await asyncio.get_running_loop().create_server(port.guarding(Echo), "127.0.0.1", 0)
     try:
         yield port, server.sockets[0].getsockname()[1]
@@ -170,6 +174,129 @@ async def test_the_oldest_handshake_makes_room_for_a_client_that_means_it(files:
             idle.close()
 
 
+class From(asyncio.Transport):
+    """A transport of a connection from some address, which takes everything."""
+
+    def __init__(self, host: str, number: int = 1) -> None:
+        super().__init__({"peername": (host, number), "sockname": ("10.0.0.9", 8888)})
+        self.protocol: asyncio.Protocol | None = None
+        self.sent = b""
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += bytes(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    close = abort
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def pause_reading(self) -> None:
+        """There is nothing more to read."""
+
+    resume_reading = pause_reading
+
+
+def connect(port: TlsPort, host: str, hello: bytes = b"", number: int = 1) -> From:
+    transport = From(host, number)
+    transport.protocol = connection = port.guarding(Echo)()
+    connection.connection_made(transport)
+    if hello:
+        connection.data_received(hello)
+    return transport
+
+
+async def test_a_flood_of_handshakes_from_one_address_costs_no_other_its_own(files: TlsFiles) -> None:
+    async with port_of(files, HandshakeLimits(connections=8)) as (port, _):
+        good = [connect(port, f"10.0.0.{number}") for number in range(1, 4)]
+        flood = [connect(port, "10.6.6.6") for _ in range(100)]
+        assert not any(each.aborted for each in good), "although they are the oldest"
+        assert sum(not each.aborted for each in flood) == 4, "half of all are for one address"
+        newcomer = connect(port, "10.0.0.9")
+        assert not newcomer.aborted
+        assert len(port.handshaking) == len(port._slots) <= 8
+        assert port.outcomes[EVICTED] == 96
+
+
+async def test_a_slow_handshake_is_not_the_one_that_a_fresh_flood_costs(files: TlsFiles) -> None:
+    clock = FakeClock()
+    async with port_of(files, HandshakeLimits(connections=8), clock) as (port, _):
+        slow = [connect(port, f"10.0.0.{number}") for number in range(1, 5)]
+        clock.pass_time(3.0)
+        flood = [connect(port, "10.6.6.6") for _ in range(4)]
+        connect(port, "10.0.0.9")
+        assert not any(each.aborted for each in slow)
+        assert sum(each.aborted for each in flood) == 1
+
+
+async def test_many_addresses_take_no_more_than_all_places_and_a_newcomer_still_gets_one(files: TlsFiles) -> None:
+    async with port_of(files, HandshakeLimits(connections=8)) as (port, _):
+        for number in range(100):
+            connect(port, f"10.6.{number}.1")
+        assert len(port.handshaking) == 8
+        assert not connect(port, "10.0.0.9").aborted
+
+
+async def test_a_trusted_proxy_has_no_share_and_loses_its_handshakes_last(files: TlsFiles) -> None:
+    context = await asyncio.to_thread(lambda: server_context(files.pair)[0])
+    port = TlsPort(
+        lambda: context, clock=SystemClock(), limits=HandshakeLimits(connections=8), is_shared="10.0.0.5".__eq__
+    )
+    proxied = [connect(port, "10.0.0.5") for _ in range(6)]
+    connect(port, "10.6.6.6"), connect(port, "10.6.6.6")
+    assert not connect(port, "10.0.0.5").aborted
+    assert not any(each.aborted for each in proxied)
+    for connection in list(port.handshaking):
+        connection.end(FAILED, "")
+
+
+async def test_a_handshake_does_not_stand_behind_a_hundred_of_another_address(files: TlsFiles) -> None:
+    async with port_of(files, HandshakeLimits()) as (port, _):
+        hello, _ = _client_hello(files)
+        flood = [connect(port, "10.6.6.6", hello) for _ in range(100)]
+        good = connect(port, "10.0.0.1", hello)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        assert good.sent, "its address has every other turn"
+        assert sum(bool(each.sent) for each in flood) < 5
+
+
+async def test_who_leaves_during_a_handshake_takes_no_turn_and_no_memory(files: TlsFiles) -> None:
+    async with port_of(files, HandshakeLimits()) as (port, _):
+        hello, _ = _client_hello(files)
+        for _ in range(50):
+            protocol = connect(port, "10.6.6.6", hello).protocol
+            assert protocol is not None
+            protocol.connection_lost(None)
+        assert (len(port.turns), len(port.handshaking), len(port._slots)) == (0, 0, 0)
+
+
+async def test_on_loopback_the_process_with_most_handshakes_loses_its_own(
+    files: TlsFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def peers(port: int) -> dict[int, str]:
+        asked.append(port)
+        return dict.fromkeys(range(2, 9), "pid 66")
+
+    monkeypatch.setattr(loopback_survey, "loopback_peers", peers)
+    async with port_of(files, HandshakeLimits(connections=8)) as (port, _):
+        good = connect(port, "127.0.0.1", number=1)
+        flood = [connect(port, "127.0.0.1", number=number) for number in range(2, 9)]
+        another = connect(port, "127.0.0.1", number=99)  # the oldest goes: nobody knows yet whose it is
+        assert good.aborted
+        await eventually(lambda: port._slots.held_by("pid 66") == 7, "it is known")
+        for _ in range(3):
+            connect(port, "127.0.0.1", number=100)
+        assert sum(each.aborted for each in flood) == 3
+        assert not another.aborted
+        assert asked == [8888]
+
+
 async def test_an_endless_handshake_is_cut_off(files: TlsFiles) -> None:
     async with port_of(files, HandshakeLimits(octets=20_000)) as (port, number):
         reader, writer = await asyncio.open_connection("127.0.0.1", number)
@@ -194,7 +321,7 @@ async def test_open_connections_are_served_between_handshakes(files: TlsFiles) -
         for _, other in waiting:
             other.write(hello)
         turns = 0
-        while port._queue or not turns:
+        while len(port.turns) or not turns:
             writer.write(b"x")
             await reader.readexactly(1)
             turns += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 import time
 from typing import cast
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_core.security.signature_errors import AlteredBody, MalformedSignature
-from registry_core.security.signatures import SIGNED_HEADERS, content_digest, read_signature, signed
+from registry_core.security.signatures import SIGNED_HEADERS, MacKey, content_digest, read_signature, signed
 from registry_core.security.signing_keys import SigningKey
 
 KEY = SigningKey("service:ip-intel", "c0ffee" * 10)
@@ -72,7 +73,7 @@ def test_we_verify_what_another_implementation_signs(request: Request, nonce: st
         use_existing_digest=body is not None,
     )
     signature = read_signature(method, target, message.headers.items(), has_body=bool(body))
-    assert signature.is_of(KEY.secret)
+    assert signature.is_of(MacKey(KEY.secret))
     signature.require_body(body or b"")
 
 
@@ -89,7 +90,7 @@ def test_a_signature_is_good_for_one_request_alone(one: Request, other: Request,
     except (AlteredBody, MalformedSignature):
         is_accepted = False
     else:
-        is_accepted = signature.is_of(KEY.secret)
+        is_accepted = signature.is_of(MacKey(KEY.secret))
     assert is_accepted is (_meaning(one) == _meaning(sent))
 
 
@@ -110,3 +111,10 @@ def _meaning(request: Request) -> tuple[object, ...]:
     """Return what a server sees: an empty query is that of a path without one, and an empty body is none."""
     method, path, query, headers, body = request
     return method, path, query.removeprefix("?"), headers, body or b""
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=100), st.binary(max_size=200))
+def test_a_key_made_ready_gives_the_mac_of_the_standard(secret: str, message: bytes) -> None:
+    key = MacKey(secret)
+    for _ in range(2):  # it is used many times
+        assert key.mac(message) == hmac.digest(secret.encode(), message, "sha256")

@@ -10,13 +10,14 @@ import pytest
 from agent.http import ready_bodies
 from agent.http.ready_bodies import KEPT_S, Body, ReadyBodies
 from agent.http.ready_response import Heads
+from registry_core.usage.asked import AskedNames
 from tests.samples import instance
 
 ONE = (instance("one"),)
 
 
 def ready() -> ReadyBodies:
-    found = ReadyBodies(random.Random(1))
+    found = ReadyBodies(random.Random(1), AskedNames())
     found.take("/", 0.0)  # from now on they are kept for a second
     return found
 

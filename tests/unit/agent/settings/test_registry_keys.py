@@ -30,8 +30,10 @@ def refusal(environment: dict[str, str], path: Path | None = None) -> str:
 
 def test_a_key_of_its_own_wins_over_the_shared_secret() -> None:
     assert read_agent_settings({}).keys == SenderKeys()
-    assert read_agent_settings({"REGISTRY_SECRET": "one,two"}).keys == SenderKeys(shared_key("one"))
-    both = {"REGISTRY_SECRET": "one", "REGISTRY_KEY": BILLING.text, "REGISTRY_SEND": "signed"}
+    assert read_agent_settings({"REGISTRY_SECRET": "one,two"}).keys == SenderKeys(
+        shared_key("one"), other=shared_key("two")
+    )
+    both = {"REGISTRY_SECRET": "one,two", "REGISTRY_KEY": BILLING.text, "REGISTRY_SEND": "signed"}
     assert read_agent_settings(both).keys == SenderKeys(BILLING, send=Send.SIGNED)
 
 

@@ -46,7 +46,7 @@ BOTH = authenticator("old", "new")
 async def caller_of(headers: dict[str, str], who: Authenticator = BOTH, name: str = "register") -> Caller:
     endpoint = next(one for one in ENDPOINTS if one.name == name)
     request = make_mocked_request(endpoint.method, endpoint.path, headers=headers)
-    await who.check(request, endpoint)
+    who.check(request, endpoint)
     return request[CALLER]
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from registry_core import loopback_survey
 from registry_core.api import connections as module
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
 from registry_core.api.http_connection import HttpConnection, serving
@@ -225,7 +226,7 @@ async def test_loopback_connections_are_told_apart_by_process_while_there_is_no_
         asked.append(port)
         return {peer: owner for owner, theirs in ports.items() for peer in theirs}
 
-    monkeypatch.setattr(module, "loopback_peers", peers)
+    monkeypatch.setattr(loopback_survey, "loopback_peers", peers)
     limits = ConnectionLimits(connections=16)
     async with listening(limits) as served, attacking(served.port) as neighbour, attacking(served.port) as attacker:
         await neighbour.ask(2)
@@ -247,19 +248,19 @@ async def test_where_nobody_can_tell_whose_connections_they_are_they_are_one_own
     def no_proc(_port: int) -> dict[int, str]:
         raise OSError("no /proc")
 
-    monkeypatch.setattr(module, "loopback_peers", no_proc)
+    monkeypatch.setattr(loopback_survey, "loopback_peers", no_proc)
     async with listening(ConnectionLimits(connections=2)) as served, attacking(served.port) as client:
         await client.ask(3)
-        job = served.connections._threads
+        job = served.connections._survey._threads
         await eventually(lambda: job._places.acquire(blocking=False), "the thread has ended")
-        served.connections._surveyed_at = None
+        served.connections._survey._surveyed_at = None
         await client.ask(1)  # while no thread is free
         job._places.release()
         assert served.open == 2
 
 
 async def test_a_connection_of_a_shared_address_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "loopback_peers", lambda _port: pytest.fail("not for a proxy on this machine"))
+    monkeypatch.setattr(loopback_survey, "loopback_peers", lambda _port: pytest.fail("not for a proxy on this machine"))
     limits = ConnectionLimits(connections=2)
     async with listening(limits, frozenset({"127.0.0.1"})) as served, attacking(served.port) as client:
         await client.ask(3)

@@ -39,7 +39,7 @@ async def refused(at: RequestLimits, peer: str, headers: Mapping[str, str] | Non
     while True:
         request = arrived(at, peer, headers)
         try:
-            await at.check(request, SERVICES)
+            at.check(request, SERVICES)
         except TooManyRequests as error:
             at.failed(request, None, error)
             return request
@@ -62,7 +62,12 @@ def test_the_tables_name_only_what_exists() -> None:
 
 def test_departures_are_worth_most_and_lists_least() -> None:
     worths = {endpoint.name: worth_of(endpoint) for endpoint in ENDPOINTS}
-    assert {name for name, worth in worths.items() if worth is Worth.LIST} == {"services", "catalog", "watch"}
+    assert {name for name, worth in worths.items() if worth is Worth.LIST} == {
+        "services",
+        "catalog",
+        "prometheus_targets",
+        "watch",
+    }
     assert worths["deregister"] is worths["deregister_instance"] is worths["set_status"] is Worth.DEPARTURE
     assert worths["service"] is worths["health"] is worths["live"] is None
 

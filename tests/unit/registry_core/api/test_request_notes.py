@@ -21,6 +21,9 @@ class Kept(NoAudit):
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
 
+    def wants(self, operation: str, status: int) -> bool:  # noqa: ARG002 - it keeps all
+        return True
+
     def note(self, entry: AuditEntry) -> None:
         self.entries.append(entry)
 

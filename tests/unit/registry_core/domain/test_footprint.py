@@ -17,7 +17,7 @@ from agent.view.view import AgentView
 from registry_core.domain import catalog
 from registry_core.domain.catalog import Lived
 from registry_core.domain.footprint import NAME_BYTES
-from registry_core.domain.names import label_of
+from registry_core.domain.names import cached_label_of
 from registry_core.domain.records import Instance
 from registry_core.watch.stage import Absent, transports_of
 from tests.samples import FakeClock, instance
@@ -56,7 +56,7 @@ def interpreter_bytes() -> int:
 
 def settle() -> None:
     """Free garbage, and the process's cache of labels, which does not belong to a view."""
-    label_of.cache_clear()
+    cached_label_of.cache_clear()
     gc.collect()
 
 

@@ -142,3 +142,10 @@ def test_the_short_id_is_the_same_for_both_spellings_and_differs_by_instance() -
 def test_a_name_is_found_with_capitals_and_with_the_zone(text: str, name: str) -> None:
     assert names.name_in_zone(text, "vertice.internal") == name
     assert names.name_in_zone(text, "Vertice.Internal.") == name
+
+
+def test_what_is_too_long_for_a_name_is_not_remembered() -> None:
+    before = names.cached_label_of.cache_info().currsize
+    for number in range(10):
+        assert names.label_of(f"A_{number}" * 100) == f"a-{number}" * 100
+    assert names.cached_label_of.cache_info().currsize == before

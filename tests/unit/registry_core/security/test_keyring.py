@@ -124,3 +124,26 @@ def test_every_candidate_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         compared.clear()
         RING.holder_of_token(token, AT)
         assert compared[:2] == ["old", "new"]
+
+
+def test_a_key_that_has_signed_before_is_checked_as_the_first_time() -> None:
+    ring = Keyring(Credentials(("old", "new"), (), keys()))
+    for key in (shared_key("new"), service_key("ip_intel", "old"), ISSUED):
+        first = ring.signer(signature(key), AT)
+        assert ring.signer(signature(key), AT) == first
+        with pytest.raises(WrongSignature):
+            ring.signer(signature(SigningKey(key.id, "another")), AT)
+    with pytest.raises(UnknownKey, match="has ended"):
+        ring.signer(signature(ISSUED), (NOW + timedelta(days=1)).timestamp())
+
+
+def test_keys_that_nobody_signs_with_are_not_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_core.security.keyring.MAX_READY", 3)
+    ring = Keyring(Credentials(("old",)))
+    before = ring.ready
+    with pytest.raises(WrongSignature):
+        ring.signer(signature(SigningKey("service:billing", "another")), AT)
+    assert (before, ring.ready) == (0, 0)
+    for number in range(10):
+        ring.signer(signature(service_key(f"service-{number}", "old")), AT)
+        assert ring.ready <= 3

@@ -18,7 +18,7 @@ from registry_core.security.sending import (
     SenderKeys,
     is_safe,
 )
-from registry_core.security.signatures import read_signature
+from registry_core.security.signatures import MacKey, read_signature
 from registry_core.security.signing_keys import SigningKey, read_key, service_key, shared_key
 from tests.samples import FakeClock
 
@@ -59,7 +59,11 @@ def test_a_request_is_signed_and_its_secret_is_not_in_it() -> None:
     attempt = sender.attempt()
     assert attempt.is_signed
     signature = read_signature("POST", "/heartbeat", attempt.headers.items(), has_body=True)
-    assert (signature.key_id, signature.is_of(SECRET), signature.created) == ("shared", True, int(sender.clock.wall()))
+    assert (signature.key_id, signature.is_of(MacKey(SECRET)), signature.created) == (
+        "shared",
+        True,
+        int(sender.clock.wall()),
+    )
     assert SECRET not in str(attempt.headers) + repr(sender.signer.keys) + repr(attempt)
 
 
@@ -228,3 +232,70 @@ def test_a_registry_that_has_just_started_is_waited_for() -> None:
     assert wait_s is not None
     sender.clock.pass_time(wait_s)
     assert sender.created() > theirs
+
+
+# -- two secrets, while one replaces the other
+
+WRONG: Final = CredentialRefusal(401, "WrongSignature", NEW)
+
+
+class SenderOfTwo(Sender):
+    def __init__(self, send: Send = Send.AUTO) -> None:
+        super().__init__(send)
+        self.signer.keys = SenderKeys(shared_key("old"), send=send, other=shared_key("new"))
+
+    def secret(self, url: str = FAR) -> str:
+        attempt = self.attempt(url)
+        assert attempt.key is not None
+        return attempt.key.secret
+
+
+def test_where_the_first_of_two_secrets_is_refused_the_second_is_used_from_then_on() -> None:
+    sender = SenderOfTwo()
+    assert sender.secret() == "old"
+    assert sender.refused(WRONG) == 0.0
+    attempt = sender.attempt()
+    assert (sender.secret(), attempt.is_signed) == ("new", True)
+    assert "x-registry-token" not in {name.lower() for name in attempt.headers}
+    assert sender.secret(NEAR) == "old", "another registry may still take the first"
+    sender.clock.pass_time(3600)
+    assert sender.refused(WRONG) == 0.0
+    assert sender.secret() == "old", "and back, as after a rollback"
+
+
+def test_two_requests_at_once_may_both_go_on_with_the_second() -> None:
+    sender = SenderOfTwo()
+    first, second = sender.attempt(), sender.attempt()
+    assert sender.signer.again(FAR, first, WRONG) == 0.0
+    assert sender.signer.again(FAR, second, WRONG) == 0.0
+    assert sender.secret() == "new"
+
+
+def test_two_wrong_secrets_are_not_tried_again_and_again() -> None:
+    sender = SenderOfTwo()
+    assert sender.refused(WRONG) == 0.0
+    assert sender.refused(WRONG) is None
+    used = set()
+    for _ in range(4):
+        used.add(sender.secret())
+        assert sender.refused(WRONG) is None, "one attempt a request, while both were refused just now"
+    assert used == {"old", "new"}, "but either, as soon as one is right again"
+
+
+@pytest.mark.parametrize(("send", "url"), [(Send.TOKEN, FAR), (Send.AUTO, NEAR)])
+def test_a_registry_that_takes_the_secret_itself_gets_the_second_as_well(send: Send, url: str) -> None:
+    sender = SenderOfTwo(send)
+    if send is Send.AUTO:
+        assert sender.refused(OLD, url) == 0.0
+    assert sender.attempt(url).headers == {"X-Registry-Token": "old"}
+    assert sender.refused(OLD, url) == 0.0
+    assert sender.attempt(url).headers == {"X-Registry-Token": "new"}
+
+
+def test_a_key_of_its_own_has_no_second() -> None:
+    sender = SenderOfTwo()
+    own = SigningKey("k-0123456789ab", "x" * 40)
+    sender.signer.keys = SenderKeys(shared_key("old"), {"billing": own}, other=shared_key("new"))
+    attempt = sender.signer.attempt(FAR, "POST", "/heartbeat", service="billing", body=b"{}")
+    assert sender.signer.again(FAR, attempt, WRONG) is None
+    assert sender.secret() == "old"

@@ -11,6 +11,7 @@ from registry_core.api.schemas import CHECK_HEADER, SEQUENCE_HEADER
 from registry_core.security.signature_errors import AlteredBody, MalformedSignature
 from registry_core.security.signatures import (
     SIGNED_HEADERS,
+    MacKey,
     Signature,
     content_digest,
     is_signed,
@@ -43,14 +44,14 @@ def read(
 def test_a_signed_request_is_read_and_is_of_its_key() -> None:
     signature = read(headers_of())
     assert (signature.key_id, signature.created, signature.nonce) == ("service:ip-intel", NOW, NONCE)
-    assert signature.is_of(KEY.secret)
-    assert not signature.is_of(f"{KEY.secret}x")
+    assert signature.is_of(MacKey(KEY.secret))
+    assert not signature.is_of(MacKey(f"{KEY.secret}x"))
     signature.require_body(BODY)
 
 
 def test_names_of_headers_count_in_any_case() -> None:
     headers = {name.upper(): value for name, value in headers_of().items()}
-    assert read(headers).is_of(KEY.secret)
+    assert read(headers).is_of(MacKey(KEY.secret))
 
 
 @pytest.mark.parametrize(
@@ -69,11 +70,11 @@ def test_names_of_headers_count_in_any_case() -> None:
 def test_another_method_path_or_query_was_not_signed(method: str, target: str) -> None:
     signature = read(headers_of(), method, target)
     # An empty query is that of a path without one (RFC 9421 section 2.2.7).
-    assert signature.is_of(KEY.secret) is (target == "/register?")
+    assert signature.is_of(MacKey(KEY.secret)) is (target == "/register?")
 
 
 def test_a_question_mark_in_a_path_does_not_move_between_path_and_query() -> None:
-    assert not read(headers_of(target="/a?b?c"), target="/a%3Fb?c").is_of(KEY.secret)
+    assert not read(headers_of(target="/a?b?c"), target="/a%3Fb?c").is_of(MacKey(KEY.secret))
 
 
 @pytest.mark.parametrize("body", [b"", BODY + b" ", BODY[:-1]])
@@ -95,11 +96,11 @@ def test_a_body_is_not_put_into_a_request_that_was_signed_without() -> None:
 
 
 def test_a_digest_of_another_body_was_not_signed() -> None:
-    assert not read({**headers_of(), "Content-Digest": content_digest(b"{}")}).is_of(KEY.secret)
+    assert not read({**headers_of(), "Content-Digest": content_digest(b"{}")}).is_of(MacKey(KEY.secret))
 
 
 def test_a_header_that_counts_is_not_altered_added_or_removed() -> None:
-    assert not read({**headers_of(), "X-Registry-Sequence": "8"}).is_of(KEY.secret)
+    assert not read({**headers_of(), "X-Registry-Sequence": "8"}).is_of(MacKey(KEY.secret))
     with pytest.raises(MalformedSignature, match="does not cover 'x-registry-check'"):
         read({**headers_of(), "X-Registry-Check": "passing"})
     with pytest.raises(MalformedSignature, match="covers 'x-registry-sequence', which the request does not have"):

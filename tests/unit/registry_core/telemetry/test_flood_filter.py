@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from registry_core.telemetry.flood_filter import BURST, LEFT_OUT, LINES, FloodFilter
+from registry_core.telemetry.flood_filter import BURST, CAUSES, LEFT_OUT, LINES, FloodFilter
 from registry_core.telemetry.log_thinning import TOLD_EVERY_S
 from tests.samples import FakeClock
 
@@ -75,8 +75,7 @@ def test_ordinary_events_are_no_flood(flood: Flood, level: int) -> None:
 
 
 def test_ever_new_causes_fill_neither_the_log_nor_the_memory(flood: Flood) -> None:
-    words = ["".join(chr(97 + (n // 26**i) % 26) for i in range(4)) for n in range(10_000)]
-    assert sum(flood.passed(line(because=word)) for word in words) <= LINES + BURST
+    assert sum(flood.passed(line(because=word)) for word in words(10_000)) <= CAUSES + BURST
     flood.clock.pass_time(TOLD_EVERY_S)
     assert flood.passed(line(because="something else"))
 
@@ -84,18 +83,44 @@ def test_ever_new_causes_fill_neither_the_log_nor_the_memory(flood: Flood) -> No
 def test_threads_that_log_at_once_lose_no_line(flood: Flood) -> None:
     """Nothing may run between the steps of one count: here another thread tries to."""
     others: list[threading.Thread] = []
-    count = flood.filter._thinning.failed
+    count = flood.filter._ours.count
 
-    def interrupted(cause: str, now: float) -> int | None:
+    def interrupted(event: str, cause: str, now: float) -> int | None:
         if not others:
             others.append(threading.Thread(target=flood.filter.filter, args=(line(),)))
             others[0].start()
             others[0].join(0.2)
             inside.append(others[0].is_alive())
-        return count(cause, now)
+        return count(event, cause, now)
 
     inside: list[bool] = []
-    flood.filter._thinning.failed = interrupted  # type: ignore[method-assign] # to stop in the middle
+    flood.filter._ours.count = interrupted  # type: ignore[method-assign] # to stop in the middle
     assert flood.passed(line())
     others[0].join()
     assert inside == [True], "the other thread waited for its turn"
+
+
+def words(count: int) -> list[str]:
+    return ["".join(chr(97 + (n // 26**i) % 26) for i in range(4)) for n in range(count)]
+
+
+def test_a_flood_of_ever_new_causes_hides_no_other_event(flood: Flood) -> None:
+    for word in words(5_000):
+        flood.passed(line(because=word))
+    assert all(flood.passed(line(event=f"event_{word}", because=word)) for word in words(100))
+
+
+def test_a_flood_that_is_over_hides_nothing_later(flood: Flood) -> None:
+    for word in words(LINES + 10):
+        for _ in range(BURST + 2):
+            flood.passed(line(event=word))
+            flood.passed(record(f"library {word}"))
+    flood.clock.pass_time(20 * TOLD_EVERY_S)
+    later = [one for word in words(30) for one in (line(event=f"later_{word}"), record(f"later {word}"))]
+    assert all(flood.passed(one) for one in later)
+
+
+def test_the_words_of_libraries_cannot_hide_our_own_lines(flood: Flood) -> None:
+    for word in words(5_000):
+        flood.passed(record(f"library {word}"))
+    assert all(flood.passed(line(event=f"event_{word}")) for word in words(100))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from registry_core.ports.audit import AuditEntry
-from registry_core.security.audit.lines import CountedEntry, about_log, day_of, iso, line_of
+from registry_core.security.audit.lines import AuditLine, CountedEntry, about_log, day_of, iso, line_of
 
 AT = 1_769_904_000.25  # 2026-02-01
 ENTRY = AuditEntry(
@@ -34,6 +36,13 @@ def test_a_line_says_who_what_when_where_and_the_result() -> None:
         "client": "10.0.0.7",
         "reason": 'a\nline "end"',
     }
+
+
+def test_an_entry_has_the_same_line_whether_or_not_it_counts_others() -> None:
+    for entry in (ENTRY, about_log("audit-opened", AT), AuditEntry(time=AT, operation="register", result="done")):
+        counted = msgspec.json.decode(line_of(CountedEntry(entry, 1, AT), 'eu"1'), type=AuditLine)
+        counted.since = ""
+        assert msgspec.json.encode(counted) == line_of(entry, 'eu"1')
 
 
 def test_a_line_may_stand_for_several_entries() -> None:

@@ -11,6 +11,7 @@ def master(offset: int, *confirmed: int) -> Sighting:
 
 
 def test_a_replica_is_a_copy_while_it_has_what_the_master_had_some_seconds_ago() -> None:
+    assert MasterFigures().copies is None
     figures = MasterFigures()
     figures.heard(master(100, 100, 90), 0.001, 0.0)
     assert figures.copies == 1  # the other one has not caught up since the first look

@@ -32,7 +32,7 @@ TURNS: Final = 12
 TURN_S: Final = 2
 CONNECTIONS: Final = 16
 SETTINGS: Final = {"REGISTRY_WARMING": "0", "REGISTRY_LIMIT_LOOKUP": "off", "REGISTRY_LOG_LEVEL": "warning"}
-UNRECORDED: Final = (sys.executable, "-m", "bench.unrecorded")
+UNRECORDED: Final = (sys.executable, "-m", "bench.replica_unrecorded")
 
 
 def measure(_count: int) -> list[Figure]:

@@ -1,0 +1,1 @@
+"""What an agent reports about itself, and what its programs asked for."""

@@ -1,0 +1,1 @@
+"""Service levels: what the registry promises, and whether it was kept."""

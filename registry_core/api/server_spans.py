@@ -1,0 +1,72 @@
+"""The span of one request at a port of ours, after OpenTelemetry's conventions for HTTP servers.
+
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/. Its name is that of the operation, `registry.register`.
+No attribute has a query or a header: there may be secrets in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from registry_core.api.clients import client_of
+from registry_core.api.endpoints import ENDPOINTS
+from registry_core.telemetry.spans import Span, serving, tracing
+from registry_core.telemetry.trace_context import TRACEPARENT, trace_id
+
+# So that whoever got an error can find its lines in the log.
+TRACE_HEADER: Final = "X-Trace-Id"
+MAX_PATH: Final = 200
+MAX_AGENT: Final = 100
+_UNMATCHED: Final = "registry.unmatched"
+# By method and path; a HEAD is a GET.
+_NAMES: Final[Mapping[tuple[str, str], str]] = {
+    (endpoint.method, endpoint.path): f"registry.{endpoint.name}" for endpoint in ENDPOINTS
+}
+# What supervisors and Prometheus ask all the time.
+_NOT_RECORDED: Final = frozenset({"/live", "/ready", "/health", "/metrics"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+
+def serving_request(request: web.Request) -> Span:
+    """Return the span of a request, for a `with` block, in which its log lines have its trace id."""
+    traceparent = request.headers.get(TRACEPARENT)
+    if tracing.tracer is None:
+        return serving("", traceparent)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else ""
+    # A watch is no request that ends, unless it asks for one service once: its span would last as long as its reader.
+    if route in _NOT_RECORDED or (route == "/watch" and "once=" not in request.query_string):
+        return serving("", traceparent)
+    name = _NAMES.get(("GET" if request.method == "HEAD" else request.method, route), _UNMATCHED)
+    return serving(name, traceparent, attributes_of(request, route))
+
+
+def attributes_of(request: web.Request, route: str) -> dict[str, str | int]:
+    """Return what a span says of a request."""
+    found: dict[str, str | int] = {
+        "http.request.method": request.method if request.method in _METHODS else "_OTHER",
+        "url.scheme": request.scheme,
+        "url.path": request.raw_path.partition("?")[0][:MAX_PATH],
+        "network.protocol.version": f"{request.version.major}.{request.version.minor}",
+    }
+    if route:
+        found["http.route"] = route
+    if agent := request.headers.get("User-Agent"):
+        found["user_agent.original"] = agent[:MAX_AGENT]
+    if client := client_of(request):
+        found["client.address"] = client
+    return found
+
+
+def answered(span: Span, response: web.StreamResponse) -> None:
+    """Note how a request was answered, in its span and, when it failed, in its answer."""
+    if response.status >= HTTPStatus.BAD_REQUEST and not response.prepared and (known := trace_id.get()) is not None:
+        response.headers[TRACE_HEADER] = known
+    if span.is_recorded:
+        span.set("http.response.status_code", response.status)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            span.failed(str(response.status))

@@ -1,0 +1,1 @@
+"""Who uses whom: agents report what was asked for, and replicas add it up."""

@@ -1,0 +1,162 @@
+"""What one replica knows from the reports of agents: the latest state of each, and what its programs asked for. Pure.
+
+It is bounded in agents and in pairs of an agent and a service; whatever reported longest ago goes first. It remembers
+since when its knowledge is complete, so that nobody takes what was forgotten for what never was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import msgspec
+
+from registry_core.domain.names import label_of
+from registry_core.usage.limits import KEPT_S, MAX_AGENT_PAIRS, MAX_AGENTS, MAX_PAIRS
+from registry_core.usage.report import AgentReport, Asked, Face, agent_id_of
+
+# Pairs that go at a time, so that a search for the one that goes is rare.
+_GO_AT_ONCE = 100
+
+
+class LedgerLimits(msgspec.Struct, frozen=True):
+    """The bounds of a ledger."""
+
+    agents: int = MAX_AGENTS
+    pairs: int = MAX_PAIRS
+    agent_pairs: int = MAX_AGENT_PAIRS
+    kept_s: float = KEPT_S
+
+
+class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent, as replicas tell each other. Ages are seconds before the answer."""
+
+    agent_id: str
+    report: AgentReport  # the latest, without its key; its usage is everything that is known
+    reported_ago_s: float
+    left_out_ago_s: float | None = None  # since it last said that it could not count a question
+
+
+class ReplicaPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What one replica alone knows."""
+
+    replica: str
+    every_s: float  # how often it asks its agents for a report
+    complete_s: float  # for how long it has known everything that its agents reported
+    agents: list[AgentEntry]
+    unreported: int = 0  # watchers that acknowledge and never report
+    unreported_ago_s: float | None = None  # since there was one last
+    left_out: int = 0  # agents that it has forgotten
+    direct: tuple[Asked, ...] = ()  # what was looked up at the replica itself, since its start
+    direct_s: float = 0.0  # for how long that was counted
+    direct_left_out: int = 0
+    knows_all: bool = True  # services, and its peers
+
+
+class _Known:
+    """One agent: its latest report, when that came, and what it asked for: count and last time."""
+
+    __slots__ = ("at", "left_out_at", "pairs", "report")
+
+    def __init__(self, report: AgentReport, at: float) -> None:
+        self.report = report
+        self.at = at
+        self.left_out_at: float | None = at if report.left_out else None
+        self.pairs: dict[tuple[str, Face], tuple[int, float]] = {}  # the latest news last
+
+
+class AgentLedger:
+    """The agents that reported to one replica. `now` is monotonic time in seconds."""
+
+    def __init__(self, now: float, limits: LedgerLimits | None = None) -> None:
+        self._limits = limits if limits is not None else LedgerLimits()
+        self._agents: OrderedDict[str, _Known] = OrderedDict()  # the latest report last
+        self._complete_since = now
+        self.pairs = 0
+        self.pairs_left_out = 0
+        self.agents_left_out = 0
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def take(self, report: AgentReport, now: float) -> bool:
+        """Take a report in; return False when a later one of that agent came before it."""
+        agent_id = agent_id_of(report.key)
+        known = self._agents.get(agent_id)
+        is_news = known is None or report.sequence > known.report.sequence
+        if known is None:
+            known = self._agents[agent_id] = _Known(report, now)
+        elif is_news:
+            if report.left_out > known.report.left_out:
+                known.left_out_at = now
+            known.report, known.at = report, now
+            self._agents.move_to_end(agent_id)
+        self._add(known, report.usage, now)
+        known.report = msgspec.structs.replace(known.report, key="0" * len(report.key), usage=())
+        while len(self._agents) > self._limits.agents:
+            self._forget(next(iter(self._agents)))
+            self.agents_left_out += 1
+        return is_news
+
+    def reports(self) -> Iterator[tuple[AgentReport, float]]:
+        """Yield the latest report of each agent, without its usage, and when it came."""
+        return ((known.report, known.at) for known in self._agents.values())
+
+    def ids(self) -> list[str]:
+        """Return the ids of all agents, for `entry`."""
+        return list(self._agents)
+
+    def entry(self, agent_id: str, now: float, *, with_usage: bool = True) -> AgentEntry | None:
+        """Return what is known of an agent; None when it was forgotten."""
+        known = self._agents.get(agent_id)
+        if known is None:
+            return None
+        usage = (Asked(service, face, count, _age(last, now)) for (service, face), (count, last) in known.pairs.items())
+        return AgentEntry(
+            agent_id=agent_id,
+            report=msgspec.structs.replace(known.report, usage=tuple(usage)) if with_usage else known.report,
+            reported_ago_s=_age(known.at, now),
+            left_out_ago_s=None if known.left_out_at is None else _age(known.left_out_at, now),
+        )
+
+    def complete_s(self, now: float) -> float:
+        """Return for how long nothing that was asked has been forgotten."""
+        return round(max(0.0, min(now - self._complete_since, self._limits.kept_s)), 3)
+
+    def tidy(self, now: float) -> None:
+        """Forget what is older than it may be."""
+        before = now - self._limits.kept_s
+        for agent_id in [agent_id for agent_id, known in self._agents.items() if known.at < before]:
+            self._forget(agent_id)
+
+    def _add(self, known: _Known, usage: tuple[Asked, ...], now: float) -> None:
+        for asked in usage:
+            pair, last = (label_of(asked.label), asked.face), now - asked.ago_s  # `label_of` shares one string
+            count = asked.count
+            if (before := known.pairs.pop(pair, None)) is not None:
+                count, last = max(count, before[0]), max(last, before[1])
+            else:
+                self.pairs += 1
+            known.pairs[pair] = (count, last)
+            if len(known.pairs) > self._limits.agent_pairs:
+                self._leave_out(known, 1)
+        while self.pairs > self._limits.pairs:
+            self._leave_out(next(one for one in self._agents.values() if one.pairs), _GO_AT_ONCE)
+
+    def _leave_out(self, known: _Known, count: int) -> None:
+        for _ in range(min(count, len(known.pairs))):
+            _, last = known.pairs.pop(next(iter(known.pairs)))
+            self.pairs -= 1
+            self.pairs_left_out += 1
+            self._complete_since = max(self._complete_since, last)
+
+    def _forget(self, agent_id: str) -> None:
+        known = self._agents.pop(agent_id)
+        self.pairs -= len(known.pairs)
+        last = max((last for _, last in known.pairs.values()), default=-math.inf)
+        self._complete_since = max(self._complete_since, last)
+
+
+def _age(at: float, now: float) -> float:
+    return round(max(0.0, now - at), 3)

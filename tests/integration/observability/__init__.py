@@ -1,0 +1,1 @@
+"""What watches the registry, judged by Prometheus' and Alertmanager's own programs."""
