@@ -124,3 +124,12 @@ def test_every_candidate_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         compared.clear()
         RING.holder_of_token(token, AT)
         assert compared[:2] == ["old", "new"]
+
+
+def test_a_key_that_differs_in_one_digit_is_not_that_of_a_service() -> None:
+    key = api_key("billing", "new")
+    assert RING.covers(key, "billing")
+    assert RING.covers(key.upper(), "billing"), "hexadecimal digits have no case"
+    for place in (0, 31, 63):
+        other = key[:place] + ("0" if key[place] != "0" else "1") + key[place + 1 :]
+        assert not RING.covers(other, "billing")
