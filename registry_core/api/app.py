@@ -138,7 +138,7 @@ def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[...
                 response.headers.update(limits.said(request))
             if not isinstance(response, WatchStream):
                 metrics.request(_template(request), request.method, response.status, time.perf_counter() - started)
-            answered(own, response)
+            answered(own, request, response)
             return response
 
     return surround
