@@ -222,9 +222,9 @@ async def test_each_plain_form_is_refused_in_plain_sight_where_it_is_not_taken(
         request = make_mocked_request(endpoint.method, endpoint.path, headers=headers, transport=transport)
         if is_refused:
             with pytest.raises(PlainRefused):
-                await who.check(request, endpoint)
+                who.check(request, endpoint)
         else:
-            await who.check(request, endpoint)
+            who.check(request, endpoint)
 
 
 # -- a signed write is marked, so that a store carries it out once
