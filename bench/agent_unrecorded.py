@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
@@ -17,44 +17,45 @@ from typing import Final
 
 RECORDED: Final = "recorded"
 LEFT_OUT: Final = "left-out"
-# By module: the statements that record, as they stand in the source.
-RECORDING: Final[dict[str, tuple[str, ...]]] = {
-    "dns.batched_udp": (
-        "self.received += count",
-        "self._counts.given += count",
-        "self._counts.given += len(ready) - ready.count(NONE_READY)",
-    ),
-    "dns.answer_cache": ("self.counter[0] += given",),
-    "dns.responder": (
-        "self.counts.given += 1",
-        "if freshness_of(self._view.age_s()) is not self._freshness:\n    self._changed(frozenset())",
-    ),
-    "dns.tcp": ("self.received += 1",),
-    "dns.query_counts": ("cell[0] += 1", "self.given += 1"),
-    "agent.sidecar": ("self.responder.counts.fold()",),
-    "agent.http.ready_bodies": ("body.counter[0] += 1",),
-    "agent.http.local_api": (
-        "self._counts.looked_up(freshness, age_s)",
-        "path = path_of(request.raw_path)",
-        "self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())",
-    ),
+# By module: the statements that record, as they stand in the source, and what takes their place.
+RECORDING: Final[dict[str, dict[str, str]]] = {
+    "dns.batched_udp": {
+        "self.received += count": "pass",
+        "self._counts.given += count": "pass",
+        "self._counts.given += len(ready) - ready.count(NONE_READY)": "pass",
+    },
+    "dns.answer_cache": {"self.counter[0] += given": "pass", "self._asked(entry.label, given)": "pass"},
+    "dns.responder": {
+        "self.counts.given += 1": "pass",
+        "if freshness_of(self._view.age_s()) is not self._freshness:\n    self._changed(frozenset())": "pass",
+        "counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)": "counter = [0]",
+        "self.asked.add(made.label, is_found=made.found)": "pass",
+    },
+    "dns.tcp": {"self.received += 1": "pass"},
+    "agent.sidecar": {"self.responder.counts.fold()": "pass"},
+    "agent.http.ready_bodies": {"body.counter[0] += 1": "pass", "self._asked.add(body.label)": "pass"},
+    "agent.http.local_api": {
+        "self._counts.looked_up(freshness, age_s)": "pass",
+        "path = path_of(request.raw_path)": "pass",
+        "self._counts.answered(path, response.status, self._view.freshness, self._view.age_s())": "pass",
+    },
 }
 
 
 class _LeaveOut(ast.NodeTransformer):
-    def __init__(self, statements: Sequence[str]) -> None:
+    def __init__(self, statements: Mapping[str, str]) -> None:
         self.missing = set(statements)
-        self._statements = frozenset(statements)
+        self._statements = statements
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.stmt) and (text := ast.unparse(node)) in self._statements:
             self.missing.discard(text)
-            return ast.copy_location(ast.Pass(), node)
+            return ast.copy_location(ast.parse(self._statements[text]).body[0], node)
         return super().generic_visit(node)
 
 
-def without(source: str, statements: Sequence[str]) -> ast.Module:
-    """Return the module without these statements, wherever they stand. Raises ValueError when one is not there."""
+def without(source: str, statements: Mapping[str, str]) -> ast.Module:
+    """Return the module with these statements replaced, wherever they stand. Raises ValueError when one is missing."""
     leaving = _LeaveOut(statements)
     tree = leaving.visit(ast.parse(source))
     if leaving.missing:
@@ -65,10 +66,10 @@ def without(source: str, statements: Sequence[str]) -> ast.Module:
     return tree
 
 
-class _Loader(SourceFileLoader):
+class _LeavingLoader(SourceFileLoader):
     """Compiles the source anew each time: what is cached on disk is the whole module."""
 
-    def __init__(self, name: str, path: str, statements: Sequence[str]) -> None:
+    def __init__(self, name: str, path: str, statements: Mapping[str, str]) -> None:
         super().__init__(name, path)
         self._statements = statements
 
@@ -88,8 +89,8 @@ class _Finder(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
-            statements = RECORDING[fullname] if self._leave_out else ()
-            spec.loader = _Loader(spec.loader.name, spec.loader.path, statements)
+            statements = RECORDING[fullname] if self._leave_out else {}
+            spec.loader = _LeavingLoader(spec.loader.name, spec.loader.path, statements)
         return spec
 
 

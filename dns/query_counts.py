@@ -21,6 +21,8 @@ AGES_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 360
 # The freshness of an answer that says that it is not known here.
 UNKNOWN: Final = "unknown"
 FRESHNESS: Final = (*Freshness, UNKNOWN)
+# There are 65,536 types, of which some are asked for.
+_MOST_KEPT: Final = 256
 # Of an answer that does not come from the view.
 _NO_VIEW: Final = ""
 OTHER: Final = "other"
@@ -46,6 +48,7 @@ class QueryCounts:
         self.ages = BucketCounts(AGES_S)
         self._age_s = age_s()  # at the last fold
         self._cells: dict[tuple[str, str, str], list[int]] = {}
+        self._cell_of: dict[tuple[int, int, str], list[int]] = {}  # of the answers that occur, which are few
 
     def add(self, type_: str, rcode: int) -> None:
         """Count a query whose answer does not come from the view."""
@@ -53,7 +56,12 @@ class QueryCounts:
 
     def add_from_view(self, qtype: int, rcode: int, freshness: Freshness) -> list[int]:
         """Count a query that is answered from the view; return the cell to count further ones with the same answer."""
-        cell = self._cell(type_name(qtype), rcode, UNKNOWN if rcode == Rcode.SERVFAIL else freshness)
+        key = qtype, rcode, freshness
+        cell = self._cell_of.get(key)
+        if cell is None:
+            cell = self._cell(type_name(qtype), rcode, UNKNOWN if rcode == Rcode.SERVFAIL else freshness)
+            if len(self._cell_of) < _MOST_KEPT:
+                self._cell_of[key] = cell
         cell[0] += 1
         self.given += 1
         return cell

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
-from agent.http.request_counts import RequestCounts
+from agent.http.port_counts import LocalPortCounts
 from agent.registration.member import ServiceReport
 from agent.view.trust import READY
 from agent.view.view import AgentView
@@ -57,7 +57,7 @@ class Lookups:
         # Set by the composition root: returns this agent's own services.
         self.own: Callable[[], Iterable[ServiceReport]] = tuple
         self.hits = self.misses = 0
-        self.counts = RequestCounts()
+        self.counts = LocalPortCounts()
         self.asked = AskedNames()
 
     def prefer(self, zone: str, when_none_pass: WhenNonePass) -> None:

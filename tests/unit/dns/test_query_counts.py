@@ -63,6 +63,7 @@ def test_types_and_rcodes_are_few_whatever_is_asked_and_answered() -> None:
     assert len(types) == len(Type) + 1
     assert len(rcodes) == len(Rcode) + 1
     assert sum(view.counts.queries.values()) == 140_000
+    assert len(view.counts._cell_of) <= 256, "nor does the memory grow with what is asked"
 
 
 def test_the_age_at_an_answer_is_that_of_the_second_in_which_it_was_given() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.http.request_counts import LOOKUPS, RequestCounts
+from agent.http.port_counts import LOOKUPS, LocalPortCounts
 from agent.http.routes import OTHER, ROUTES, path_of
 from registry_core.domain.freshness import Freshness
 
@@ -44,7 +44,7 @@ def test_a_request_counts_under_the_path_of_the_table(target: str, path: str) ->
 def test_a_lookup_is_an_answer_from_the_view_unless_it_was_refused(
     path: str, status: int, answers: dict[str, int]
 ) -> None:
-    counts = RequestCounts()
+    counts = LocalPortCounts()
     counts.answered(path, status, Freshness.STALE, 31.0)
     assert counts.requests == {(path, str(status)): 1}
     assert {freshness: count for freshness, count in counts.answers.items() if count} == answers
@@ -56,7 +56,7 @@ def test_the_lookups_are_paths_of_the_table() -> None:
 
 
 def test_answers_that_are_alike_are_counted_as_often_as_they_were_given() -> None:
-    counts = RequestCounts()
+    counts = LocalPortCounts()
     given = [("fresh", 0.5), ("fresh", 0.5), ("stale", 31.0), ("unknown", 31.0), ("fresh", 0.5), ("fresh", 1.5)]
     for number, (freshness, age_s) in enumerate(given):
         counts.looked_up(freshness, age_s)

@@ -13,11 +13,11 @@ from registry_core.domain.freshness import Freshness
 from registry_core.telemetry.bucket_counts import BucketCounts
 
 # The paths that are answered from the view.
-LOOKUPS: Final = frozenset(("/services", "/services/{name}", "/resolve/{name}", "/explain/{name}"))
+LOOKUPS: Final = frozenset(("/services", "/services/{name}", "/resolve/{name}", "/explain/{name}", "/sd/{program}"))
 _TOLD: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 
 
-class RequestCounts:
+class LocalPortCounts:
     """The counts of one port. Paths are those of the table of routes, so that there are few."""
 
     def __init__(self) -> None:
