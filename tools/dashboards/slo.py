@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cli.slo.levels import AVAILABILITY, LEVELS, Level, LevelUnit
+from cli.slo.levels import AVAILABILITY, LEVELS, Decides, Level, LevelUnit
 from cli.slo.verdicts import shown_value
 from tools.dashboards.panels import (
     COUNT,
@@ -53,6 +53,8 @@ def _level(level: Level) -> Panel:
         f"Over the time shown: {level.promise}. Promised: {shown_value(level.bound, level.unit)} at most. Empty: "
         f"{level.prometheus.otherwise}."
     )
+    if level.prometheus.decides is Decides.MISSED:
+        meaning += " Only the way from a replica to its readers' sockets is measured, so it can be missed, but not met."
     query = level.prometheus.value.replace("{window}", "$__range")
     condition = level.prometheus.condition.replace("{window}", "$__range")
     measured = f"({query}) and on () (({condition}) >= {level.prometheus.least:g})"
