@@ -19,6 +19,7 @@ from bench.load import HttpLoad, flood, request, steady
 from bench.machine import pin
 from bench.middle import Middle, cpu_s, middle, redis_pids, register, registration
 from bench.rows import Figure, Result, Row, spread
+from cli.slo.levels import REGISTRATION_MS
 
 IN_FLIGHT: Final = 64
 BEATS: Final = 100
@@ -91,7 +92,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
             spread(paced.samples_ns),
             "Redis alone: SET and WAIT 1, one after another",
             spread(alone),
-            100,
+            REGISTRATION_MS[2],
         ),
     ]
 

@@ -127,7 +127,8 @@ class Replica:
         self._callers = ReplicaAccess(
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
-        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=self._callers.report)
+        unbelieved, report = lambda: self.limits.unbelieved, self._callers.report
+        self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=report, unbelieved=unbelieved)
         self._sampler = SystemSampler()
         self._connections = Connections(
             connection_limits or ConnectionLimits(connections=budget.connections), is_shared=self.limits.proxies.trusts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,10 +39,11 @@ class LogEvent(NamedTuple):
     details: tuple[str, ...]
 
 
-def events() -> list[LogEvent]:
+@cache
+def events() -> tuple[LogEvent, ...]:
     """Return every event that the product logs. Raises ValueError when an event's name is not a literal."""
     found = [event for module in modules(PRODUCT) for event in _events_of(module)]
-    return sorted(set(found))
+    return tuple(sorted(set(found)))
 
 
 def _events_of(module: Path) -> Iterator[LogEvent]:

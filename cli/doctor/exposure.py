@@ -47,6 +47,13 @@ NO_AUDIT = DoctorRule(
     "nobody can tell later who changed what",
     "REGISTRY_AUDIT=/var/lib/vertice/audit    # at each replica, on a disk that stays",
 )
+PROXY_NOT_BELIEVED = DoctorRule(
+    "registry-proxy-not-believed",
+    DoctorSeverity.WARNING,
+    "the registry at {url} does not believe {proxies} about whom it forwards for",
+    "all who come through it share the limits of one client, and the audit names the proxy",
+    "REGISTRY_TRUSTED_PROXIES={proxies}    # at each replica, if that is a proxy of yours",
+)
 SHORT_SECRET = DoctorRule(
     "secret-short",
     DoctorSeverity.WARNING,
@@ -61,7 +68,17 @@ PORT_OPEN = DoctorRule(
     "they can read everything that it knows; changes need AGENT_HTTP_TOKEN",
     "AGENT_HTTP_LISTEN=127.0.0.1:8880    # unless others are meant to ask it",
 )
-KINDS: Final = (CLOSED, IN_THE_CLEAR, WRITES_OPEN, READS_OPEN, PLAIN_SECRETS, NO_AUDIT, SHORT_SECRET, PORT_OPEN)
+KINDS: Final = (
+    CLOSED,
+    IN_THE_CLEAR,
+    WRITES_OPEN,
+    READS_OPEN,
+    PLAIN_SECRETS,
+    NO_AUDIT,
+    PROXY_NOT_BELIEVED,
+    SHORT_SECRET,
+    PORT_OPEN,
+)
 
 
 def judge(facts: Facts) -> Iterator[DoctorFinding]:
@@ -70,6 +87,8 @@ def judge(facts: Facts) -> Iterator[DoctorFinding]:
     for registry in seen:
         found = list(_registry(registry))
         yield from found or [CLOSED.found(url=registry.url)]
+    for registry in facts.registries:
+        yield from _proxies(registry)
     length = facts.subject.secret_length
     if seen and length is not None and length < ENOUGH_SECRET:
         yield SHORT_SECRET.found(length=length)
@@ -88,3 +107,8 @@ def _registry(seen: RegistrySeen) -> Iterator[DoctorFinding]:
         yield PLAIN_SECRETS.found(url=seen.url, count=seen.plain_secrets)
     if seen.is_audited is False:
         yield NO_AUDIT.found(url=seen.url)
+
+
+def _proxies(seen: RegistrySeen) -> Iterator[DoctorFinding]:
+    if seen.unbelieved_proxies:
+        yield PROXY_NOT_BELIEVED.found(url=seen.url, proxies=",".join(seen.unbelieved_proxies))

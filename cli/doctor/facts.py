@@ -121,6 +121,7 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     reads_are_open: bool = False
     plain_secrets: int = 0  # accepted from other machines over plain HTTP, while that is neither refused nor silent
     is_audited: bool | None = None
+    unbelieved_proxies: tuple[str, ...] = ()  # they forward for others, and the registry does not trust them
 
 
 class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):

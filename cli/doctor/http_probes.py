@@ -106,6 +106,7 @@ def ask_registry(url: str, keys: SenderKeys) -> RegistrySeen:
             reads_are_open=is_far and get(url, "/services", TIMEOUT_S).status == HTTPStatus.OK,
             plain_secrets=_plain_secrets(said),
             is_audited=_is_audited(said),
+            unbelieved_proxies=_unbelieved(said),
         )
     except SettingsError as error:  # of the files of TLS
         return RegistrySeen(url=url, problem=str(error))
@@ -147,6 +148,12 @@ def _is_audited(health: Any) -> bool | None:
     with contextlib.suppress(KeyError, TypeError):
         return bool(health["components"]["audit"]["status"] != "off")
     return None
+
+
+def _unbelieved(health: Any) -> tuple[str, ...]:
+    with contextlib.suppress(KeyError, TypeError):
+        return _texts(health["components"]["access"]["unbelieved_proxies"])
+    return ()
 
 
 def _texts(given: Any) -> tuple[str, ...]:

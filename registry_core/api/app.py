@@ -141,7 +141,7 @@ def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[...
             if not isinstance(response, WatchStream):
                 took_s = time.perf_counter() - started
                 metrics.request(_template(request), request.method, response.status, took_s, trace_id.get())
-            answered(own, response)
+            answered(own, request, response)
             return response
 
     return surround

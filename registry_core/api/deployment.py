@@ -18,7 +18,7 @@ from registry_core.api.deployment_schemas import (
     DeploymentView,
     EarlierHealth,
     ReplicaSummary,
-    RequestCounts,
+    RequestTotals,
     ServiceCounts,
     ShardSummary,
 )
@@ -55,7 +55,7 @@ class Deployment:
         health: Callable[[], HealthView],
         view: ReplicaView,
         peers: Peers,
-        requests: Callable[[], RequestCounts],
+        requests: Callable[[], RequestTotals],
         *,
         version: str,
         zone: str,
@@ -121,7 +121,7 @@ def earlier_summary(health: EarlierHealth, url: str) -> ReplicaSummary:
     )
 
 
-def summary(health: HealthView, requests: RequestCounts, *, replica: str, version: str, zone: str) -> ReplicaSummary:
+def summary(health: HealthView, requests: RequestTotals, *, replica: str, version: str, zone: str) -> ReplicaSummary:
     """Return what the deployment shows of a replica with this health."""
     parts = health.components
     ends = parts.tls.expires_at if parts.tls is not UNSET else None

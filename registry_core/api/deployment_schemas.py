@@ -20,7 +20,7 @@ class ShardSummary(msgspec.Struct, kw_only=True):
     problem: str = ""
 
 
-class RequestCounts(msgspec.Struct, kw_only=True):
+class RequestTotals(msgspec.Struct, kw_only=True):
     """Requests since the start. `refused` (4xx) and `failed` (5xx) ones count as lookups or writes as well."""
 
     lookups: int = 0
@@ -42,7 +42,7 @@ class ReplicaSummary(msgspec.Struct, kw_only=True):
     state: str  # "ready" | "warming"
     uptime_seconds: float
     watchers: int = 0
-    requests: RequestCounts = msgspec.field(default_factory=RequestCounts)
+    requests: RequestTotals = msgspec.field(default_factory=RequestTotals)
     services: int
     instances: int
     view_age_seconds: float | None = 0.0  # None: the store never confirmed it

@@ -84,6 +84,7 @@ class AccessHealth(msgspec.Struct, kw_only=True):
     refused_total: int
     last_refusal: str  # in the words of the answer; "" when there was none
     secrets: SecretsHealth = msgspec.field(default_factory=SecretsHealth)
+    unbelieved_proxies: list[str] = []  # the first ones that forward for others, and are not trusted
 
 
 class PeersHealth(msgspec.Struct, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.samples import Sample
 
-from registry_core.api.deployment_schemas import RequestCounts
+from registry_core.api.deployment_schemas import RequestTotals
 from registry_core.api.endpoints import ENDPOINTS
 from registry_core.security.rights import Right
 
@@ -15,9 +15,9 @@ _LOOKUPS: Final = frozenset(one.path for one in ENDPOINTS if one.right is Right.
 _WRITES: Final = frozenset((one.method, one.path) for one in ENDPOINTS if one.writes)
 
 
-def request_counts(samples: Iterable[Sample]) -> RequestCounts:
+def request_counts(samples: Iterable[Sample]) -> RequestTotals:
     """Return the counts in the samples of the histogram of requests."""
-    counts = RequestCounts()
+    counts = RequestTotals()
     for sample in samples:
         if not sample.name.endswith("_count"):
             continue

@@ -24,7 +24,7 @@ from registry_core.api.endpoints import Endpoint
 from registry_core.api.instance_limits import Claimant, InstanceLimits
 from registry_core.api.limit_settings import LimitSettings
 from registry_core.api.limits import Allowance, RateLimiter
-from registry_core.api.proxies import TrustedProxies
+from registry_core.api.proxies import RequestOrigin, TrustedProxies
 from registry_core.api.schemas import BeatBody, HeartbeatBody, RegisterBody, StatusBody
 from registry_core.api.shedding import Shedding, Worth
 from registry_core.api.unread import UnreadAnswers
@@ -71,6 +71,9 @@ MAX_HELD: Final = 1000
 MAX_CAUSES: Final = 64
 _UNLIMITED: Final = ""
 _NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
+# Addresses that are named as proxies that are not trusted. Anybody can send such a header.
+MAX_UNBELIEVED: Final = 8
+_FORWARDING: Final = ("X-Forwarded-For", "Forwarded")
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -131,6 +134,8 @@ class RequestLimits:
             is_fresh=self._is_fresh,
         )
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(16), digest_size=16)
+        # Addresses that say that they forward for others, and are not believed.
+        self.unbelieved: dict[str, None] = {}
         self._credentials: LRUCache[bytes, None] = LRUCache(MAX_CREDENTIALS)
         self._thinning = Thinning(causes=MAX_CAUSES)
         self.refused: Counter[str] = Counter(
@@ -141,7 +146,7 @@ class RequestLimits:
         """Note in `request` which client sent it."""
         peer = request.remote or ""
         if not self.proxies.trusts(peer):
-            request[CLIENT] = self.proxies.direct(peer)
+            request[CLIENT] = self._direct(request, peer)
             return
         lines = request.headers.getall(self._header, ())
         request[CLIENT] = self.proxies.origin(peer, lines)
@@ -199,21 +204,25 @@ class RequestLimits:
                     error = self._too_many(request, allowance, "without a right, from this address,")
         if isinstance(error, Unavailable) and isinstance(body, RegisterBody) and body.instance_id is not None:
             self._instances.registration_failed(_claimant(request, body), now)
-        if isinstance(error, TooManyRequests):
-            self._tell_of_proxy(request, now)
         if isinstance(error, TooManyRequests | Overloaded):
             allowance_now = request.get(ALLOWANCE)
             policy = allowance_now.policy if allowance_now is not None else type(error).__name__
             request[REPEATED] = self._thinning.failed(f"{policy} {limited_as}", now) is None
         return error
 
-    def _tell_of_proxy(self, request: web.Request, now: float) -> None:
-        """Log when a refused address says that it forwards for others, who share its limits then."""
-        peer = request.remote or ""
-        if self._header in request.headers and not self.proxies.trusts(peer):
-            times = self._thinning.failed(f"proxy {peer}", now)
-            if times is not None:
-                log.warning("proxy_not_trusted", peer=peer, refused=times, setting="REGISTRY_TRUSTED_PROXIES")
+    def _direct(self, request: web.Request, peer: str) -> RequestOrigin:
+        """Return the origin of a request from an address that no setting trusts.
+
+        What forwards for others and is not trusted has one limit for all of them: on loopback as well, since they are
+        not of this machine.
+        """
+        origin = self.proxies.direct(peer)
+        if not any(name in request.headers for name in _FORWARDING):
+            return origin
+        if peer not in self.unbelieved and len(self.unbelieved) < MAX_UNBELIEVED:
+            self.unbelieved[peer] = None
+            log.warning("proxy_not_trusted", peer=peer, setting="REGISTRY_TRUSTED_PROXIES")
+        return origin if origin.limited_as else RequestOrigin(origin.address, f"{origin.address} for others")
 
     async def hold(self, error: VerticeError) -> None:
         """Hold a refusal by a limit back for a moment: who sends the next request at its end then sends few."""

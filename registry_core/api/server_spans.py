@@ -42,19 +42,20 @@ def serving_request(request: web.Request) -> Span:
     if route in _NOT_RECORDED or (route == "/watch" and "once=" not in request.query_string):
         return serving("", traceparent)
     name = _NAMES.get(("GET" if request.method == "HEAD" else request.method, route), _UNMATCHED)
-    return serving(name, traceparent, attributes_of(request, route))
+    return serving(name, traceparent)
 
 
-def attributes_of(request: web.Request, route: str) -> dict[str, str | int]:
+def attributes_of(request: web.Request) -> dict[str, str | int]:
     """Return what a span says of a request."""
+    resource = request.match_info.route.resource
     found: dict[str, str | int] = {
         "http.request.method": request.method if request.method in _METHODS else "_OTHER",
         "url.scheme": request.scheme,
         "url.path": request.raw_path.partition("?")[0][:MAX_PATH],
         "network.protocol.version": f"{request.version.major}.{request.version.minor}",
     }
-    if route:
-        found["http.route"] = route
+    if resource is not None:
+        found["http.route"] = resource.canonical
     if agent := request.headers.get("User-Agent"):
         found["user_agent.original"] = agent[:MAX_AGENT]
     if client := client_of(request):
@@ -62,11 +63,13 @@ def attributes_of(request: web.Request, route: str) -> dict[str, str | int]:
     return found
 
 
-def answered(span: Span, response: web.StreamResponse) -> None:
-    """Note how a request was answered, in its span and, when it failed, in its answer."""
+def answered(span: Span, request: web.Request, response: web.StreamResponse) -> None:
+    """Note a request and how it was answered, in its span and, when it failed, in its answer."""
     if response.status >= HTTPStatus.BAD_REQUEST and not response.prepared and (known := trace_id.get()) is not None:
         response.headers[TRACE_HEADER] = known
     if span.is_recorded:
+        for name, value in attributes_of(request).items():
+            span.set(name, value)
         span.set("http.response.status_code", response.status)
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             span.failed(str(response.status))

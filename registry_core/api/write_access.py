@@ -7,7 +7,7 @@ about its owner.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -30,9 +30,14 @@ class WriteAccess:
         ttl_s: float = 0.0,
         *,
         secrets: Callable[[], SecretsHealth] = SecretsHealth,
+        unbelieved: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often. `secrets` reports on those."""
+        """`ttl_s` is the TTL of a lease: agents may send heartbeats no more often. `secrets` reports on those.
+
+        `unbelieved` names the proxies that are not trusted.
+        """
         self._secrets = secrets
+        self._unbelieved = unbelieved
         self._view = view
         self._clock = clock
         self._logged = False
@@ -89,4 +94,5 @@ class WriteAccess:
             refused_total=self.refusals.counts.total(),
             last_refusal=self.refusals.because,
             secrets=self._secrets(),
+            unbelieved_proxies=list(self._unbelieved()),
         )

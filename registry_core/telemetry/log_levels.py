@@ -24,7 +24,16 @@ DEFAULT_LEVEL: Final = "info"
 _BOTH: Final = ("aiohttp", "asyncio", "background", "telemetry", "tls")
 AGENT_COMPONENTS: Final = (
     *("agent", "agent.certificates", "agent.checks", "agent.hosts", "agent.http", "agent.loader", "agent.registries"),
-    *("agent.reload", "agent.session", "agent.state", "agent.sync", "agent.upstreams", "dns", "dns.forwarding"),
+    *(
+        "agent.reload",
+        "agent.session",
+        "agent.state",
+        "agent.sync",
+        "agent.upstreams",
+        "agent.usage",
+        "dns",
+        "dns.forwarding",
+    ),
     *_BOTH,
 )
 REGISTRY_COMPONENTS: Final = ("api.hub", "audit", "authority", "redis", "registry", "store.redis", *_BOTH)

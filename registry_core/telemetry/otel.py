@@ -14,6 +14,7 @@ from typing import Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider, sampling
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -25,8 +26,8 @@ from opentelemetry.trace import Span as SdkSpan
 from opentelemetry.trace import SpanKind as SdkKind
 
 from registry_core.telemetry.spans import Attributes, AttributeValue, RecordedSpan, SpanKind
-from registry_core.telemetry.trace_context import SAMPLED, TraceContext
-from registry_core.telemetry.trace_settings import PARENT_BASED, RATIO, TraceSettings
+from registry_core.telemetry.trace_context import SAMPLED, TraceContext, begun
+from registry_core.telemetry.trace_settings import PARENT_BASED, TraceSettings
 
 # Traces that others ask for: whoever sends a sampled context decides that its trace is recorded here as well.
 MOST_ASKED_PER_S: Final = 200
@@ -39,6 +40,8 @@ _KINDS: Final = {
     SpanKind.CLIENT: SdkKind.CLIENT,
 }
 _SCOPE: Final = "vertice"
+# Of new traces, where the settings name no ratio.
+_SHARES: Final = {"always_on": 1.0, "always_off": 0.0}
 
 
 def _version() -> str:
@@ -100,6 +103,16 @@ class OtelSpan:
         self._span.end()
 
 
+class _TraceIds(RandomIdGenerator):
+    """Gives a new trace the id by which it was chosen."""
+
+    trace_id = 0
+
+    def generate_trace_id(self) -> int:
+        """Return that id."""
+        return self.trace_id
+
+
 class OtelTracer:
     """Records the spans that `settings` ask for, and leaves them in `queue`."""
 
@@ -113,8 +126,16 @@ class OtelTracer:
             "telemetry.sdk.name": "opentelemetry",
         }
         self.queue = SpanQueue(settings.queue)
+        sampler = settings.sampler.removeprefix(PARENT_BASED)
+        self._is_parent_based = sampler != settings.sampler
+        self._bound = round(_SHARES.get(sampler, settings.ratio) * 2**64)
+        self._ids = _TraceIds()
         provider = TracerProvider(
-            sampler=_sampler(settings), resource=Resource(resource), span_limits=_LIMITS, shutdown_on_exit=False
+            sampler=sampling.ALWAYS_ON,
+            resource=Resource(resource),
+            span_limits=_LIMITS,
+            id_generator=self._ids,
+            shutdown_on_exit=False,
         )
         provider.add_span_processor(self.queue)
         self._tracer = provider.get_tracer(_SCOPE, _VERSION)
@@ -125,19 +146,31 @@ class OtelTracer:
         self, name: str, kind: SpanKind, above: TraceContext | None, attributes: Attributes
     ) -> tuple[TraceContext, RecordedSpan | None]:
         """Begin a span below `above`, or a trace; return its context, and the span if it is recorded."""
-        if kind is SpanKind.SERVER and above is not None and above.sampled and not self._may_ask():
-            return TraceContext(above.trace_id, above.span_id), None
+        # Decided here, before anything is made: most requests are in no trace that is recorded.
+        context = above if above is not None else begun()
+        is_new = above is None or (kind is SpanKind.SERVER and not self._is_parent_based)
+        if not (self._is_chosen(context.trace_id) if is_new else context.sampled):
+            return TraceContext(context.trace_id, context.span_id), None
+        if kind is SpanKind.SERVER and context.sampled and not self._may_ask():
+            return TraceContext(context.trace_id, context.span_id), None
         within = None
-        if above is not None:
-            flags = TraceFlags(SAMPLED if above.sampled else 0)
-            context = SpanContext(
-                int(above.trace_id, 16), int(above.span_id, 16), is_remote=kind is SpanKind.SERVER, trace_flags=flags
+        if above is None:
+            self._ids.trace_id = int(context.trace_id, 16)
+        else:
+            sampled = SpanContext(
+                int(above.trace_id, 16),
+                int(above.span_id, 16),
+                is_remote=kind is SpanKind.SERVER,
+                trace_flags=TraceFlags(SAMPLED),
             )
-            within = set_span_in_context(NonRecordingSpan(context))
+            within = set_span_in_context(NonRecordingSpan(sampled))
         span = self._tracer.start_span(name, within, _KINDS[kind], attributes)
         own = span.get_span_context()
-        told = TraceContext(f"{own.trace_id:032x}", f"{own.span_id:016x}", own.trace_flags.sampled)
-        return told, OtelSpan(span) if span.is_recording() else None
+        return TraceContext(f"{own.trace_id:032x}", f"{own.span_id:016x}", sampled=True), OtelSpan(span)
+
+    def _is_chosen(self, trace_id: str) -> bool:
+        """Return whether a new trace is recorded: by its id, so that programs with one ratio choose the same ones."""
+        return int(trace_id[16:], 16) < self._bound
 
     def _may_ask(self) -> bool:
         """Return whether one more sampled context of others counts in this second."""
@@ -146,12 +179,3 @@ class OtelTracer:
             self._second, self._asked = second, 0
         self._asked += 1
         return self._asked <= MOST_ASKED_PER_S
-
-
-def _sampler(settings: TraceSettings) -> sampling.Sampler:
-    name = settings.sampler.removeprefix(PARENT_BASED)
-    if name == RATIO:
-        root: sampling.Sampler = sampling.TraceIdRatioBased(settings.ratio)
-    else:
-        root = sampling.ALWAYS_ON if name == "always_on" else sampling.ALWAYS_OFF
-    return sampling.ParentBased(root) if settings.sampler.startswith(PARENT_BASED) else root

@@ -20,7 +20,11 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
-from tests.programs import find
+from tests.observed.empty import NOT_LIVE
+from tests.observed.faults import FAULTS
+from tests.observed.rules import product_rules
+from tests.observed.sides import SIDES
+from tests.programs import ROOT, find
 from tools.dashboards import panels
 from tools.dashboards.every import DASHBOARD_FILES, DASHBOARDS
 from tools.dashboards.grafana import RUNBOOKS
@@ -154,3 +158,15 @@ def test_links_between_dashboards_lead_to_one() -> None:
 def test_the_file_of_every_dashboard_is_there_and_no_other() -> None:
     folder = next(iter(DASHBOARD_FILES)).parent
     assert set(folder.glob("*.json")) == set(DASHBOARD_FILES)
+
+
+def test_every_alert_is_on_a_panel_and_every_alert_of_a_panel_has_a_runbook() -> None:
+    shown = {alert for _, panel in every_panel() for alert in panel.alerts}
+    assert shown == {rule["alert"] for rule in product_rules().named("alert")}
+    assert [alert for alert in sorted(shown) if not (ROOT / "docs" / "runbooks" / f"{alert}.md").is_file()] == []
+
+
+def test_every_alert_has_a_fault_that_fires_it_or_a_reason() -> None:
+    fired = {alert for fault in (*FAULTS, *SIDES) for alert in fault.alerts}
+    assert fired | NOT_LIVE.keys() == {rule["alert"] for rule in product_rules().named("alert")}
+    assert fired & NOT_LIVE.keys() == set()

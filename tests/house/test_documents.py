@@ -80,7 +80,7 @@ def test_every_make_target_in_the_documents_exists() -> None:
 
 def test_every_command_in_the_documents_exists(capsys: pytest.CaptureFixture[str]) -> None:
     groups = "|".join(node.name for node in COMMANDS if isinstance(node, CommandGroup))
-    pattern = rf"(?:^ +|bin/|`|\| |; |&& )vertice ((?:(?:{groups}) )?[a-z]+)\b"
+    pattern = rf"(?:^ +|bin/|`|\| |; |&& )vertice ((?:(?:{groups}) )?[a-z]+(?:-[a-z]+)*)\b"
     named = {command for document in WRITTEN for command in re.findall(pattern, text_of(document), re.MULTILINE)}
     assert len(named) >= 15
     for command in sorted(named):

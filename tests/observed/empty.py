@@ -19,6 +19,7 @@ EMPTY_WITHOUT_A_FAULT: Final[Mapping[str, str]] = {
     "panel:agents/Following the registry/Moves to another registry": NEVER_HAPPENED,
     "panel:redis/Safety/Failovers": NEVER_HAPPENED,
     "panel:slo/Levels in the time shown/Client errors while": "it is about faults",
+    "panel:slo/Levels in the time shown/A registration is visible to every agent, p99": "it takes 100 changes",
     "mark:": "a mark is drawn where something happens",
     "alert:": "an alert fires when something is wrong",
 }

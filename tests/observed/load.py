@@ -82,7 +82,7 @@ async def _writes(session: aiohttp.ClientSession, plan: dict[str, Any]) -> None:
         replica = plan["replicas"][number % len(plan["replicas"])]
         own = number % OWN
         instance = {"service_name": "load", "instance_id": f"load-{own}"}
-        if number // OWN % 4 == 0:
+        if number // OWN % 2 == 0:
             # The version changes, so that there is something to tell the readers of the watch.
             version = f"1.0.{number // OWN}"
             body = {**instance, "host": "127.0.0.1", "port": 6000 + own, "version": version}

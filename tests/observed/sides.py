@@ -216,12 +216,18 @@ def audit_cut_short(scene: Scene) -> Iterator[None]:
     """Put an older copy of a replica's audit log back, which its peers have signed more of; then begin a new one."""
     victim = scene.deployment.replicas[1]
     log, copy = scene.deployment.folder / f"{victim.name}-audit", scene.folder / "copy"
+    lines = 'registry_audit_countersigned_lines{instance="' + victim.at + '"}'
     victim.kill()
     shutil.copytree(log, copy)
+    # Of the next life: what Prometheus has until then is of the one before.
     victim.start()
-    lines = 'registry_audit_countersigned_lines{instance="' + victim.at + '"}'
-    before = scene.prometheus.value(lines) or 0
-    wait_until(lambda: (scene.prometheus.value(lines) or 0) > before + 20, "its peers signed more", timeout_s=60)
+    copied = sum(len(segment.read_bytes().splitlines()) for segment in copy.glob("*.jsonl"))
+    wait_until(
+        lambda: (scene.prometheus.value(lines) or 0) > copied + 5,
+        "its peers have signed more",
+        timeout_s=90,
+        every_s=0.5,
+    )
     victim.kill()
     shutil.rmtree(log)
     shutil.copytree(copy, log)

@@ -36,7 +36,8 @@ def relabelling(job: str) -> list[dict[str, Any]]:
 
 def configuration(key: Path) -> str:
     """Return a configuration that finds everything by discovery: replicas by SRV, agents and services by asking."""
-    authorization = {"credentials_file": str(key)}
+    # Without the type, Prometheus 2.42 sends the key of a discovery without `Bearer`.
+    authorization = {"type": "Bearer", "credentials_file": str(key)}
     at_registry = {"url": f"{REGISTRY}/sd/prometheus", "refresh_interval": "1s", "authorization": authorization}
     at_agent = {"url": "http://127.0.0.1:8880/sd/prometheus", "refresh_interval": "1s"}
     without_key = {"url": f"{REGISTRY}/sd/prometheus", "refresh_interval": "1s"}

@@ -58,6 +58,7 @@ VIEW: Final = PanelRow(
             f'sum(rate(agent_answers_total{{{AGENT},freshness="unknown"}}[{RATE}]))',
             PER_SECOND,
             steps=above((0.01, "red")),
+            alerts=("AgentCannotTell",),
         ),
         figure(
             "Held back by the loss guard",

@@ -85,6 +85,7 @@ GLANCE: Final = PanelRow(
             ),
             width=12,
             height=7,
+            alerts=("RegistryUnhealthy",),
         ),
         table(
             "Versions",
@@ -214,7 +215,7 @@ VIEW: Final = PanelRow(
             ),
             unit=PER_SECOND,
             width=8,
-            alerts=("RegistryTaskDies",),
+            alerts=("BackgroundTaskDies",),
         ),
     ),
 )
@@ -291,7 +292,7 @@ TRUST: Final = PanelRow(
             below="red",
             steps=above((DAY_S, "orange"), (7 * DAY_S, "green")),
             width=8,
-            alerts=("RegistryCertificateEnds", "AuthorityEnds"),
+            alerts=("RegistryCertificateEnds", "RegistryTlsFilesUnusable", "AuthorityEnds"),
         ),
     ),
 )

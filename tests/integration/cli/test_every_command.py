@@ -35,6 +35,7 @@ CASES = {
     "services": "",
     "resolve": "web",
     "explain": "web",
+    "usage": "",
     "drain": "web --timeout 0",
     "maintenance on": "web",
     "maintenance off": "web",

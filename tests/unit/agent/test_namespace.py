@@ -78,8 +78,9 @@ from functools import partial
 from agent.namespace import Namespace, end_when_left_behind, interfaces
 from registry_core.supervision import Background
 from registry_core.telemetry import logs
+from registry_core.telemetry.log_levels import LogLevels
 
-logs.configure("info", "agent")
+logs.configure(LogLevels(), "agent")
 seen = frozenset({"eth0"})
 
 def look():

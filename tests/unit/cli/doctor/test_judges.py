@@ -595,6 +595,11 @@ CASES: list[tuple[str, Facts, set[str]]] = [
     ("plain secrets", changed(registry=FAR | {"plain_secrets": 3}), {"registry-plain-secrets"}),
     ("no audit", changed(registry=FAR | {"is_audited": False}), {"registry-no-audit"}),
     ("a registry that does not tell of its audit", changed(registry=FAR | {"is_audited": None}), set()),
+    (
+        "a proxy that is not believed",
+        changed(registry=FAR | {"unbelieved_proxies": ("10.0.0.5",)}),
+        {"registry-proxy-not-believed"},
+    ),
     ("a short secret", changed(registry=FAR, subject={"secret_length": 6}), {"secret-short"}),
     ("a long secret", changed(registry=FAR, subject={"secret_length": 48}), set()),
     ("an open port", changed(subject={"http_listen": Listen("", 8880)}), {"agent-port-open"}),

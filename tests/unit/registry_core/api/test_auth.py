@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from registry_core.api.auth import API_KEY_HEADER, CALLER, TOKEN_HEADER, Authenticator, Caller
 from registry_core.api.endpoints import ENDPOINTS
-from registry_core.api.plain_forms import PlainPolicy
+from registry_core.api.plain_forms import PlainPolicy, PlainRefused
 from registry_core.errors import Forbidden, Unauthorized
+from registry_core.ports.once import signed_once
 from registry_core.security.access_settings import PlainForms
 from registry_core.security.identities import Identity, Proof, Role
 from registry_core.security.keyring import Credentials, Keyring
@@ -27,15 +29,21 @@ CERTIFIED = Identity(Role.SERVICE, Proof.CERTIFICATE, "billing", "serial:1")
 
 
 def authenticator(
-    *secrets: str, is_open: bool = False, reads_are_open: bool = True, certified: Identity | None = None
+    *secrets: str,
+    is_open: bool = False,
+    reads_are_open: bool = True,
+    certified: Identity | None = None,
+    plain: PlainForms = PlainForms.WARN,
+    store_lets_once: bool = False,
 ) -> Authenticator:
     return Authenticator(
         Keyring(Credentials(secrets, (READ_KEY,))),
         Nonces(CLOCK.wall() - 1000),
-        PlainPolicy(PlainForms.WARN, CLOCK),
+        PlainPolicy(plain, CLOCK),
         CLOCK,
         is_open=is_open,
         reads_are_open=reads_are_open,
+        store_lets_once=store_lets_once,
         certified=lambda _: certified,
     )
 
@@ -190,3 +198,60 @@ async def test_a_replica_reads_and_does_not_write() -> None:
 def test_a_key_is_the_sha_256_of_name_and_secret() -> None:
     # printf 'ip_intelold' | sha256sum
     assert api_key("ip_intel", "old") == "8b2505173f5539b170d86401e7f49e62db62815ed95b8cd3ca0e5ee2aa1443fd"
+
+
+# -- what is sent as it is, over a line that others can read
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("register", {TOKEN_HEADER: "new"}),
+        ("register", {API_KEY_HEADER: api_key("ip_intel", "new")}),
+        ("services", {"Authorization": f"Bearer {READ_KEY}"}),
+    ],
+)
+async def test_each_plain_form_is_refused_in_plain_sight_where_it_is_not_taken(
+    name: str, headers: dict[str, str]
+) -> None:
+    who = authenticator("old", "new", reads_are_open=False, plain=PlainForms.OFF)
+    endpoint = next(one for one in ENDPOINTS if one.name == name)
+    for peer, is_refused in (("10.0.0.7", True), ("127.0.0.1", False)):
+        known = {"peername": (peer, 4000), "ssl_object": None}
+        transport = mock.Mock(get_extra_info=lambda what, default=None, known=known: known.get(what, default))
+        request = make_mocked_request(endpoint.method, endpoint.path, headers=headers, transport=transport)
+        if is_refused:
+            with pytest.raises(PlainRefused):
+                who.check(request, endpoint)
+        else:
+            who.check(request, endpoint)
+
+
+# -- a signed write is marked, so that a store carries it out once
+
+
+async def test_a_signed_write_is_marked_for_the_store_and_what_follows_on_its_connection_is_not() -> None:
+    """Requests of one connection share their context: with a mark that stays, the next write is taken for a replay."""
+    who = authenticator("new", store_lets_once=True)
+    await caller_of(signature(shared_key("new")), who)
+    marked = signed_once.get()
+    assert marked is not None
+    assert marked.mark
+    await caller_of({TOKEN_HEADER: "new"}, who)
+    assert signed_once.get() is None
+
+
+async def test_only_a_write_to_the_store_is_marked() -> None:
+    who = authenticator("new", store_lets_once=True, reads_are_open=False)
+    await caller_of(signature(shared_key("new"), "GET", "/services"), who, name="services")
+    assert signed_once.get() is None
+    deny = next(one for one in ENDPOINTS if one.name == "deny")
+    assert deny.writes
+    assert not deny.from_store
+    await caller_of(signature(shared_key("new"), "POST", deny.path, nonce="e" * 20), who, name="deny")
+    assert signed_once.get() is None
+
+
+async def test_without_a_store_that_remembers_nothing_is_marked() -> None:
+    await caller_of(signature(shared_key("new"), nonce="f" * 20), authenticator("new"))
+    assert signed_once.get() is None

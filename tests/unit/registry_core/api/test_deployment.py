@@ -11,7 +11,7 @@ from registry_core.api.deployment import SHARED_S, Deployment, counts, deploymen
 from registry_core.api.deployment_schemas import (
     EarlierHealth,
     ReplicaSummary,
-    RequestCounts,
+    RequestTotals,
     ServiceCounts,
     ShardSummary,
 )
@@ -58,7 +58,7 @@ def deployment(peers: StandIn, clock: FakeClock) -> Deployment:
     def health() -> HealthView:
         return msgspec.structs.replace(one.health.view(), status="healthy", reasons=[])
 
-    return Deployment(health, one.view, peers, RequestCounts, version="1.0.0", zone="z", clock=clock)  # type: ignore[arg-type]  # a stand-in
+    return Deployment(health, one.view, peers, RequestTotals, version="1.0.0", zone="z", clock=clock)  # type: ignore[arg-type]  # a stand-in
 
 
 async def test_each_replica_is_there_once_and_silent_ones_are_named() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry_core.api.deployment_schemas import RequestCounts
+from registry_core.api.deployment_schemas import RequestTotals
 from registry_core.api.request_counts import request_counts
 from registry_core.telemetry.metrics import ReplicaMetrics
 
@@ -19,4 +19,4 @@ def test_lookups_writes_refusals_and_failures_are_told_apart() -> None:
     ):
         for _ in range(times):
             metrics.request(path, method, status, 0.001)
-    assert request_counts(metrics.requests()) == RequestCounts(lookups=7, writes=4, other=5, refused=3, failed=1)
+    assert request_counts(metrics.requests()) == RequestTotals(lookups=7, writes=4, other=5, refused=3, failed=1)

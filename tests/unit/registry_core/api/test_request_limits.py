@@ -9,9 +9,18 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
+from registry_core.api.clients import CLIENT
 from registry_core.api.endpoints import ENDPOINTS, Endpoint
 from registry_core.api.limit_settings import LimitSettings, RequestRate
-from registry_core.api.request_limits import LIMIT_OF, REPEATED, WORTH_OF, RequestLimits, limit_of, worth_of
+from registry_core.api.request_limits import (
+    LIMIT_OF,
+    MAX_UNBELIEVED,
+    REPEATED,
+    WORTH_OF,
+    RequestLimits,
+    limit_of,
+    worth_of,
+)
 from registry_core.api.shedding import Worth
 from registry_core.api.view import ReplicaView
 from registry_core.domain.leases import LeaseTerms
@@ -81,13 +90,32 @@ async def test_the_first_refusal_is_noted_and_repeats_are_only_counted() -> None
     assert known.refused["lookup"] == 3
 
 
-async def test_a_refused_proxy_that_is_not_trusted_is_named_in_the_log() -> None:
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "forwarded"])
+async def test_a_proxy_that_is_not_trusted_is_named_once_before_anybody_is_refused(header: str) -> None:
     known = limits()
     with capture_logs() as lines:
-        await refused(known, "203.0.113.7")
+        arrived(known, "203.0.113.7")
         assert lines == [], "it does not forward"
         for number in range(10):
-            await refused(known, "203.0.113.9", {"X-Forwarded-For": f"10.0.0.{number}"})
+            arrived(known, "203.0.113.9", {header: f"10.0.0.{number}"})
     (line,) = lines
     assert (line["event"], line["peer"]) == ("proxy_not_trusted", "203.0.113.9")
     assert line["setting"] == "REGISTRY_TRUSTED_PROXIES"
+    assert list(known.unbelieved) == ["203.0.113.9"]
+
+
+async def test_anybody_can_pretend_to_forward_and_fills_neither_log_nor_memory() -> None:
+    known = limits()
+    with capture_logs() as lines:
+        for number in range(100):
+            arrived(known, f"203.0.113.{number}", {"X-Forwarded-For": "10.0.0.1"})
+    assert len(lines) == len(known.unbelieved) == MAX_UNBELIEVED
+
+
+async def test_what_comes_through_a_local_proxy_that_is_not_trusted_has_a_limit_all_the_same() -> None:
+    """Loopback has none: the clients of a proxy on this machine would have none either."""
+    known = limits()
+    for peer in ("127.0.0.1", "::1"):
+        local, passed_on = arrived(known, peer), arrived(known, peer, {"X-Forwarded-For": "203.0.113.7"})
+        assert (local[CLIENT].limited_as, passed_on[CLIENT].limited_as) == ("", f"{peer} for others")
+        assert passed_on[CLIENT].address == peer, "what it says is not believed"

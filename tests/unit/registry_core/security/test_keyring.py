@@ -147,3 +147,12 @@ def test_keys_that_nobody_signs_with_are_not_made_ready(monkeypatch: pytest.Monk
     for number in range(10):
         ring.signer(signature(service_key(f"service-{number}", "old")), AT)
         assert ring.ready <= 3
+
+
+def test_a_key_that_differs_in_one_digit_is_not_that_of_a_service() -> None:
+    key = api_key("billing", "new")
+    assert RING.covers(key, "billing")
+    assert RING.covers(key.upper(), "billing"), "hexadecimal digits have no case"
+    for place in (0, 31, 63):
+        other = key[:place] + ("0" if key[place] != "0" else "1") + key[place + 1 :]
+        assert not RING.covers(other, "billing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry_core.security.nonces import BUCKET_S, Nonces, require_in_time
+from registry_core.security.nonces import BUCKET_S, CLOCKS_S, Nonces, require_in_time
 from registry_core.security.signature_errors import OutOfTime, Replayed, SignedBeforeStart
 from registry_core.security.signatures import WINDOW_S, Signature
 
@@ -100,3 +100,16 @@ def test_memory_stays_within_its_bound_and_nothing_forgotten_is_accepted_again()
     for number in range(5000):
         with pytest.raises((Replayed, OutOfTime)):
             nonces.spend(signature(NOW + number % 60, f"{number:016}"), NOW)
+
+
+def test_the_mark_for_a_store_is_of_one_key_and_outlives_the_signature_everywhere() -> None:
+    nonces = Nonces(START)
+    ours, theirs = (nonces.once(signature(key_id=key_id), NOW) for key_id in ("shared", "service:billing"))
+    assert ours.mark != theirs.mark, "nobody can use up the nonces of another key"
+    assert ours.attempt != theirs.attempt
+    assert nonces.once(signature(), NOW).mark == ours.mark
+    for made in (NOW - WINDOW_S, NOW, NOW + WINDOW_S):
+        kept_until = NOW + nonces.once(signature(made), NOW).keep_ms / 1000
+        assert kept_until >= int(made) + WINDOW_S + CLOCKS_S - 0.01, (
+            "a replica whose clock is behind still takes it then"
+        )

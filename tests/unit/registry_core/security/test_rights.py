@@ -45,3 +45,7 @@ def test_reading_is_open_to_everybody_where_a_setting_says_so(right: Right) -> N
 def test_a_reader_writes_nothing() -> None:
     reader = Identity(Role.READER, Proof.READ_KEY)
     assert not permits(reader, Right.WRITE, "ip_intel", reads_are_open=True)
+
+
+def test_a_service_writes_and_certifies_no_other() -> None:
+    assert {Right.WRITE, Right.CERTIFY} == FOR_ITSELF

@@ -95,6 +95,12 @@ def test_a_body_is_not_put_into_a_request_that_was_signed_without() -> None:
         signature.require_body(BODY)
 
 
+def test_a_digest_is_covered_even_where_there_is_no_body() -> None:
+    """What stands behind the registry, and reads the digest, may believe it."""
+    with pytest.raises(MalformedSignature, match="does not cover 'content-digest'"):
+        read({**headers_of(body=None), "Content-Digest": content_digest(b"")}, has_body=False)
+
+
 def test_a_digest_of_another_body_was_not_signed() -> None:
     assert not read({**headers_of(), "Content-Digest": content_digest(b"{}")}).is_of(MacKey(KEY.secret))
 
