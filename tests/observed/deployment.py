@@ -75,7 +75,9 @@ class Restartable:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
-def replica(folder: Path, name: str, store: str, settings: Mapping[str, str]) -> Restartable:
+def replica(
+    folder: Path, name: str, store: str, settings: Mapping[str, str], *, vertice: Sequence[str] = VERTICE
+) -> Restartable:
     """Return a replica, not started yet; its audit log is in the folder `<name>-audit`."""
     port = free_port()
     common = {
@@ -91,7 +93,7 @@ def replica(folder: Path, name: str, store: str, settings: Mapping[str, str]) ->
         "REGISTRY_AUDIT_NAME": name,
         "REGISTRY_AUDIT_SYNC": "off",
     }
-    return Restartable(name, [*VERTICE, "registry"], folder / f"{name}.log", {**common, **settings}, port)
+    return Restartable(name, [*vertice, "registry"], folder / f"{name}.log", {**common, **settings}, port)
 
 
 def agent(

@@ -240,6 +240,20 @@ def audit_cut_short(scene: Scene) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def task_dies(scene: Scene) -> Iterator[None]:
+    """Run a registry one of whose background tasks dies at each start; then one whose does not."""
+    file = scene.folder / "dies"
+    program = (sys.executable, "-m", "tests.observed.failing_task", str(file))
+    side = replica(scene.folder, "failing", MEMORY, {"REGISTRY_WARMING": "0"}, vertice=program)
+    with _watched(scene, "registry", side):
+        restarts = 'registry_background_restarts_total{instance="' + side.at + '",task="sync"}'
+        wait_until(lambda: scene.prometheus.value(restarts) == 0, "it is watched", timeout_s=30, every_s=0.2)
+        file.touch()
+        yield
+        file.unlink()
+
+
+@contextlib.contextmanager
 def two_versions(scene: Scene) -> Iterator[None]:
     """Run an agent of another version."""
     urls = [each.url for each in scene.deployment.replicas]
@@ -259,5 +273,6 @@ SIDES: Final[tuple[ObservedFault, ...]] = (
     ObservedFault("authority and its certificates end", certificates_end, ("AuthorityEnds", "AgentCertificateEnds")),
     ObservedFault("disk of an audit log full", audit_disk_full, ("AuditNotWritten",)),
     ObservedFault("audit log cut short", audit_cut_short, ("AuditDisputed",)),
+    ObservedFault("background task dies", task_dies, ("BackgroundTaskDies",)),
     ObservedFault("agents of two versions", two_versions, ("AgentsOfTwoVersions",)),
 )
