@@ -76,5 +76,7 @@ def is_in_plain_sight(request: web.Request) -> bool:
     if transport is None or transport.get_extra_info("ssl_object") is not None:
         return False
     peer = transport.get_extra_info("peername")
-    is_local = not isinstance(peer, tuple) or all_loopback([peer[0]])
-    return not is_local or any(name in request.headers for name in _FORWARDED)
+    if isinstance(peer, tuple) and not all_loopback((peer[0],)):
+        return True
+    headers = request.headers
+    return any(name in headers for name in _FORWARDED)

@@ -24,6 +24,7 @@ MAX_LABEL_LENGTH: Final = 63
 MAX_NAME_LENGTH: Final = MAX_LABEL_LENGTH - 1
 MAX_TAG_LENGTH: Final = MAX_LABEL_LENGTH - 1
 MAX_HOST_LENGTH: Final = 253
+MAX_IP_LENGTH: Final = 45  # RFC 4291 section 2.2: six groups, and an IPv4 address at the end
 MAX_INSTANCE_ID_LENGTH: Final = 263  # the longest host, a colon, the longest port, "-udp"
 SHORT_ID_LENGTH: Final = 12
 
@@ -227,8 +228,14 @@ def widest_reach(ips: Iterable[str]) -> Reach:
 
 def all_loopback(ips: Iterable[str]) -> bool:
     """Return whether there are addresses, and all mean the machine that connects to them."""
-    parsed = [ip_address(ip) for ip in ips]
-    return bool(parsed) and all(address is not None and address.is_loopback for address in parsed)
+    found = [len(ip) <= MAX_IP_LENGTH and _is_loopback(ip) for ip in ips]
+    return bool(found) and all(found)
+
+
+@lru_cache(maxsize=4096)  # the library searches a network for each answer
+def _is_loopback(ip: str) -> bool:
+    address = ip_address(ip)
+    return address is not None and address.is_loopback
 
 
 def is_link_local(ip: str) -> bool:
@@ -252,11 +259,14 @@ def unmapped(address: IpAddress) -> IpAddress:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-@lru_cache(maxsize=4096)
 def ip_address(host: str) -> IpAddress | None:
     """Return `host` as an IP address, an IPv4-mapped one as IPv4; None when it is a host name or has a scope id."""
-    if "%" in host:
-        return None
+    # What is longer, as a request may choose it, is not kept.
+    return _parsed_ip(host) if len(host) <= MAX_IP_LENGTH and "%" not in host else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed_ip(host: str) -> IpAddress | None:
     try:
         return unmapped(ipaddress.ip_address(host))
     except ValueError:

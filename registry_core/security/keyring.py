@@ -56,6 +56,10 @@ class Keyring:
         self._credentials = credentials
         self._issued = {key.id: key for key in credentials.issued}
         self._ready: dict[str, ReadyKey] = {}
+        count = len(credentials.shared)
+        self._operators = [
+            Identity(Role.OPERATOR, Proof.TOKEN, key_id=_key_id(SHARED, place, count)) for place in range(count)
+        ]
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ class Keyring:
         """Return who may send `token`: the secret of the fleet, or an issued key as `ID.SECRET`."""
         found = _matching(self.shared, lambda secret: same_text(secret, token))
         if found is not None:
-            return Identity(Role.OPERATOR, Proof.TOKEN, key_id=_key_id(SHARED, found, len(self.shared)))
+            return self._operators[found]
         return self._holder_of_issued(token, Proof.TOKEN, now)
 
     def reader_with(self, bearer: str, now: float) -> Identity | None:

@@ -18,7 +18,7 @@ from registry_core.security.identities import Identity, Proof, Role
 from registry_core.security.keyring import Credentials, Keyring
 from registry_core.security.nonces import Nonces
 from registry_core.security.rights import Right
-from registry_core.security.signature_errors import OutOfTime, Replayed, UnknownKey, WrongSignature
+from registry_core.security.signature_errors import MalformedSignature, OutOfTime, Replayed, UnknownKey, WrongSignature
 from registry_core.security.signatures import signed
 from registry_core.security.signing_keys import SigningKey, api_key, replica_key, service_key, shared_key
 from tests.samples import FakeClock
@@ -255,3 +255,11 @@ async def test_only_a_write_to_the_store_is_marked() -> None:
 async def test_without_a_store_that_remembers_nothing_is_marked() -> None:
     await caller_of(signature(shared_key("new"), nonce="f" * 20), authenticator("new"))
     assert signed_once.get() is None
+
+
+async def test_a_body_that_was_not_signed_is_refused_before_it_is_read() -> None:
+    endpoint = next(one for one in ENDPOINTS if one.name == "register")
+    headers = signature(shared_key("new"), nonce="g" * 20)
+    request = make_mocked_request(endpoint.method, endpoint.path, headers=headers, payload=mock.Mock())
+    with pytest.raises(MalformedSignature, match="does not cover 'content-digest'"):
+        await BOTH.check(request, endpoint)
