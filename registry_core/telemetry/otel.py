@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource
@@ -25,6 +24,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as SdkSpan
 from opentelemetry.trace import SpanKind as SdkKind
 
+from registry_core.installed import VERSION
 from registry_core.telemetry.spans import Attributes, AttributeValue, RecordedSpan, SpanKind
 from registry_core.telemetry.trace_context import SAMPLED, TraceContext, begun
 from registry_core.telemetry.trace_settings import PARENT_BASED, TraceSettings
@@ -42,16 +42,6 @@ _KINDS: Final = {
 _SCOPE: Final = "vertice"
 # Of new traces, where the settings name no ratio.
 _SHARES: Final = {"always_on": 1.0, "always_off": 0.0}
-
-
-def _version() -> str:
-    try:
-        return version("vertice-registry")
-    except PackageNotFoundError:  # run from a checkout without installing
-        return "0"
-
-
-_VERSION: Final = _version()
 
 
 class SpanQueue(SpanProcessor):
@@ -121,7 +111,7 @@ class OtelTracer:
             **attributes,
             **dict(settings.attributes),
             "service.name": settings.service_name or program,
-            "service.version": _VERSION,
+            "service.version": VERSION,
             "telemetry.sdk.language": "python",
             "telemetry.sdk.name": "opentelemetry",
         }
@@ -138,7 +128,7 @@ class OtelTracer:
             shutdown_on_exit=False,
         )
         provider.add_span_processor(self.queue)
-        self._tracer = provider.get_tracer(_SCOPE, _VERSION)
+        self._tracer = provider.get_tracer(_SCOPE, VERSION)
         self._second = 0
         self._asked = 0
 

@@ -5,20 +5,15 @@ The release before this one does not report its version, so that two versions ca
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from typing import Final
 
-VERSION: Final = "9.9.9"
-_REAL: Final = importlib.metadata.version
+from registry_core import installed
 
-
-def _version(distribution_name: str) -> str:
-    return VERSION if distribution_name == "vertice-registry" else _REAL(distribution_name)
-
+OTHER: Final = "9.9.9"
 
 if __name__ == "__main__":
-    importlib.metadata.version = _version
+    installed.VERSION = OTHER  # type: ignore[misc]  # it is final for everybody else
     from cli.main import main
 
     sys.exit(main())

@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from registry_core.installed import VERSION
 from tests.programs import ROOT, free_port, running, wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
@@ -73,9 +73,8 @@ def test_the_wheel_has_every_file_of_the_packages(installed: Path) -> None:
 
 def test_the_program_is_what_the_wheel_says(installed: Path, environment: Mapping[str, str], tmp_path: Path) -> None:
     assert "vertice = cli.main:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     done = vertice(tmp_path, environment, "--version")
-    assert (done.stdout, done.returncode) == (f"vertice {version}\n", 0)
+    assert (done.stdout, done.returncode) == (f"vertice {VERSION}\n", 0)
 
 
 def test_a_store_in_redis_without_its_package_says_in_one_line_what_to_install(

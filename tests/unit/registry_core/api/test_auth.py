@@ -257,9 +257,9 @@ async def test_without_a_store_that_remembers_nothing_is_marked() -> None:
     assert signed_once.get() is None
 
 
-async def test_a_body_that_was_not_signed_is_refused_before_it_is_read() -> None:
+def test_a_body_that_was_not_signed_is_refused_before_it_is_read() -> None:
     endpoint = next(one for one in ENDPOINTS if one.name == "register")
     headers = signature(shared_key("new"), nonce="g" * 20)
     request = make_mocked_request(endpoint.method, endpoint.path, headers=headers, payload=mock.Mock())
     with pytest.raises(MalformedSignature, match="does not cover 'content-digest'"):
-        await BOTH.check(request, endpoint)
+        BOTH.check(request, endpoint)
