@@ -10,10 +10,10 @@ from typing import Final
 
 from registry_core import installed
 
-OTHER: Final = "9.9.9"
+VERSION: Final = "9.9.9"
 
 if __name__ == "__main__":
-    installed.VERSION = OTHER  # type: ignore[misc]  # it is final for everybody else
+    setattr(installed, "VERSION", VERSION)  # noqa: B010 - a type checker refuses to assign a constant
     from cli.main import main
 
     sys.exit(main())

@@ -65,6 +65,7 @@ CASES = {
     "compose rewrite": "{file} --recipe netns",
     "migrate plan": "{file}",
     "migrate status": "{file}",
+    "slo": "--bench {bench}",
     "doctor": "",
 }
 ISSUED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,8 +112,11 @@ def body_of(address: str, path: str) -> Any:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    files = {name: str(folder / name) for name in ("file", "snapshot", "new", "keys", "passphrase", "ca", "head")}
+    files = {
+        name: str(folder / name) for name in ("file", "snapshot", "new", "keys", "passphrase", "ca", "head", "bench")
+    }
     Path(files["file"]).write_text(FLEET)
+    Path(files["bench"]).write_text('{"rows": []}')
     Path(files["keys"]).write_bytes(key_file(KEYS))
     Path(files["passphrase"]).write_bytes(PASSPHRASE)
     cert, key = authority_in(Path(files["ca"])).replicas
