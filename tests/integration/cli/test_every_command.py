@@ -36,6 +36,7 @@ CASES = {
     "resolve": "web",
     "explain": "web",
     "usage": "",
+    "log-level": "",
     "drain": "web --timeout 0",
     "maintenance on": "web",
     "maintenance off": "web",
@@ -89,7 +90,9 @@ class House(NamedTuple):
     def words(self, name: str) -> list[str]:
         """Return the words of a command, with its address as host:port."""
         words = [*name.split(), *CASES[name].format(**self.files).split()]
-        return words + [f"--{server}={getattr(self, server)}" for server in asked(LEAVES[name])]
+        servers = asked(LEAVES[name])
+        # This one asks one of them at a time.
+        return words + [f"--{one}={getattr(self, one)}" for one in (servers[:1] if name == "log-level" else servers)]
 
 
 def asked(leaf: LeafCommand) -> list[str]:
