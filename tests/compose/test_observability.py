@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,9 @@ import pytest
 import yaml
 
 from tests.compose.topology import COMPOSE
-from tests.programs import VERTICE, accepts, find, free_port, running, wait_until
-from tools.dashboards.every import DASHBOARDS
+from tests.programs import find
 
 FOLDER = COMPOSE / "observability"
-METRIC = re.compile(r"\b(?<!:)(?:registry|agent|vertice)_[a-z_]+\b")
 
 
 def judged(program: str, *words: str, timeout_s: float = 30) -> None:
@@ -24,16 +20,6 @@ def judged(program: str, *words: str, timeout_s: float = 30) -> None:
         [find(program), *words], cwd=FOLDER, capture_output=True, text=True, timeout=timeout_s, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def expressions() -> str:
-    """Return every expression of the rules and of the dashboards."""
-    groups = [
-        group for name in ("rules.yml", "slo.yml") for group in yaml.safe_load((FOLDER / name).read_text())["groups"]
-    ]
-    found = [rule["expr"] for group in groups for rule in group["rules"]]
-    found += [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
-    return "\n".join(found)
 
 
 def test_prometheus_accepts_its_configuration_and_its_rules(tmp_path: Path) -> None:
@@ -49,31 +35,6 @@ def test_prometheus_accepts_its_configuration_and_its_rules(tmp_path: Path) -> N
 @pytest.mark.timeout(660)
 def test_the_alerts_of_the_service_level_fire_within_days() -> None:
     judged("promtool", "test", "rules", "slo-days.test.yml", timeout_s=600)
-
-
-def test_every_metric_in_use_exists(tmp_path: Path) -> None:
-    registry, http, dns = free_port(), free_port(), free_port()
-    settings = {
-        "REGISTRY_LISTEN": f"127.0.0.1:{registry}",
-        "REGISTRY_URL": f"http://127.0.0.1:{registry}",
-        "AGENT_HTTP_LISTEN": f"127.0.0.1:{http}",
-        "AGENT_DNS_LISTEN": f"127.0.0.1:{dns}",
-    }
-    with (
-        running([*VERTICE, "registry"], tmp_path / "registry.log", settings),
-        running([*VERTICE, "agent"], tmp_path / "agent.log", settings),
-    ):
-        wait_until(lambda: accepts(registry) and accepts(http), "both answer")
-        told = ""
-        for port in (registry, http):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                told += answer.read().decode()
-    # The TYPE lines also name metrics without any sample yet.
-    families = dict(re.findall(r"^# TYPE (\S+) (\S+)$", told, re.MULTILINE))
-    exist = set(families) | {f"{name}_bucket" for name, kind in families.items() if kind == "histogram"}
-    watched = set(METRIC.findall(expressions()))
-    assert len(watched) > 8
-    assert watched - exist == set()
 
 
 def test_mounted_files_exist() -> None:
