@@ -1,4 +1,4 @@
-"""What monitors the registry, judged without its images by promtool and by the metrics of replicas and agents."""
+"""What monitors the registry, judged without its images by promtool."""
 
 from __future__ import annotations
 
