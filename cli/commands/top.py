@@ -159,11 +159,13 @@ def _text(
     ]
     if usage is None:
         shown.append("what programs ask for: this registry does not say")
-    else:
+    elif asked := [one for one in usage if one["rate_per_second"]]:
         rows = [("ASKED FOR", "PER SECOND", "CONSUMERS")]
         rows += [
             (printable(str(one["service"])), shown_rate(float(one["rate_per_second"])), str(len(one["consumers"])))
-            for one in usage
+            for one in asked
         ]
         shown += aligned(rows, right=(1, 2))
+    else:
+        shown.append("no program is known to have asked for a service")
     return "\n".join([*shown, "", "CHANGES", *(changes or ["none yet"])])

@@ -19,12 +19,13 @@ import msgspec
 
 from cli.client import Unreachable, ask, registry_url, service_name, signer_in
 from cli.compose.errors import ComposeError
+from cli.durations import lasting
 from cli.exit_codes import FAILED, NOT_FOUND, OK, USAGE, exit_codes
 from cli.options import JSON, TEXT, add_output, add_registry
 from cli.parser import CommandParser, WrongUsage, file_path, service, value
 from cli.usage.declared import declared_edges
 from cli.usage.graph import dot_lines, edges_of, graph_lines
-from cli.usage.text import duration, observation_lines, reasons_against, unused_lines, usage_lines
+from cli.usage.text import observation_lines, reasons_against, unused_lines, usage_lines
 from registry_core.bodies import decoded
 from registry_core.domain.names import label_of
 from registry_core.settings import positive_seconds
@@ -76,7 +77,7 @@ def add_arguments(parser: CommandParser) -> None:
         metavar="TIME",
         type=value(_within, "30m, 24h, 14d"),
         help="only what was asked within this time (default: all that was observed; for --safe-to-delete "
-        f"{duration(SAFE_WITHIN_S)})",
+        f"{lasting(SAFE_WITHIN_S)})",
     )
     add_output(parser, older=())
     add_registry(parser)
@@ -164,7 +165,7 @@ def _told_whether_safe(view: UsageView, *, as_json: bool) -> int:
     if as_json:
         _print_json({"service": usage.service, "safe": is_safe, "because": against, "observed": view.observed})
     elif is_safe:
-        within = duration(view.observed.within_seconds)
+        within = lasting(view.observed.within_seconds)
         print(f"{usage.service}: nobody asked for it within {within}; what still runs of it can be deleted")
         print("\n".join(observation_lines(view.observed)))
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cli.durations import lasting
 from cli.plurals import counted
-from cli.status.durations import lasting
 from cli.table import aligned
 from cli.terminal import printable
 

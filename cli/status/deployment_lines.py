@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from cli.durations import lag, lasting
 from cli.plurals import counted
-from cli.status.durations import lag, lasting
 from cli.table import aligned
 from cli.terminal import printable
 

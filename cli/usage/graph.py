@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from cli.durations import lasting
 from cli.table import aligned
 from cli.terminal import printable
-from cli.usage.text import consumer_name, duration, observation_lines, rate
+from cli.usage.text import consumer_name, observation_lines, rate
 from registry_core.domain.names import label_of
 from registry_core.usage.views import ConsumerUsage, UsageVerdict, UsageView
 
@@ -118,7 +119,7 @@ def graph_lines(edges: Iterable[UsageEdge], view: UsageView) -> list[str]:
             printable(edge.consumer),
             printable(edge.service),
             rate(edge.rate_per_second),
-            "-" if edge.last_asked_ago_seconds is None else f"{duration(edge.last_asked_ago_seconds)} ago",
+            "-" if edge.last_asked_ago_seconds is None else f"{lasting(edge.last_asked_ago_seconds)} ago",
             edge.state.value,
             edge.declared_by,
         )

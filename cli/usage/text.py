@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from cli.durations import lasting
 from cli.plurals import counted
 from cli.table import aligned
 from cli.terminal import printable
@@ -13,7 +14,8 @@ from registry_core.usage.views import ConsumerUsage, Observation, ServiceUsage, 
 HEADINGS: Final = ("SERVICE", "CONSUMER", "DNS", "HTTP", "RATE", "LAST ASKED")
 DIRECT: Final = "(clients of the registry)"
 UNNAMED: Final = "(agent without services)"
-_STEPS: Final = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
+# Of the services behind one agent; -o json has all.
+MOST_NAMED: Final = 3
 
 
 def consumer_name(consumer: ConsumerUsage) -> str:
@@ -21,16 +23,10 @@ def consumer_name(consumer: ConsumerUsage) -> str:
     if consumer.is_direct:
         return DIRECT
     if consumer.services:
-        return printable(", ".join(consumer.services))
+        further = len(consumer.services) - MOST_NAMED
+        named = printable(", ".join(consumer.services[:MOST_NAMED]))
+        return f"{named} and {further} more" if further > 0 else named
     return printable(f"agent at {consumer.host}") if consumer.host else UNNAMED
-
-
-def duration(seconds: float) -> str:
-    """Return seconds for people, in the largest unit that leaves two or more."""
-    for step_s, unit in _STEPS:
-        if seconds >= 2 * step_s:
-            return f"{seconds / step_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def rate(per_second: float) -> str:
@@ -55,7 +51,7 @@ def _rows(usage: ServiceUsage) -> Iterator[tuple[str, ...]]:
     if not usage.consumers:
         yield (name, "-" if usage.verdict is UsageVerdict.UNUSED else "not known", "", "", "", "")
     for consumer in usage.consumers:
-        ago = f"{duration(consumer.last_asked_ago_seconds)} ago"
+        ago = f"{lasting(consumer.last_asked_ago_seconds)} ago"
         yield (
             name,
             consumer_name(consumer),
@@ -71,7 +67,7 @@ def unused_lines(view: UsageView) -> list[str]:
     here = [one for one in view.usage if one.registered]
     unused = [printable(one.service) for one in here if one.verdict is UsageVerdict.UNUSED]
     unknown = [printable(one.service) for one in here if one.verdict is UsageVerdict.UNKNOWN]
-    within = duration(view.observed.within_seconds)
+    within = lasting(view.observed.within_seconds)
     return [
         f"unused: nobody asked for {counted(len(unused), 'service')} within {within}",
         *(f"  {name}" for name in unused),
@@ -89,8 +85,8 @@ def unused_lines(view: UsageView) -> list[str]:
 def observation_lines(observed: Observation) -> list[str]:
     """Return how long was observed, how many agents, and every doubt."""
     first = (
-        f"observed for {duration(observed.seconds)} (since {printable(observed.since)}), as of "
-        f"{duration(observed.reports_ago_seconds)} ago: {counted(observed.agents, 'agent')}, "
+        f"observed for {lasting(observed.seconds)} (since {printable(observed.since)}), as of "
+        f"{lasting(observed.reports_ago_seconds)} ago: {counted(observed.agents, 'agent')}, "
         f"{counted(observed.replicas, 'registry', 'registries')}"
     )
     lines = [first, *(f"doubt: {printable(doubt)}" for doubt in observed.doubts)]
@@ -98,7 +94,7 @@ def observation_lines(observed: Observation) -> list[str]:
         services = f" with {printable(', '.join(agent.services))}" if agent.services else ""
         lines.append(
             f"  agent {printable(agent.agent_id)} at {printable(agent.host) or '?'}{services}: "
-            f"{printable(agent.because)}, reported {duration(agent.reported_ago_seconds)} ago"
+            f"{printable(agent.because)}, reported {lasting(agent.reported_ago_seconds)} ago"
         )
     return lines
 
@@ -115,4 +111,4 @@ def reasons_against(usage: ServiceUsage, observed: Observation) -> list[str]:
 def _users(consumers: Iterable[ConsumerUsage], within_s: float) -> Iterator[str]:
     for one in consumers:
         if one.last_asked_ago_seconds <= within_s:
-            yield f"{consumer_name(one)} asked for it {duration(one.last_asked_ago_seconds)} ago"
+            yield f"{consumer_name(one)} asked for it {lasting(one.last_asked_ago_seconds)} ago"

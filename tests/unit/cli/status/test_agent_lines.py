@@ -44,5 +44,5 @@ def test_what_is_wrong_is_named() -> None:
     shown = "\n".join(agent_lines("u", {"status": "degraded", "reasons": ["the watch is\x1b[2J lost"]}, about))
     assert "the watch is\\x1b[2J lost" in shown
     assert "registry  none: not connected" in shown
-    assert "stale, confirmed 7 m ago" in shown
+    assert "stale, confirmed 7 min ago" in shown
     assert "maintenance  registered    the token is wrong" in shown

@@ -1,11 +1,11 @@
-"""Durations for people: `40 s`, `7 m`, `2 h`, `3 d`. Pure."""
+"""Durations for people: `40 s`, `7 min`, `2 h`, `3 d`. Pure."""
 
 from __future__ import annotations
 
 
 def lasting(seconds: float) -> str:
     """Return a duration in its largest unit of which there are two at least."""
-    for unit, length_s in (("d", 86_400), ("h", 3600), ("m", 60)):
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
     return f"{seconds:.0f} s"
