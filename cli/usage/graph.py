@@ -102,7 +102,7 @@ def _observed(
     if is_compared:
         state = EdgeState.USED if covering else EdgeState.UNDECLARED
     return UsageEdge(
-        consumer=consumer_name(consumer),
+        consumer=consumer_name(consumer, most=len(consumer.services)),
         service=printable(service),
         state=state,
         questions=consumer.dns + consumer.http,

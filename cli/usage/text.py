@@ -18,13 +18,13 @@ UNNAMED: Final = "(agent without services)"
 MOST_NAMED: Final = 3
 
 
-def consumer_name(consumer: ConsumerUsage) -> str:
-    """Return how a consumer is called: the services behind one agent are one consumer."""
+def consumer_name(consumer: ConsumerUsage, most: int = MOST_NAMED) -> str:
+    """Return how a consumer is called: the services behind one agent are one consumer, of which `most` are named."""
     if consumer.is_direct:
         return DIRECT
     if consumer.services:
-        further = len(consumer.services) - MOST_NAMED
-        named = printable(", ".join(consumer.services[:MOST_NAMED]))
+        further = len(consumer.services) - most
+        named = printable(", ".join(consumer.services[:most]))
         return f"{named} and {further} more" if further > 0 else named
     return printable(f"agent at {consumer.host}") if consumer.host else UNNAMED
 
