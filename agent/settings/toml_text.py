@@ -7,6 +7,7 @@ import re
 import select
 import stat
 import tomllib
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from registry_core.causes import cause_of
 from registry_core.errors import SettingsError
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+# How long to wait until a pipe is opened for writing.
+WRITER_TIMEOUT_S: Final = 5.0
 # How long a pipe may stay silent: a command that decrypts the file asks a person, or a key service, first.
 PIPE_TIMEOUT_S: Final = 60.0
 _PLACE: Final = re.compile(r".*\(at (line \d+, column \d+|end of document)\)", re.DOTALL)
@@ -67,20 +70,36 @@ def _bytes_of(path: Path, most: int) -> bytes:
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
         is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
         parts: list[bytes] = []
-        # `--config <(decrypt agent.toml)` is a pipe that is written to while it is read.
         while sum(map(len, parts)) < most:
-            if is_pipe:
-                select.select([file], (), (), PIPE_TIMEOUT_S)
-            part = file.read(most)
-            # It is read also when the wait has ended: this process may have stood still for all of it.
-            if part is None:
-                raise TimeoutError
+            # `--config <(decrypt agent.toml)` is a pipe that is written to while it is read.
+            part = (_read_on if parts else _read_first)(file, most) if is_pipe else file.read(most)
             if not part:
                 break
             parts.append(part)
-        if is_pipe and not parts:
-            raise OSError(None, "it is a pipe that nobody writes to")
     return b"".join(parts)[:most]
+
+
+def _read_first(file: FileIO, most: int) -> bytes:
+    """Return the first bytes of a pipe. Raises OSError when nobody writes any."""
+    part = file.read(most)
+    if part == b"":  # nobody has opened it for writing yet
+        select.select([file], (), (), WRITER_TIMEOUT_S)
+        part = file.read(most)
+        if part == b"":
+            raise OSError(None, "it is a pipe that nobody writes to")
+    return part if part is not None else _read_on(file, most)
+
+
+def _read_on(file: FileIO, most: int) -> bytes:
+    """Return the next bytes of a pipe, which is being written to; none at its end. Raises TimeoutError."""
+    part = file.read(most)
+    if part is None:
+        select.select([file], (), (), PIPE_TIMEOUT_S)
+        # It is read also when the wait has ended: this process may have stood still for all of it.
+        part = file.read(most)
+    if part is None:
+        raise TimeoutError
+    return part
 
 
 def _fault(message: str) -> str:

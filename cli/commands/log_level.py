@@ -54,12 +54,22 @@ def add_arguments(parser: CommandParser) -> None:
         const=FIRST_REGISTRY,
         help="ask a replica instead: its URL or host:port (without an address: the first in REGISTRY_URL)",
     )
-    parser.checks.append(_reset_alone)
+    parser.checks += [_reset_alone, _known_level]
 
 
 def _reset_alone(arguments: argparse.Namespace) -> None:
     if arguments.reset and arguments.component is not None:
         raise WrongUsage("--reset takes no component and no level: it resets all levels")
+
+
+def _known_level(arguments: argparse.Namespace) -> None:
+    component, level = arguments.component, arguments.level
+    # One word is a level, for everything.
+    given = component if level is None else level
+    if given is not None and given.lower() not in LEVELS:
+        known = ", ".join(LEVELS)
+        hint = f"; one component: vertice log-level {printable(component)} debug" if level is None else ""
+        raise WrongUsage(f"{printable(given)!r} is no level, which are {known}{hint}")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> int:
@@ -93,7 +103,6 @@ def _request(arguments: argparse.Namespace) -> tuple[str, str]:
     if component is None:
         return "GET", "/log-level"
     if level is None:
-        # One word is a level, for everything.
         return "PUT", f"/log-level?{urlencode({'level': component})}"
     return "PUT", f"/log-level?{urlencode({'component': component, 'level': level})}"
 

@@ -41,8 +41,8 @@ def test_a_pipe_is_read_to_its_end(pipe: Path) -> None:
 
 
 def test_a_pipe_that_nobody_writes_to_is_given_up(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toml_text, "PIPE_TIMEOUT_S", 0.05)
-    with pytest.raises(SettingsError, match="cannot be read"):
+    monkeypatch.setattr(toml_text, "WRITER_TIMEOUT_S", 0.05)
+    with pytest.raises(SettingsError, match="nobody writes to"):
         read_toml(pipe)
 
 

@@ -120,7 +120,7 @@ async def test_the_standard_header_is_read_when_that_is_what_the_proxy_sets(tmp_
 
 async def test_an_agent_with_many_services_comes_through_a_limit(tmp_path: Path) -> None:
     """The store came back empty: all register at once, from one address. Each waits as it is told."""
-    few = LimitSettings(trusted_proxies=("127.0.0.2/32",), register=RequestRate(4, 1), pause_s=0.0)
+    few = LimitSettings(trusted_proxies=("127.0.0.2/32",), register=RequestRate(1, 1), pause_s=0.0)
     settings = msgspec.structs.replace(READY, limits=few, warming_s=60.0)
     async with (
         serving(settings) as api,

@@ -171,7 +171,12 @@ def test_a_wrong_setting_is_one_line_that_names_it(environment: dict[str, str], 
 
 def test_the_secret_is_never_shown_and_its_older_name_is_kept() -> None:
     secrets = {setting.name: setting.aliases for setting in TABLE if setting.secret}
-    assert secrets == {"REGISTRY_SECRET": ("VERTICE_REGISTRY_TOKEN",), "REGISTRY_KEY": (), "AGENT_HTTP_TOKEN": ()}
+    assert secrets == {
+        "REGISTRY_SECRET": ("VERTICE_REGISTRY_TOKEN",),
+        "REGISTRY_KEY": (),
+        "AGENT_HTTP_TOKEN": (),
+        "OTEL_EXPORTER_OTLP_HEADERS": (),
+    }
 
 
 def test_the_secret_has_one_name_for_registries_agents_and_commands(tmp_path: Path) -> None:

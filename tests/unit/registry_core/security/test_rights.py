@@ -47,5 +47,5 @@ def test_a_reader_writes_nothing() -> None:
     assert not permits(reader, Right.WRITE, "ip_intel", reads_are_open=True)
 
 
-def test_a_service_writes_and_certifies_no_other() -> None:
-    assert {Right.WRITE, Right.CERTIFY} == FOR_ITSELF
+def test_a_service_writes_certifies_and_reports_for_no_other() -> None:
+    assert {Right.WRITE, Right.CERTIFY, Right.REPORT_USAGE} == FOR_ITSELF
