@@ -113,6 +113,8 @@ async def test_every_answer_matches_its_description(authority: AuthoritySettings
         ("POST", "/guard/release", "/guard/release", None),
         ("POST", "/guard/release", "/guard/release?shard=nowhere", None),
         ("GET", "/health", "/health", None),
+        ("GET", "/sd/prometheus", "/sd/prometheus", None),
+        ("GET", "/sd/prometheus", "/sd/prometheus?status=odd", None),
         ("GET", "/deployment", "/deployment", None),
         ("GET", "/deployment", "/deployment?x=1", None),
         ("GET", "/live", "/live", None),
