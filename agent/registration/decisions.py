@@ -26,6 +26,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agent.registration.lease_retries import lease_retry_s
 from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.records import Status
 
@@ -357,12 +358,9 @@ def _due(state: MemberState, at: float) -> MemberState:
 
 
 def _retry_s(state: MemberState, failures: int, draw: float, timings: Timings) -> float:
-    """Return the seconds until an unanswered request is sent again: with a lease, soon enough to keep it.
-
-    No heartbeats renew a lease while its instance is to be registered again.
-    """
+    """Return the seconds until an unanswered request is sent again: soon enough to keep a lease, which it renews."""
     wait_s = backoff_s(failures, draw, timings)
-    return min(wait_s, timings.heartbeat_s / 3) if state.leased else wait_s
+    return lease_retry_s(wait_s, failures, timings.heartbeat_s) if state.leased else wait_s
 
 
 def backoff_s(failures: int, draw: float, timings: Timings) -> float:

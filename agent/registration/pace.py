@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agent.registration.decisions import Timings, backoff_s
+from agent.registration.lease_retries import lease_retry_s
 
 # Whatever a registry asks for.
 SHORTEST_BEAT_S: Final = 0.2
@@ -29,9 +30,5 @@ def next_beat_at(now: float, draw: float, timings: Timings) -> float:
 
 
 def next_beat_after_failure(failures: int, now: float, draw: float, timings: Timings) -> float:
-    """Return when failed heartbeats are retried: within a third of their period.
-
-    After an outage the registry's breakers have already used up part of the lease while they closed again; it
-    cannot afford a long wait here as well.
-    """
-    return now + min(timings.heartbeat_s / 3, backoff_s(failures, draw, timings))
+    """Return when failed heartbeats are retried: within a third of their period, and sooner while the lease ends."""
+    return now + lease_retry_s(backoff_s(failures, draw, timings), failures, timings.heartbeat_s)

@@ -15,7 +15,7 @@ from tests.chaos.fleet import FAST, Agent, agent, asking, ready
 from tests.chaos.system import Outcome, registry
 from tests.programs import wait_until
 from tests.redis_topology import redis_server
-from tests.scenarios.system import get_json
+from tests.scenarios.system import health_of
 
 HOUR_S = 3600
 FIRST = [f"first_{number}" for number in range(4)]
@@ -53,7 +53,7 @@ class FakeTime:
 
 def shown_offset_s(url: str) -> float:
     """Return by how many seconds the clock that a replica or agent shows is ahead of ours."""
-    shown = datetime.fromisoformat(get_json(f"{url}/health")["timestamp"])
+    shown = datetime.fromisoformat(health_of(url)["timestamp"])
     return (shown - datetime.now(UTC)).total_seconds()
 
 

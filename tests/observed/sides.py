@@ -24,7 +24,7 @@ from tests.certificates import Authority
 from tests.observed.deployment import Restartable, agent, replica
 from tests.observed.faults import ObservedFault, Scene
 from tests.programs import wait_until
-from tests.scenarios.system import get_json
+from tests.scenarios.system import get_json, health_of
 
 MEMORY: Final = "memory:"
 ONE_DISK: Final = "256k"
@@ -50,7 +50,7 @@ def _register(at: Restartable, count: int, first_port: int = 7000) -> None:
 
 def _is_healthy(at: Restartable) -> bool:
     with contextlib.suppress(OSError):
-        return bool(get_json(f"{at.url}/health")["status"] == "healthy")
+        return bool(health_of(at.url)["status"] == "healthy")
     return False
 
 

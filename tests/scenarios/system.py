@@ -129,6 +129,15 @@ def get_json(url: str) -> Any:
         return json.load(response)
 
 
+def health_of(base_url: str) -> Any:
+    """Return the body of `/health`, also of a program that says that it is unhealthy."""
+    try:
+        return get_json(f"{base_url}/health")
+    except urllib.error.HTTPError as error:
+        assert error.code == 503
+        return json.load(error)
+
+
 def known_services(base_url: str) -> list[str] | None:
     """Return the services that an agent or a registry lists; None while it cannot tell."""
     try:

@@ -14,7 +14,7 @@ import pytest
 from tests.networks import Networks, networks
 from tests.previous import Release, previous_release
 from tests.programs import VERTICE, Program, free_port, running, wait_until
-from tests.scenarios.system import get_json
+from tests.scenarios.system import get_json, health_of
 
 pytestmark = pytest.mark.long
 
@@ -60,7 +60,7 @@ def answers(url: str) -> bool:
 def test_it_is_accepted_with_a_warning_for_one_more_release(tmp_path: Path, before: Release) -> None:
     with networks() as both, fleet(tmp_path, both, before, "") as (url, registry, _):
         wait_until(lambda: get_json(f"{url}/services") == ["billing"], "it is registered", timeout_s=60)
-        secrets = get_json(f"{url}/health")["components"]["access"]["secrets"]
+        secrets = health_of(url)["components"]["access"]["secrets"]
         assert secrets["plain"] == "warn"
         assert secrets["plain_exposed"] >= 1
         assert "plain_secrets_are_accepted" in registry.output(), "said at the start"
@@ -70,4 +70,4 @@ def test_it_is_accepted_with_a_warning_for_one_more_release(tmp_path: Path, befo
 def test_it_is_refused_with_the_way_out_where_a_setting_says_so(tmp_path: Path, before: Release) -> None:
     with networks() as both, fleet(tmp_path, both, before, "off") as (url, _, agent):
         wait_until(lambda: "REGISTRY_PLAIN_AUTH=on" in agent.output(), "the agent is told", timeout_s=60)
-        assert get_json(f"{url}/health")["instances"] == 0
+        assert health_of(url)["instances"] == 0

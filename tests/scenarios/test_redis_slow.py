@@ -16,7 +16,7 @@ from tests.chaos.system import Registry, registry, say
 from tests.faulty_proxy import FaultyProxy, proxied
 from tests.programs import wait_until
 from tests.redis_topology import redis_server
-from tests.scenarios.system import get_json
+from tests.scenarios.system import health_of
 
 SERVICES = 20
 DELAY_S = 0.1  # each way
@@ -121,7 +121,7 @@ def test_lookups_do_not_wait_for_a_slow_redis(replica: Registry, proxy: FaultyPr
     say("\n".join(rows))
     assert len(during) > WRITES // 2
     assert all(any(write.holds(lookup) for lookup in lookups) for write in during)
-    (shard,) = get_json(f"{replica.url}/health")["components"]["store"]["shards"]
+    (shard,) = health_of(replica.url)["components"]["store"]["shards"]
     assert (shard["breaker"], shard["breaker_failures"]) == ("closed", 0)
 
 
@@ -140,6 +140,6 @@ def test_lookups_do_not_wait_for_a_silent_redis(replica: Registry, proxy: Faulty
 
 def waiting(replica: Registry) -> int:
     """Return how many writes wait for Redis."""
-    (shard,) = get_json(f"{replica.url}/health")["components"]["store"]["shards"]
+    (shard,) = health_of(replica.url)["components"]["store"]["shards"]
     number: int = shard["writes_waiting"]
     return number

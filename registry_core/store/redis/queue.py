@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from registry_core.domain.breaker import Admitted, Breaker, BreakerState, Rejected, Seen
-from registry_core.domain.selection import Random
+from registry_core.domain.trial_draws import TrialDraws
 from registry_core.errors import NotReplicated, Overloaded, StoreUnavailable
 from registry_core.ports.clock import Clock
 from registry_core.ports.once import signed_once
@@ -49,7 +49,6 @@ class WriteQueue:
         replicas: int,
         *,
         clock: Clock,
-        random: Random,
         acknowledged: Callable[[Write], None],
         terms: QueueTerms = DEFAULT_TERMS,
         observe: Observe = unobserved,
@@ -61,7 +60,7 @@ class WriteQueue:
         """
         self._masters = masters
         self._clock = clock
-        self._random = random
+        self._draws = TrialDraws()
         self._terms = terms
         self._background = background if background is not None else Background(clock)
         self.breaker = Breaker(terms.breaker, since=clock.monotonic())
@@ -126,9 +125,7 @@ class WriteQueue:
 
     async def _call(self, name: ScriptName, arguments: tuple[str | bytes, ...]) -> list[bytes]:
         now = self._clock.monotonic()
-        # A closed breaker needs no random number, and each costs a system call.
-        draw = 0.0 if self.breaker.state is BreakerState.CLOSED else self._random.random()
-        admission = self.breaker.admission(now, draw)
+        admission = self.breaker.admission(now, self._draws.draw(self.breaker, now))
         match admission:
             case Rejected(retry_after_s=retry_after_s):
                 raise StoreUnavailable(

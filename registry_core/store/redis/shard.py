@@ -87,7 +87,6 @@ class Shard:
             prefix,
             replicas,
             clock=clock,
-            random=random,
             acknowledged=self._note,
             terms=queue_terms,
             observe=observe,

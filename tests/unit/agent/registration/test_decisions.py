@@ -95,7 +95,7 @@ def test_a_hold_is_sent_at_once_even_during_a_back_off() -> None:
     member = after_check(registered(), CRITICAL)
     for _ in range(10):
         member = after(member, TellStatus(CRITICAL), RequestOutcome.UNAVAILABLE, now=9.0)
-    assert member.due_at > 18.0
+    assert member.due_at > 11.0
     assert next_step(after_hold(member, Status.DRAINING, 10.0), 10.0) == TellStatus(Status.DRAINING)
     refused = after(started(0.0, T, checked=False), REGISTER, RequestOutcome.REFUSED, now=9.0)
     assert next_step(after_hold(refused, Status.DRAINING, 10.0), 10.0) == Register(Status.DRAINING)

@@ -12,7 +12,6 @@ import pytest
 
 from registry_core.domain.breaker import BreakerState, BreakerTerms
 from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.selection import Random
 from registry_core.domain.sharding import shard_of
 from registry_core.errors import StoreUnavailable
 from registry_core.ports.clock import Clock, SystemClock
@@ -27,7 +26,6 @@ from tests.redis_topology import RedisServer, redis_server
 from tests.samples import claim
 
 BREAKER = BreakerTerms()
-TRY, NO_TRY = 0.0, 0.99  # draws within and beyond the share of trials while it is half open
 # Operations have less time than usual, so that three of them do not take a quarter of a minute.
 QUICK = QueueTerms(operation_s=1.0, retries_s=(0.2,))
 TOO_SLOW_S = 1.5  # each way
@@ -44,15 +42,6 @@ class LeapingClock(SystemClock):
         return super().monotonic() + self.ahead_s
 
 
-class Draws:
-    """A random source with fixed draws."""
-
-    value = NO_TRY
-
-    def random(self) -> float:
-        return self.value
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     with redis_server(tmp_path / "redis") as running:
@@ -67,7 +56,7 @@ def proxy(server: RedisServer) -> Iterator[FaultyProxy]:
 
 @contextlib.asynccontextmanager
 async def running_store(
-    *ports: int, terms: QueueTerms = DEFAULT_TERMS, clock: Clock | None = None, draws: Random | None = None
+    *ports: int, terms: QueueTerms = DEFAULT_TERMS, clock: Clock | None = None
 ) -> AsyncIterator[tuple[RedisStore, RecordingFeed]]:
     """Run a store with a shard at each port: `a`, `b`, ..."""
     feed = RecordingFeed()
@@ -80,7 +69,7 @@ async def running_store(
         replicas=0,
         terms=LeaseTerms(),
         clock=clock if clock is not None else SystemClock(),
-        random=draws if draws is not None else random.Random(1),
+        random=random.Random(1),
         queue_terms=terms,
     )
     await store.start(feed)
@@ -131,9 +120,9 @@ def state(store: RedisStore, shard: int = 0) -> BreakerState:
 async def test_a_server_that_is_too_slow_opens_the_breaker_and_is_tried_again_later(
     server: RedisServer, proxy: FaultyProxy
 ) -> None:
-    clock, draws = LeapingClock(), Draws()
+    clock = LeapingClock()
     async with (
-        running_store(proxy.port, terms=QUICK, clock=clock, draws=draws) as (store, feed),
+        running_store(proxy.port, terms=QUICK, clock=clock) as (store, feed),
         heard(server) as everything,
     ):
         await store.register(claim("seen"))
@@ -146,7 +135,6 @@ async def test_a_server_that_is_too_slow_opens_the_breaker_and_is_tried_again_la
 
         proxy.delay_s = 0.0  # it has recovered, and nothing tries it yet
         await eventually(lambda: not store.shards()[0].problem, "its master is known again")
-        draws.value = TRY
         for left_s in (BREAKER.open_s, 1.0):
             clock.ahead_s = BREAKER.open_s - left_s
             with pytest.raises(StoreUnavailable, match="circuit breaker of shard") as refused:
@@ -157,26 +145,28 @@ async def test_a_server_that_is_too_slow_opens_the_breaker_and_is_tried_again_la
 
         clock.ahead_s = BREAKER.open_s
         assert state(store) is BreakerState.HALF_OPEN
-        draws.value = NO_TRY
+        await store.register(claim("trial", port=9000))
+        assert await everything.has("trial"), "the first one is tried, and commands are seen"
+        assert state(store) is BreakerState.HALF_OPEN, "one success is not enough"
+        refused_then = 0
         with pytest.raises(StoreUnavailable):
             await store.register(claim("while-half-open"))
         assert not await everything.has("while-half-open")
-        draws.value = TRY
-        for successes in range(BREAKER.successes):
-            assert state(store) is BreakerState.HALF_OPEN, f"{successes} successes are not enough"
-            await store.register(claim("trial", port=9000 + successes))
-        assert await everything.has("trial"), "commands are seen"
-        assert state(store) is BreakerState.CLOSED
-        draws.value = NO_TRY
-        await store.register(claim("afterwards", port=9100))
+        while state(store) is BreakerState.HALF_OPEN:
+            try:
+                await store.register(claim("trial", port=9001 + refused_then))
+            except StoreUnavailable:
+                refused_then += 1
+        assert 0 < refused_then < 10, "one of ten or so is tried"
+        for number in range(20):
+            await store.register(claim("afterwards", port=9100 + number))
 
 
 async def test_a_server_that_is_still_too_slow_is_left_alone_for_as_long_again(
     proxy: FaultyProxy,
 ) -> None:
-    clock, draws = LeapingClock(), Draws()
-    draws.value = TRY
-    async with running_store(proxy.port, terms=QUICK, clock=clock, draws=draws) as (store, _):
+    clock = LeapingClock()
+    async with running_store(proxy.port, terms=QUICK, clock=clock) as (store, _):
         proxy.stalled = True
         tries = [store.register(claim("silent", port=8000 + n)) for n in range(BREAKER.failures)]
         results = await asyncio.gather(*tries, return_exceptions=True)
