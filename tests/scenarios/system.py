@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,7 +135,8 @@ def health_of(base_url: str) -> Any:
     try:
         return get_json(f"{base_url}/health")
     except urllib.error.HTTPError as error:
-        assert error.code == 503
+        if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
         return json.load(error)
 
 
