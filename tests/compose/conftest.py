@@ -75,7 +75,8 @@ USER 0:0
 RUN apt-get update \\
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
         ca-certificates openssl python3 python3-venv \\
-        bind9 bind9-dnsutils curl dnsmasq-base git haproxy iproute2 knot-dnsutils patch procps unbound util-linux
+        bind9 bind9-dnsutils curl dnsmasq-base git graphviz haproxy iproute2 knot-dnsutils patch procps prometheus \\
+        prometheus-alertmanager unbound util-linux
 RUN python3 -m venv /tests
 COPY {LOCK_FILE} .
 RUN /tests/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r {LOCK_FILE}
