@@ -43,27 +43,35 @@ def test_a_reader_that_resolves_the_folder_once_never_mixes_two_versions(tmp_pat
     files = CertificateFiles(tmp_path, FileAccess())
     files.write("billing", files_of(0))
     ended = threading.Event()
-    mixed: list[tuple[bytes, bytes]] = []
-    reads = 0
+    faults: list[object] = []
+    reads = written = 0
 
     def read() -> None:
         nonlocal reads
         while not ended.is_set():
-            folder = (tmp_path / "billing.d").resolve(strict=True)
-            key = (folder / "billing.key").read_bytes()
-            chain = (folder / "billing.crt").read_bytes()
+            before = written
+            try:
+                folder = (tmp_path / "billing.d").resolve(strict=True)
+                key = (folder / "billing.key").read_bytes()
+                chain = (folder / "billing.crt").read_bytes()
+            except FileNotFoundError as error:
+                # So many versions in one read, which a busy machine may interrupt, are more than is promised.
+                if written - before < MOST_VERSIONS:
+                    faults.append(error)
+                continue
             reads += 1
             if key.split()[1] != chain.split()[1]:
-                mixed.append((key, chain))
+                faults.append((key, chain))
 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(1, 60):
         files.write("billing", files_of(number))
+        written = number
     ended.set()
     reader.join()
     assert reads > 0
-    assert mixed == []
+    assert faults == []
 
 
 def test_versions_do_not_pile_up(tmp_path: Path) -> None:
