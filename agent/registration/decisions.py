@@ -310,7 +310,8 @@ def after_look(state: MemberState, sight: Sight, *, now: float, draw: float, tim
             known = msgspec.structs.replace(known, due_at=NEVER)
             return msgspec.structs.replace(state, look_at=NEVER, contradiction=known)
         case Sight.UNKNOWN:
-            return msgspec.structs.replace(state, look_at=now + timings.look_again_s)
+            # All of an agent's services look again at the same moments: each wakes the loop that goes through them.
+            return msgspec.structs.replace(state, look_at=(now // timings.look_again_s + 1) * timings.look_again_s)
         case Sight.STATUS | Sight.RECORD if now < known.due_at != NEVER:
             return msgspec.structs.replace(state, look_at=known.due_at)
         case Sight.STATUS | Sight.RECORD if known.due_at == NEVER:

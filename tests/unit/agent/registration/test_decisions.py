@@ -91,6 +91,11 @@ def test_a_status_change_of_a_registered_service_is_sent_at_once() -> None:
     assert next_step(member, 9.0) == Wait(NEVER)
 
 
+def test_all_services_look_again_at_the_same_moments() -> None:
+    looked = [after_look(registered(), Sight.UNKNOWN, now=20.0 + n / 10, draw=0.5, timings=T) for n in range(10)]
+    assert {state.look_at for state in looked} == {21.0}
+
+
 def test_a_hold_is_sent_at_once_even_during_a_back_off() -> None:
     member = after_check(registered(), CRITICAL)
     for _ in range(10):
