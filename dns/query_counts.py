@@ -43,7 +43,7 @@ class QueryCounts:
         """`settle` brings the cells up to date; `age_s` returns the age of the view."""
         self._settle = settle
         self._view_age_s = age_s
-        # Ready answers given out, and new ones from the view, since the last fold. Whoever gives ready answers adds.
+        # Ready answers given out, and new ones from the view, since the last fold. Added by all that give them.
         self.given = 0
         self.ages = BucketCounts(AGES_S)
         self._age_s = age_s()  # at the last fold

@@ -82,7 +82,7 @@ def edges_of(view: UsageView, declared: Sequence[DeclaredEdge] | None = None) ->
     for pair, edge in known.items():
         if pair not in used:
             certain = pair[0] in observed and not view.observed.doubts
-            # A consumer whose agent is observed asked for nothing else, whoever else did.
+            # A consumer whose agent is observed asked for nothing else, even where others did.
             state = EdgeState.NEVER_ASKED if certain or (pair[1] in unused and not view.observed.doubts) else None
             found.append(
                 UsageEdge(

@@ -17,7 +17,7 @@ from registry_core.api.endpoints import ENDPOINTS
 from registry_core.telemetry.spans import Span, serving, tracing
 from registry_core.telemetry.trace_context import TRACEPARENT, trace_id
 
-# So that whoever got an error can find its lines in the log.
+# So that the receiver of an error can find its lines in the log.
 TRACE_HEADER: Final = "X-Trace-Id"
 MAX_PATH: Final = 200
 MAX_AGENT: Final = 100

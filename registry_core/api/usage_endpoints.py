@@ -24,7 +24,7 @@ USAGE_ENDPOINTS: Final = (
         path="/usage",
         name="usage",
         right=Right.OBSERVE,
-        summary="Who asked for which service, and how certain it is that nobody else did: over all replicas",
+        summary="The consumers of each service, and how certain it is that there are no others: over all replicas",
         query=(
             Parameter("service", str, "only this service, registered or not"),
             Parameter("within", float, "verdicts are about so many seconds; if missing, about all that was observed"),

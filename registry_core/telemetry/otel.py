@@ -29,7 +29,7 @@ from registry_core.telemetry.spans import Attributes, AttributeValue, RecordedSp
 from registry_core.telemetry.trace_context import SAMPLED, TraceContext, begun
 from registry_core.telemetry.trace_settings import PARENT_BASED, TraceSettings
 
-# Traces that others ask for: whoever sends a sampled context decides that its trace is recorded here as well.
+# Traces that others ask for: the sender of a sampled context decides that its trace is recorded here as well.
 MOST_ASKED_PER_S: Final = 200
 # How many are sent at once; as many that wait are sent before their time.
 BATCH: Final = 128

@@ -52,7 +52,7 @@ class Tracer(Protocol):
 
 
 class Tracing:
-    """Who records the spans of this process: nobody, unless its settings ask for traces."""
+    """The recorder of this process's spans: none, unless its settings ask for traces."""
 
     def __init__(self) -> None:
         self.tracer: Tracer | None = None

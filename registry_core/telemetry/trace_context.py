@@ -81,6 +81,6 @@ def within(context: TraceContext) -> Iterator[None]:
 
 
 def outside() -> None:
-    """Leave every trace: for work that goes on for ever, whoever happened to start it."""
+    """Leave every trace: for work that goes on for ever, whatever happened to start it."""
     trace_id.set(None)
     parent.set(None)

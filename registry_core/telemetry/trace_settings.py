@@ -21,7 +21,7 @@ HTTP_PROTOBUF: Final = "http/protobuf"
 OTLP: Final = "otlp"
 NONE: Final = "none"
 GZIP: Final = "gzip"
-# Of traces that begin here: the whole of one in ten. Whoever sends a sampled context gets the rest of that trace.
+# Of traces that begin here: the whole of one in ten. The sender of a sampled context gets the rest of that trace.
 DEFAULT_RATIO: Final = 0.1
 PARENT_BASED: Final = "parentbased_"
 RATIO: Final = "traceidratio"

@@ -1,1 +1,1 @@
-"""Who uses whom: agents report what was asked for, and replicas add it up."""
+"""Usage: agents report what was asked for, and replicas add it up."""

@@ -76,5 +76,5 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def agent_id_of(key: str) -> str:
-    """Return the id of the agent with this key. Who sees an id cannot report in its name."""
+    """Return the id of the agent with this key. An id that is seen does not let one report in its name."""
     return hashlib.sha256(b"vertice agent\n" + key.encode()).hexdigest()[:ID_DIGITS]

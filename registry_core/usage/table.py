@@ -1,4 +1,4 @@
-"""Who asked for what, over all replicas, and how certain it is that nobody else did. Pure.
+"""What each service was asked for by, over all replicas, and how certain it is that there is nobody else. Pure.
 
 A consumer is an agent, by the names of its own services: what several services behind one agent ask for is not told
 apart. Agents with the same services are one consumer.

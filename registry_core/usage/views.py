@@ -55,7 +55,7 @@ class UsageVerdict(StrEnum):
 
 
 class ConsumerUsage(msgspec.Struct, kw_only=True):
-    """Who asked for a service: the services behind one agent, or the clients of the registry itself."""
+    """A consumer of a service: the services behind one agent, or the clients of the registry itself."""
 
     services: list[str]  # of the agent; empty for one without services, and for clients of the registry
     host: str  # of an agent without services; "" otherwise
@@ -69,7 +69,7 @@ class ConsumerUsage(msgspec.Struct, kw_only=True):
 
 
 class ServiceUsage(msgspec.Struct, kw_only=True):
-    """Who asked for one service."""
+    """The consumers of one service."""
 
     service: str
     registered: bool

@@ -1,4 +1,4 @@
-"""Who uses whom at two replicas on one Redis: real programs. Of a killed agent the answer says what is not known."""
+"""Usage at two replicas on one Redis: real programs. Of a killed agent the answer says what is not known."""
 
 from __future__ import annotations
 

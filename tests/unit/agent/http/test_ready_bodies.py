@@ -92,7 +92,7 @@ def test_a_head_has_the_age_and_the_date() -> None:
 
 
 def test_what_is_taken_while_ready_is_counted_and_what_was_just_made_is_not() -> None:
-    """The first request of a body is counted by whoever made it."""
+    """The first request of a body is counted by its maker."""
     bodies, cell = ready(), [0]
     for name in ("a", "b"):
         body = named(name)

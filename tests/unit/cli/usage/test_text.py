@@ -1,4 +1,4 @@
-"""Who uses whom as text: each consumer by the names of its services, and every doubt said."""
+"""Usage as text: each consumer by the names of its services, and every doubt said."""
 
 from __future__ import annotations
 

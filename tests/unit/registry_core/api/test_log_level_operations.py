@@ -1,4 +1,4 @@
-"""Who may change the levels of a replica's log lines."""
+"""The right to change the levels of a replica's log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows about agents: for whoever may see the state of a replica, and none of them writes to the store."""
+"""The rows about agents: they need the right to see the state of a replica, and none writes to the store."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ asyncio.run(main())
 """
 
 
-def test_no_line_holds_a_secret_whoever_writes_it_tracebacks_included() -> None:
+def test_no_line_holds_a_secret_tracebacks_and_foreign_lines_included() -> None:
     out = subprocess.run([sys.executable, "-c", SECRETIVE], capture_output=True, text=True, timeout=30, check=True)
     lines = out.stderr.splitlines()
     assert len(lines) >= 6

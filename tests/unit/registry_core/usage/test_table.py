@@ -1,4 +1,4 @@
-"""Who uses whom: consumers add up, and `unused` is said only when everybody who could have asked was observed."""
+"""Usage: consumers add up, and `unused` is said only when everybody who could have asked was observed."""
 
 from __future__ import annotations
 
