@@ -43,13 +43,17 @@ class _FamilyAtScrape(Collector, Generic[L]):
 
     def __init__(
         self,
-        family: Callable[[], CounterMetricFamily | GaugeMetricFamily],
+        family: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        meaning: str,
+        labels: str | tuple[str, ...],
         values: Callable[[], Mapping[L, float]],
     ) -> None:
-        self._family, self._values = family, values
+        self._family, self._name, self._meaning, self._values = family, name, meaning, values
+        self._labels = (labels,) if isinstance(labels, str) else labels
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        family = self._family()
+        family = self._family(self._name, self._meaning, labels=self._labels)
         for labels, value in self._values().items():
             family.add_metric((labels,) if isinstance(labels, str) else labels, value)
         yield family
@@ -154,14 +158,11 @@ class ReplicaMetrics:
         values: Callable[[], Mapping[L, float]],
     ) -> None:
         """Export `values()`, by label value or by a tuple of them, as the gauge `name` at each scrape."""
-        named = (labels,) if isinstance(labels, str) else labels
-        self.registry.register(_FamilyAtScrape(lambda: GaugeMetricFamily(name, meaning, labels=named), values))
+        self.registry.register(_FamilyAtScrape(GaugeMetricFamily, name, meaning, labels, values))
 
     def counter(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Export `value()` as the counter `name` at each scrape. It must only grow."""
-        self.registry.register(
-            _FamilyAtScrape(lambda: CounterMetricFamily(name, meaning, labels=()), lambda: {(): value()})
-        )
+        self.registry.register(_FamilyAtScrape(CounterMetricFamily, name, meaning, (), lambda: {(): value()}))
 
     def counters(
         self,
@@ -171,8 +172,7 @@ class ReplicaMetrics:
         values: Callable[[], Mapping[L, float]],
     ) -> None:
         """Export `values()`, by label value or by a tuple of them, as the counter `name`. They must only grow."""
-        named = (labels,) if isinstance(labels, str) else labels
-        self.registry.register(_FamilyAtScrape(lambda: CounterMetricFamily(name, meaning, labels=named), values))
+        self.registry.register(_FamilyAtScrape(CounterMetricFamily, name, meaning, labels, values))
 
     def histogram(self, name: str, meaning: str, labels: tuple[str, ...] = ()) -> LabelledHistogram:
         """Return a new histogram of seconds, exported at each scrape."""
