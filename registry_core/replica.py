@@ -24,8 +24,9 @@ from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.lookup_operations import Policy
 from registry_core.api.openapi import description
-from registry_core.api.operations import Operations, Policy
+from registry_core.api.operations import Operations
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.refusal_log import RefusalLog
