@@ -70,13 +70,12 @@ def measure(count: int) -> Sequence[Result]:
         registry = stack.enter_context(running(command, folder / "registry.log", SETTINGS))
         wait_until(lambda: accepts(port), "the registry listens")
         uvloop.run(_filled(port))
+        bare = [_bare(stack, folder / f"answer-{place}", _asked(port, one)) for place, one in enumerate(TARGETS)]
+        print(pin([registry.pid, *(program.pid for _, program in bare)]))
         figures: list[Result] = []
-        for number, target in enumerate(TARGETS):
-            bare = _bare(stack, folder / f"answer-{number}", _asked(port, target))
-            print(pin([registry.pid, bare[1].pid]))
-            figures += _compared(target, (port, registry), bare)
-            if not number:
-                figures.append(uvloop.run(_steady(port, bare[0], 2 * STEADY_PER_S + 10 * count)))
+        for target, each in zip(TARGETS, bare, strict=True):
+            figures += _compared(target, (port, registry), each)
+        figures.append(uvloop.run(_steady(port, bare[0][0], 2 * STEADY_PER_S + 10 * count)))
         return figures
 
 

@@ -126,6 +126,10 @@ class Span:
         if self._recorded is not None:
             self._recorded.failed(kind)
 
+    def drop(self) -> None:
+        """Record nothing after all: another span is recorded in its place."""
+        self._recorded = None
+
 
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes = NONE) -> Span:
     """Return a step of the current request, for a `with` block."""
