@@ -24,9 +24,10 @@ from registry_core.api.operations import Operations
 from registry_core.api.queries import FILTERS, filter_of, read_query
 from registry_core.api.ready_bodies import JSON_FIELDS, Body, HeaderFields, ReadyBodies
 from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer, ReadyHeads
+from registry_core.api.request_head import RequestHead
 from registry_core.api.schemas import END, ZONE_HEADER, beginning_of
 from registry_core.api.server_spans import noted, serving_request
-from registry_core.api.steps import SETTLED, Reception, passed
+from registry_core.api.steps import SETTLED, Reception
 from registry_core.api.view import ReplicaState, ReplicaView
 from registry_core.domain.events import Event, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of
@@ -85,15 +86,15 @@ class ReadyLookups:
         self.usable: Callable[[], bool] = lambda: True
         view.subscribe(self)
 
-    def answer(self, asked: web.BaseRequest) -> ReadyAnswer:
+    def answer(self, head: RequestHead) -> ReadyAnswer:
         """Return the answer, or nothing for what is left to a handler."""
-        target = asked.raw_path
+        target = head.raw_path
         variant = None
         if target == _SERVICES.path:
             endpoint = _SERVICES
         elif target == _CATALOG.path:
             endpoint = _CATALOG
-            variant = self._variant(asked)
+            variant = self._variant(head)
             if variant is None:
                 return NO_ANSWER
         elif _TARGET.fullmatch(target) is not None:
@@ -102,7 +103,7 @@ class ReadyLookups:
             return NO_ANSWER
         if not self._view.loaded or self._view.state is ReplicaState.WARMING or not self.usable():
             return NO_ANSWER
-        request = cast("web.Request", asked)  # the application makes no others
+        request = cast("web.Request", head)  # it has the members that are used below
         self._limits.arrived(request)
         if tracing.tracer is None and TRACEPARENT not in request.headers:
             return self._answered(request, endpoint, variant)
@@ -117,7 +118,8 @@ class ReadyLookups:
     def _answered(self, request: web.Request, endpoint: Endpoint, variant: CatalogVariant | None) -> ReadyAnswer:
         started = time.perf_counter()
         try:
-            passed(request, endpoint, self._steps)
+            for step in self._steps:
+                step(request, endpoint)
             if variant is None:
                 pieces, fields = self._body(request, endpoint, started)
                 status = HTTPStatus.OK
@@ -177,7 +179,7 @@ class ReadyLookups:
 
     # -- the catalogue
 
-    def _variant(self, request: web.BaseRequest) -> CatalogVariant | None:
+    def _variant(self, request: RequestHead) -> CatalogVariant | None:
         """Return the catalogue in the form that a request takes, if it is at hand."""
         answer = self._catalogs.at_hand(self._view.state.value)
         if answer is None:
