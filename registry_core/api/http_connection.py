@@ -25,6 +25,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from registry_core.api.connections import Connections
 from registry_core.api.http_faults import MAX_FIELD_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, fault_of
+from registry_core.api.known_heads import ends_a_head
 from registry_core.api.problems import INTERNAL, HeaderTooLarge, error_response, problem_of, problem_response, status_of
 from registry_core.api.problems import encoded as encoded_problem
 from registry_core.api.ready_heads import ReadyAnswer
@@ -48,6 +49,7 @@ class HttpConnection(web.RequestHandler):
         "_at_once",
         "_body",
         "_connections",
+        "_is_between",
         "_is_refused",
         "_lacks_header",
         "_remote",
@@ -82,6 +84,8 @@ class HttpConnection(web.RequestHandler):
         # The head of the next request, which was not answered at once.
         self.begun: RequestHead | None = None
         self._remote: str | None = None
+        # Whether the parser is between two requests.
+        self._is_between = True
         self._is_refused = False
         self._waits_for_turn = False
         self.began_at = 0.0
@@ -111,21 +115,25 @@ class HttpConnection(web.RequestHandler):
         waiting = self._messages
         before = len(waiting)
         idle = self._waiter if self._at_once is not None else None
+        if idle is not None and self._is_between:
+            known = self._connections.heads.find(data)
+            if known is not None and not idle.done() and self._answered_at_once(known):
+                self._has_header()
+                return
         if not self._is_refused:
             if idle is not None:
                 self._waiter = None  # aiohttp's task is woken below, unless that is not necessary
             super().data_received(data)
             if idle is not None:
                 self._waiter = idle
+            else:
+                self._is_between = False
         if len(waiting) > before:
             self._body = waiting[-1][1]
             if not before and not self._request_in_progress:
                 self.began_at = monotonic()
-            if self._lacks_header:
-                self._lacks_header = False
-                self._unfinished = 0
-                self._connections.has_header(self)
-            if idle is not None and not (len(waiting) == 1 and self._answered_at_once()) and not idle.done():
+            self._has_header()
+            if idle is not None and not self._answered_alone(data) and not idle.done():
                 idle.set_result(None)
         elif not self._is_refused and (self._body is None or self._body.is_eof()):
             self._received_a_part(len(data))
@@ -183,32 +191,50 @@ class HttpConnection(web.RequestHandler):
             # It is kept by the body, which its traceback leads to: thousands of these would wait for the collector.
             task.add_done_callback(lambda _: exc.with_traceback(None))
 
-    def _answered_at_once(self) -> bool:
-        """Return whether the only request that waits has been answered."""
+    def _has_header(self) -> None:
+        if self._lacks_header:
+            self._lacks_header = False
+            self._unfinished = 0
+            self._connections.has_header(self)
+
+    def _answered_alone(self, data: bytes) -> bool:
+        """Return whether the request that waits is the only one, and has been answered at once."""
         message, body = self._messages[0]
-        transport = self.transport
         if (
-            not isinstance(message, RawRequestMessage)
-            or message.method != hdrs.METH_GET
+            len(self._messages) > 1
             or body is not EMPTY_PAYLOAD
-            or message.should_close
+            or not isinstance(message, RawRequestMessage)
             or message.upgrade
-            or message.version != HttpVersion11
-            or hdrs.EXPECT in message.headers
-            or transport is None
-            or transport.is_closing()
-            or transport.get_write_buffer_size()  # the peer has not read the last answer: this one has to wait
         ):
+            self._is_between = False
             return False
-        assert self._at_once is not None  # the caller asks only then
-        head = RequestHead(message, transport, self._remote)
-        answer = self._at_once(head)
-        if not answer:
-            self.begun = head
+        was_between, self._is_between = self._is_between, ends_a_head(data)
+        is_plain = (
+            message.method == hdrs.METH_GET
+            and message.version == HttpVersion11
+            and not message.should_close
+            and hdrs.EXPECT not in message.headers
+        )
+        if not is_plain or self.begun is not None or not self._answered_at_once(message):
             return False
         self._messages.clear()
         if self._parser is not None:
             self._parser.message_consumed()
+        if was_between and self._is_between:
+            self._connections.heads.learn(data, message)
+        return True
+
+    def _answered_at_once(self, message: RawRequestMessage) -> bool:
+        """Return whether a plain request has been answered."""
+        transport, at_once = self.transport, self._at_once
+        # While the peer has not read the last answer, this one has to wait.
+        if transport is None or at_once is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        head = RequestHead(message, transport, self._remote)
+        answer = at_once(head)
+        if not answer:
+            self.begun = head
+            return False
         if len(answer) == 1:
             transport.write(answer[0])
         else:
@@ -221,6 +247,7 @@ class HttpConnection(web.RequestHandler):
         """Count bytes that are no whole request yet."""
         self._unfinished += size
         self._lacks_header = True
+        self._is_between = False
         if self._unfinished > MAX_HEADER_BYTES:
             self._refuse_header()
         elif not self.is_busy:
