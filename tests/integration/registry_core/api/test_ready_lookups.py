@@ -57,8 +57,8 @@ class RawAnswer(NamedTuple):
     def told(self) -> tuple[int, dict[str, str], Any]:
         """What it says, but for random ids: of its trace, and of the store's history."""
         headers = {name: value for name, value in self.headers.items() if name not in CHANCE}
-        body = self.json if self.body else None
-        return self.status, headers, {**body, "cursor": ""} if "cursor" in (body or ()) else body
+        body: Any = self.json if self.body else None
+        return self.status, headers, {**body, "cursor": ""} if isinstance(body, dict) and "cursor" in body else body
 
 
 class Line:
@@ -338,8 +338,8 @@ async def test_a_reader_that_does_not_read_gets_no_further_answers_at_once() -> 
             line.send(head_of("/services/ip_intel"))
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.2)
-        (connection,) = (one for one in api.replica._connections.open if one.transport.get_write_buffer_size())
-        assert connection.transport.get_write_buffer_size() < 2 * size
+        waiting = [one.transport.get_write_buffer_size() for one in api.replica._connections.open if one.transport]  # noqa: SLF001 - what waits shows nowhere else
+        assert size / 2 < max(waiting) < 2 * size
         answers = [await line.answer() for _ in range(60)]
         assert {len(answer.json["instances"]) for answer in answers} == {400}
 
