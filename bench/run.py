@@ -19,6 +19,7 @@ from bench import (
     agent,
     agent_recording,
     audit,
+    behind_nginx,
     large,
     levels,
     lookups,
@@ -26,6 +27,7 @@ from bench import (
     propagation,
     replica_recording,
     replicated,
+    spike,
     traces,
 )
 from bench.machine import this_machine
@@ -37,6 +39,8 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "replicated": replicated.measure,
     "levels": levels.measure,
     "lookups": lookups.measure,
+    "behind-nginx": behind_nginx.measure,
+    "spike": spike.measure,
     "large": large.measure,
     "agent": agent.measure,
     "audit": audit.measure,
