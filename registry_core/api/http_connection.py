@@ -50,6 +50,7 @@ class HttpConnection(web.RequestHandler):
         "_body",
         "_connections",
         "_is_between",
+        "_is_free",
         "_is_refused",
         "_lacks_header",
         "_remote",
@@ -84,6 +85,8 @@ class HttpConnection(web.RequestHandler):
         # The head of the next request, which was not answered at once.
         self.begun: RequestHead | None = None
         self._remote: str | None = None
+        # Whether no request is in flight, so that the next one may be answered at once.
+        self._is_free = at_once is not None
         # Whether the parser is between two requests.
         self._is_between = True
         self._is_refused = False
@@ -102,7 +105,7 @@ class HttpConnection(web.RequestHandler):
         if self._connections.enters(self, whole):
             super().connection_made(transport)
         else:
-            self._is_refused = True
+            self._is_refused, self._is_free = True, False
             whole.abort()
 
     @property
@@ -114,27 +117,30 @@ class HttpConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         waiting = self._messages
         before = len(waiting)
-        idle = self._waiter if self._at_once is not None else None
-        if idle is not None and self._is_between:
+        is_free = self._is_free and not before
+        if is_free and self._is_between and not self._close and not self._force_close:
             known = self._connections.heads.find(data)
-            if known is not None and not idle.done() and self._answered_at_once(known):
+            if known is not None and self._answered_at_once(known):
                 self._has_header()
                 return
+        idle = self._waiter if is_free else None
         if not self._is_refused:
             if idle is not None:
                 self._waiter = None  # aiohttp's task is woken below, unless that is not necessary
             super().data_received(data)
             if idle is not None:
                 self._waiter = idle
-            else:
-                self._is_between = False
         if len(waiting) > before:
             self._body = waiting[-1][1]
             if not before and not self._request_in_progress:
                 self.began_at = monotonic()
             self._has_header()
-            if idle is not None and not self._answered_alone(data) and not idle.done():
-                idle.set_result(None)
+            if not is_free:
+                self._is_between = False
+            elif not self._answered_alone(data):
+                self._is_free = False
+                if idle is not None and not idle.done():
+                    idle.set_result(None)
         elif not self._is_refused and (self._body is None or self._body.is_eof()):
             self._received_a_part(len(data))
 
@@ -148,6 +154,8 @@ class HttpConnection(web.RequestHandler):
             self._waits_for_turn = False
         else:
             self._slots.rested(self, monotonic())
+            is_read = self._body is None or self._body.is_eof()
+            self._is_free = self._at_once is not None and resp.keep_alive is True and is_read and not result[1]
         return result
 
     def handle_error(
@@ -255,7 +263,7 @@ class HttpConnection(web.RequestHandler):
 
     def _refuse_header(self) -> None:
         """Answer a header that is too large as a whole; behind a request in flight there is no place for an answer."""
-        transport, self._is_refused = self.transport, True
+        transport, self._is_refused, self._is_free = self.transport, True, False
         assert transport is not None  # it has just received something
         self._connections.refused(self, Closing.TOO_LARGE)
         if self.is_busy or not transport.can_write_eof():
