@@ -47,8 +47,8 @@ def measure(count: int) -> Sequence[Result]:
         others = StreamReaders(bare_port, WATCHERS, WATCH, b"chunked")
         stack.callback(others.close)
         asks = [
-            Asked(port, registry, readers, _registration),
-            Asked(bare_port, bare, others, lambda marker: request("POST", "/", frame.replace(_MARK, marker))),
+            TimedChanges(port, registry, readers, _registration),
+            TimedChanges(bare_port, bare, others, lambda marker: request("POST", "/", frame.replace(_MARK, marker))),
         ]
         for number in range(max(15, count // 12)):
             for one in asks:
@@ -64,7 +64,7 @@ def measure(count: int) -> Sequence[Result]:
 _MARK: Final = b"MARKED"
 
 
-class Asked:
+class TimedChanges:
     """One of the two servers, with what its changes took."""
 
     def __init__(

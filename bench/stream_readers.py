@@ -49,14 +49,16 @@ class StreamReaders:
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def read(self, see: Callable[[int, bytes], None], done: Callable[[], bool], timeout_s: float) -> None:
-        """Call `see` with a reader's number and what it got, until `done`. Raises TimeoutError."""
+    def read(
+        self, see: Callable[[int, bytes], None], done: Callable[[], bool], timeout_s: float, wait_s: float = 0.02
+    ) -> None:
+        """Call `see` with a reader's number and what it got, until `done`, asked each `wait_s`. Raises TimeoutError."""
         ends = time.monotonic() + timeout_s
         sockets = self._sockets
         while not done():
             if time.monotonic() > ends:
                 raise TimeoutError
-            for number, _ in self._poll.poll(0.02):
+            for number, _ in self._poll.poll(wait_s, 64):
                 data = sockets[number].recv(_ROOM)
                 if not data:
                     raise ConnectionResetError("a stream has ended")

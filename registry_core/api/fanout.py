@@ -18,7 +18,7 @@ import msgspec
 
 from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.watcher import StreamEnd, Watcher, WatcherKind
-from registry_core.watch.feed import Feed
+from registry_core.watch.feed import WatchFeed
 from registry_core.watch.outbox import BATCH_BYTES
 
 # Watchers written to in one turn of the loop: some 2 ms, for which a lookup may have to wait.
@@ -46,7 +46,7 @@ class Audience:
 
     __slots__ = ("direct", "feed", "followed", "kind", "own")
 
-    def __init__(self, kind: WatcherKind, feed: Feed) -> None:
+    def __init__(self, kind: WatcherKind, feed: WatchFeed) -> None:
         self.kind = kind
         self.feed = feed
         self.direct: dict[Watcher, None] = {}  # those that rounds write to
@@ -169,7 +169,7 @@ class Fanout:
         """Return the readers of that kind."""
         kinds = self._audiences.setdefault(kind.label, {})
         if kind not in kinds:
-            kinds[kind] = Audience(kind, Feed(*self._most))
+            kinds[kind] = Audience(kind, WatchFeed(*self._most))
         return kinds[kind]
 
     def behind(self) -> int:

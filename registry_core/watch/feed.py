@@ -10,7 +10,7 @@ from collections import deque
 from itertools import islice
 
 
-class Feed:
+class WatchFeed:
     """The latest lines, bounded in number and bytes."""
 
     __slots__ = ("_bytes", "_lines", "_most_bytes", "_most_lines", "start")

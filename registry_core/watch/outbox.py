@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from registry_core.watch.feed import Feed
+from registry_core.watch.feed import WatchFeed
 
 # How much to hand to a connection at a time; a snapshot is encoded only as fast as it is read.
 BATCH_BYTES: Final = 64 * 1024
@@ -21,7 +21,7 @@ class Outbox:
 
     __slots__ = ("_everything", "_held", "_opening", "_owes", "feed", "position")
 
-    def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], feed: Feed) -> None:
+    def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], feed: WatchFeed) -> None:
         """`everything(reason)` returns the lines of a snapshot as of the call."""
         self._opening: Iterator[bytes] | None = opening
         self._everything = everything

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from registry_core.watch.feed import Feed
+from registry_core.watch.feed import WatchFeed
 
 
-def filled(*lines: bytes, most_lines: int = 100, most_bytes: int = 1000) -> Feed:
-    feed = Feed(most_lines, most_bytes)
+def filled(*lines: bytes, most_lines: int = 100, most_bytes: int = 1000) -> WatchFeed:
+    feed = WatchFeed(most_lines, most_bytes)
     for line in lines:
         feed.put(line)
     return feed

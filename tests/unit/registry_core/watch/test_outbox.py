@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from registry_core.watch.feed import Feed
+from registry_core.watch.feed import WatchFeed
 from registry_core.watch.outbox import SHARED_BYTES, Outbox
 
 
@@ -12,7 +12,7 @@ def outbox(*opening: bytes, most_lines: int = 3) -> Outbox:
     def everything(reason: str) -> Iterator[bytes]:
         return iter([f"all:{reason}".encode(), b"sync"])
 
-    feed = Feed(most_lines, 10**6)
+    feed = WatchFeed(most_lines, 10**6)
     feed.put(b"part of the opening")
     return Outbox(iter(opening), everything, feed)
 
