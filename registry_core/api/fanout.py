@@ -23,8 +23,8 @@ from registry_core.watch.outbox import BATCH_BYTES
 
 # Watchers written to in one turn of the loop: some 2 ms, for which a lookup may have to wait.
 WATCHERS_PER_TURN: Final = 256
-# After a round of one second, rest for so many: rounds take a third of a processor at most. A change waits at most for
-# the round before it, the rest, and its own round; with 1,000 watchers, that is some 50 ms.
+# After a round of one second, rest for so many, so that rounds take a third of a processor; more only when they take
+# long. A change waits for the round before it, the rest, and its own round: with 1,000 watchers, some 50 ms.
 REST: Final = 2.0
 MOST_REST_S: Final = 0.1
 
