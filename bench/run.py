@@ -19,6 +19,7 @@ from bench import (
     agent,
     agent_recording,
     audit,
+    fanout,
     large,
     levels,
     lookups,
@@ -27,6 +28,7 @@ from bench import (
     replica_recording,
     replicated,
     traces,
+    watchers,
 )
 from bench.machine import this_machine
 from bench.rows import Result, table
@@ -42,6 +44,8 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "audit": audit.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
+    "fanout": fanout.measure,
+    "watchers": watchers.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 
