@@ -388,7 +388,7 @@ class Sidecar:
         for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
-            self.responder.counts.fold()
+            self.responder.tick()
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)

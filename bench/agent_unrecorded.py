@@ -32,7 +32,7 @@ RECORDING: Final[dict[str, dict[str, str]]] = {
         "self.asked.add(made.label, is_found=made.found)": "pass",
     },
     "dns.tcp": {"self.received += 1": "pass"},
-    "agent.sidecar": {"self.responder.counts.fold()": "pass"},
+    "agent.sidecar": {"self.responder.tick()": "pass"},
     "agent.http.ready_bodies": {"body.counter[0] += 1": "pass", "self._asked.add(body.label)": "pass"},
     "agent.http.local_api": {
         "self._counts.looked_up(freshness, age_s)": "pass",

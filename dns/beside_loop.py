@@ -59,7 +59,7 @@ class BesideLoop(Batched):
     ) -> None:
         super().__init__(responder, listening, source, calls)
         self._socket = listening
-        self._limits = responder.limits_for_a_thread()
+        self._limits = responder.limits.for_a_thread()
         self._is_local = self._limits.is_local
         self._counts = responder.counts.of_a_thread()
         self._unready = 0  # datagrams of a batch for which no ready answer was found so far

@@ -72,16 +72,16 @@ class QueryCounts:
         """Count a query whose answer does not come from the view."""
         self._cell(type_, rcode, _NO_VIEW)[0] += 1
 
-    def add_from_view(self, qtype: int, rcode: int, freshness: Freshness) -> list[int]:
-        """Count a query that is answered from the view; return the cell to count further ones with the same answer."""
+    def add_from_view(self, qtype: int, rcode: int, freshness: Freshness, count: int = 1) -> list[int]:
+        """Count queries that are answered from the view; return the cell to count further ones with the same answer."""
         key = qtype, rcode, freshness
         cell = self._cell_of.get(key)
         if cell is None:
             cell = self._cell(type_name(qtype), rcode, UNKNOWN if rcode == Rcode.SERVFAIL else freshness)
             if len(self._cell_of) < _MOST_KEPT:
                 self._cell_of[key] = cell
-        cell[0] += 1
-        self.given += 1
+        cell[0] += count
+        self.given += count
         return cell
 
     def of_a_thread(self) -> GivenBeside:

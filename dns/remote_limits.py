@@ -26,11 +26,18 @@ class RemoteLimits:
         self.admits, self.is_local = access.admits, access.is_local
         self._rates, self._hops, self._clock = rates, hops, clock
         self._advice = RetryAdvice(hops)
-        self.limited = 0  # questions and answers over a limit
+        self._limited = 0
+        self._others: list[RemoteLimits] = []
 
     def for_a_thread(self) -> RemoteLimits:
         """Return limits with the same allowances and cookies, for another thread."""
-        return RemoteLimits(self._networks, self._rates, self._hops, self._clock)
+        self._others.append(RemoteLimits(self._networks, self._rates, self._hops, self._clock))
+        return self._others[-1]
+
+    @property
+    def limited(self) -> int:
+        """Questions and answers over a limit, of those threads too."""
+        return self._limited + sum(limits.limited for limits in self._others)
 
     def excess(self, query: bytes, host: str) -> RateLimitAction:
         """Return what to do with a question before its answer is made: SEND if it may have one."""
@@ -50,7 +57,7 @@ class RemoteLimits:
 
     def instead(self, query: bytes, host: str, action: RateLimitAction) -> bytes | None:
         """Count a question or answer over a limit; return what its asker, who may query, gets instead, if anything."""
-        self.limited += 1
+        self._limited += 1
         return self._advice.instead_of_any(query, host) if action is RateLimitAction.SLIP else None
 
     def brief(self, answer: bytes, query: bytes, host: str) -> bytes:

@@ -34,6 +34,7 @@ from dns.query_counts import OTHER, QueryCounts
 from dns.rate_limit import RateLimit, RateLimitAction
 from dns.record_data import name_of
 from dns.remote_limits import RemoteLimits
+from dns.renewal import Renewal
 from dns.reverse_fallback import ReverseFallback
 from registry_core.domain.freshness import freshness_of
 from registry_core.domain.selection import WhenNonePass
@@ -75,7 +76,6 @@ class Responder:
         rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self.limits = RemoteLimits(settings.allow_networks, rates, self._hops, self._clock)
         self.admits, self.is_local = self.limits.admits, self.limits.is_local
-        self._thread_limits: list[RemoteLimits] = []
         # One budget for all that is dear on this loop.
         self.work = forwarder.work if isinstance(forwarder, Forwarder) else DearWork(self._clock)
         self._costs = AnswerCosts(view, name_of(settings.zone))
@@ -83,13 +83,11 @@ class Responder:
         self._ready = ReadyAnswers(settings.cache)
         # Apart, since a datagram must never get an answer that is made for TCP.
         self._ready_tcp = ReadyAnswers(settings.tcp_cache, self._ready.asked)
+        self._renewal = Renewal(self._ready)
         self.counts = QueryCounts(lambda: self.hits, view.age_s)
         self._freshness = freshness_of(view.age_s())
         self.ready, self.taker, self.asked = self._ready.take, self._ready.taker, self._ready.asked
-        self.misses = 0
-        self.malformed = 0
-        self.prohibited = 0
-        self.failures = 0
+        self.misses = self.malformed = self.prohibited = self.failures = 0
         view.subscribe(self._changed)
 
     def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
@@ -161,15 +159,15 @@ class Responder:
         self.counts.add(codec.type_name(asked.qtype), Rcode.REFUSED)
         return hop.finish(draft_of(asked, _REFUSED, hop.room))
 
-    def limits_for_a_thread(self) -> RemoteLimits:
-        """Return the limits of a thread that answers other machines beside the loop, with the same allowances."""
-        self._thread_limits.append(self.limits.for_a_thread())
-        return self._thread_limits[-1]
+    def tick(self) -> None:
+        """Do what is due about once a second: note the age at the answers, and draw new orders in time."""
+        self.counts.fold()
+        self._renewal.run(self._costs.of_message, partial(self._answer, host=_HERE, may_wait=False, gives=0))
 
     @property
     def limited(self) -> int:
-        """Questions and answers over a rate limit, of all threads."""
-        return sum(limits.limited for limits in (self.limits, *self._thread_limits))
+        """Questions and answers over a rate limit."""
+        return self.limits.limited
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
@@ -229,11 +227,13 @@ class Responder:
         idle_s: float | None = None,
         may_wait: bool = True,
         is_busy: bool = False,
+        gives: int = 1,
     ) -> bytes | None:
         """Return a new answer; `idle_s` is None over UDP. `key`, folded, is its cache key; None: not cached.
 
         Without `may_wait`, an answer that is not available now is not sent later either. With `is_busy`, there is no
-        time for it: over UDP, an asker that is still there asks again, later.
+        time for it: over UDP, an asker that is still there asks again, later. It `gives` one answer, or none: then it
+        is for the cache alone, and not counted.
         """
         if is_busy and idle_s is None:
             return None
@@ -248,7 +248,7 @@ class Responder:
                 return self._answer_refusal(asked, hop)
             if is_busy:
                 return self._busy(asked, hop)
-            return self._answer_query(asked, message, key, hop, may_wait=may_wait)
+            return self._answer_query(asked, message, key, hop, may_wait=may_wait, gives=gives)
         except Exception:  # noqa: BLE001 - the last line of defence: no packet stops the server
             return self._failed(message, hop)
 
@@ -268,7 +268,7 @@ class Responder:
         return hop.finish(refusal_draft(msgspec.structs.replace(refusal, question=asked.question if asked else b"")))
 
     def _answer_query(
-        self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool
+        self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool, gives: int
     ) -> bytes | None:
         if freshness_of(self._view.age_s()) is not self._freshness:
             self._changed(frozenset())  # earlier answers say that they are fresher than they are
@@ -306,8 +306,8 @@ class Responder:
             packed = hop.finish(made.draft)
         else:
             packed = hop.finish(made.answering(query))
-        counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)
-        self.asked.add(made.label, is_found=made.found)
+        counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness, gives)
+        self.asked.add(made.label, gives, is_found=made.found)
         if key is not None and keeps:
             kept = ready.found if made.found else ready.missing
             if entry is None or entry is not kept.get(key):
