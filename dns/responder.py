@@ -30,11 +30,11 @@ from dns.foreign import can_be_forwarded
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.hop import Hop, Hops
+from dns.order_renewal import OrderRenewal
 from dns.query_counts import OTHER, QueryCounts
 from dns.rate_limit import RateLimit, RateLimitAction
 from dns.record_data import name_of
 from dns.remote_limits import RemoteLimits
-from dns.renewal import Renewal
 from dns.reverse_fallback import ReverseFallback
 from registry_core.domain.freshness import freshness_of
 from registry_core.domain.selection import WhenNonePass
@@ -83,7 +83,7 @@ class Responder:
         self._ready = ReadyAnswers(settings.cache)
         # Apart, since a datagram must never get an answer that is made for TCP.
         self._ready_tcp = ReadyAnswers(settings.tcp_cache, self._ready.asked)
-        self._renewal = Renewal(self._ready)
+        self._renewal = OrderRenewal(self._ready)
         self.counts = QueryCounts(lambda: self.hits, view.age_s)
         self._freshness = freshness_of(view.age_s())
         self.ready, self.taker, self.asked = self._ready.take, self._ready.taker, self._ready.asked

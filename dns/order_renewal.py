@@ -16,7 +16,7 @@ from dns.dear_work import CHEAP_US
 MOST_US: Final = 5_000
 
 
-class Renewal:
+class OrderRenewal:
     """Renews the answers that services gave."""
 
     def __init__(self, ready: ReadyAnswers) -> None:
