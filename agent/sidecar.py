@@ -263,7 +263,7 @@ class Sidecar:
         self._stack.push_async_callback(self._names.close)
         where, most = self.settings.dns_listen, TcpLimits(connections=self._budget.dns_tcp)
         udp, tcp = await serve_dns(self.responder, where, most, setting=DNS_LISTEN.name)
-        self._stack.callback(udp.close)
+        self._stack.push_async_callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
         self._names.listens_on(where.host, udp.port)
@@ -388,7 +388,7 @@ class Sidecar:
         for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
-            self.responder.counts.fold()
+            self.responder.tick()
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)
