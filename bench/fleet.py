@@ -13,6 +13,7 @@ from registry_core.domain.records import Registration
 from registry_core.domain.registration import checked
 from registry_core.store.redis import rows
 from registry_core.store.redis.scripts import SCRIPTS, ScriptName, called
+from tests.programs import wait_until
 
 TTL_MS: Final = 60_000
 REMOVED_MS: Final = 75_000
@@ -20,7 +21,8 @@ _BATCH: Final = 1000
 
 
 def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
-    """Register the instances from `first` up to but not including `last`. A registry must have opened the shard."""
+    """Register the instances from `first` up to but not including `last`, once a registry has opened the shard."""
+    wait_until(lambda: bool(client.hexists(f"{prefix}:meta", "epoch")), "a registry has opened the shard")
     client.script_load(SCRIPTS[ScriptName.REGISTER].text)
     for start in range(first, last, _BATCH):
         pipeline = client.pipeline(transaction=False)
