@@ -8,7 +8,7 @@ from typing import Final
 
 from agent.view.acknowledge import PACE_S
 from bench.scale.comparison import WITHIN, compared
-from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from
+from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, paced_cost
 from bench.scale.fleet_model import ACK_PAUSE_S, SERVICE_INSTANCES, Fleet, Layout, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured
 from bench.scale.published import PUBLISHED
@@ -164,7 +164,7 @@ def _broken(one: Breaks) -> list[str]:
 def _acknowledgements(constants: Mapping[str, float]) -> str:
     fleet = fleet_of(100_000)
     acks = fleet.agents * fleet.acks_per_agent_s
-    cores = acks * constants["replica.ack_us"] / 1e6
+    cores = acks * paced_cost(constants, "replica.ack_us", acks) / 1e6
     return (
         f"Every agent acknowledges every drain, whether its programs use the service or not. Drains within {PACE_S:g} "
         f"s share one acknowledgement, so that an agent sends at most {1 / ACK_PAUSE_S:.1f} a second. At 100,000 "

@@ -7,19 +7,22 @@ import random
 import re
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from bench import dns_servers
 from bench.dns_load import dnsperf, pin_server
 from bench.dns_servers import BenchFleet
 from bench.machine import cpu_us
+from bench.scale.constants import PACES, at_pace
 from bench.scale.crowd import paced
-from bench.scale.replica_rows import CREATED, FILLED, MEGA, Values
+from bench.scale.meter import ROUNDS
+from bench.scale.replica_rows import CREATED, FILLED, MEGA, ConstantValues
 from bench.scale.rig import RealAgent, Rig, change, real_agent
+from registry_core.watch.limits import SYNC_EVERY_S
 
-IDLE_S: Final = 20.0
 QUIET_S: Final = 3.0
-CHANGES: Final = 300
+CHANGES: Final = 100
 CHANGES_PER_S: Final = 20.0
 # Of a fleet of this many services an agent with this setting holds few.
 FEW_SERVICES: Final = "20"
@@ -28,7 +31,7 @@ SERVICES: Final = 100
 _COMPLETED: Final = re.compile(r"Queries completed:\s+(\d+)")
 
 
-async def measured(rig: Rig) -> Values:
+async def measured(rig: Rig) -> ConstantValues:
     """Return the constants of an agent. `rig` has no replica yet."""
     port = rig.start()
     async with real_agent(rig.folder, port) as agent:
@@ -59,22 +62,28 @@ async def measured(rig: Rig) -> Values:
 
 
 async def _idle_us(agent: RealAgent) -> float:
-    before = agent.cpu_us()
-    await asyncio.sleep(IDLE_S)
-    return (agent.cpu_us() - before) / IDLE_S
+    found: list[float] = []
+    for _ in range(ROUNDS):
+        before = agent.cpu_us()
+        await asyncio.sleep(SYNC_EVERY_S)
+        found.append((agent.cpu_us() - before) / SYNC_EVERY_S)
+    return median(found)
 
 
 async def _changes_us(port: int, agent: RealAgent, quiet_us: float) -> float:
     """Return what one change costs the agent. All services change in turn, so it holds few of them in a large fleet."""
-    turn, step = random.randrange(10_000), FILLED // CHANGES
-    before, began = agent.cpu_us(), asyncio.get_running_loop().time()
-    await paced(port, [change(n * step, turn) for n in range(CHANGES)], CHANGES_PER_S, anew=False, status=CREATED)
-    await asyncio.sleep(1)
-    took_s = asyncio.get_running_loop().time() - began
-    return (agent.cpu_us() - before - quiet_us * took_s) / CHANGES
+    loop = asyncio.get_running_loop()
+    found: list[float] = []
+    for _ in range(ROUNDS):
+        turn, step = random.randrange(10_000), FILLED // CHANGES
+        before, began = agent.cpu_us(), loop.time()
+        await paced(port, [change(n * step, turn) for n in range(CHANGES)], CHANGES_PER_S, anew=False, status=CREATED)
+        await asyncio.sleep(0.5)
+        found.append((agent.cpu_us() - before - quiet_us * (loop.time() - began)) / CHANGES)
+    return max(0.0, median(found))
 
 
-def measured_dns() -> Values:
+def measured_dns() -> ConstantValues:
     """Return what a DNS query costs an agent at two rates."""
     with tempfile.TemporaryDirectory(prefix="vertice-scale-") as name:
         folder, fleet = Path(name), BenchFleet(tuple(f"fleet_service_{n}" for n in range(SERVICES)))
@@ -83,10 +92,10 @@ def measured_dns() -> Values:
         with dns_servers.agent(folder, fleet) as (server, _):
             pin_server(server.pid, 0)
             found = {}
-            for key, per_s in (("agent.query_1k_us", 1_000), ("agent.query_10k_us", 10_000)):
+            for per_s in map(int, PACES["agent.query_us"]):
                 before = cpu_us(server.pid)
                 out = dnsperf(server, questions, QUERIES_S, "-Q", str(per_s))
                 answered = _COMPLETED.search(out)
                 assert answered is not None, out
-                found[key] = (cpu_us(server.pid) - before) / int(answered[1])
+                found[at_pace("agent.query_us", per_s)] = (cpu_us(server.pid) - before) / int(answered[1])
             return found

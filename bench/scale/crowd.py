@@ -76,6 +76,11 @@ class SimulatedWatch(asyncio.Protocol):
             self._transport.abort()
 
 
+def resuming(head: bytes, cursor: bytes) -> bytes:
+    """Return the head of a watch that goes on from `cursor`."""
+    return head.replace(b" HTTP/1.1", b"&cursor=" + cursor + b" HTTP/1.1", 1)
+
+
 async def one_watch(port: int, head: bytes) -> SimulatedWatch:
     """Return a watch whose opening has arrived. Raises TimeoutError when it is not admitted in time."""
     loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ import msgspec
 
 from agent.view.acknowledge import PACE_S
 from agent.view.lru import ViewLimits
+from bench.scale.constants import PACES, at_pace, paced_cost
 from bench.scale.crowd import KEPT_S
 from registry_core.api.hub import HubLimits
 from registry_core.domain.footprint import NAME_BYTES
@@ -23,7 +24,6 @@ MEGA: Final = 1024.0 * 1024.0
 SERVICE_INSTANCES: Final = 10
 # An agent gathers the drains of this time, on average, into one acknowledgement.
 ACK_PAUSE_S: Final = 1.5 * PACE_S
-LOW_RATE, HIGH_RATE = 1_000.0, 10_000.0  # DNS queries a second at which an agent was measured
 US: Final = 1_000_000.0
 
 
@@ -133,8 +133,9 @@ def _watching(fleet: Fleet, watchers: float, readers: float, c: Mapping[str, flo
         cpu={
             "changes sent on": lines * c["replica.deliver_us"],
             "signs of life": lives * c["replica.life_us"],
-            "acknowledgements": acks * c["replica.ack_us"],
-            "reports": reports * (c["replica.report_us"] + fleet.anew * c["replica.connection_us"]),
+            "acknowledgements": acks * paced_cost(c, "replica.ack_us", acks),
+            "reports": reports
+            * (paced_cost(c, "replica.report_us", reports) + fleet.anew * c["replica.connection_us"]),
             "joins": joins
             * (c["replica.join_us"] + fleet.instances * (c["replica.join_instance_us"] + c["replica.encode_us"])),
         },
@@ -176,12 +177,12 @@ def _replica(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
     return Load(
         cpu={
             "idle": c["replica.idle_us"] * layout.shards,
-            "heartbeats": beats * (c["replica.beat_us"] + anew * c["replica.connection_us"])
+            "heartbeats": beats * (paced_cost(c, "replica.beat_us", beats) + anew * c["replica.connection_us"])
             + renewals * own * c["replica.beat_instance_us"],
             "renewals of other replicas": renewals * others * c["replica.renewal_us"],
-            "registrations": changes * own * c["replica.register_us"],
-            "changes of other replicas": changes * others * c["replica.change_us"],
-            "lookups": lookups * c["replica.lookup_us"],
+            "registrations": changes * own * paced_cost(c, "replica.register_us", changes * own),
+            "changes of other replicas": changes * others * paced_cost(c, "replica.change_us", changes),
+            "lookups": lookups * paced_cost(c, "replica.lookup_us", lookups),
             **watching.cpu,
         },
         memory={**_holding(fleet, c, "replica"), **watching.memory},
@@ -209,7 +210,7 @@ def _follower(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
             + renewals * c["follower.pass_instance_us"],
             "registrations passed on": changes * own * c["follower.pass_us"],
             "changes read": changes * c["follower.change_us"],
-            "lookups": lookups * c["replica.lookup_us"],
+            "lookups": lookups * paced_cost(c, "replica.lookup_us", lookups),
             **watching.cpu,
         },
         memory={**_holding(fleet, c, "follower"), **watching.memory},
@@ -237,8 +238,8 @@ def follower_constants(c: Mapping[str, float]) -> Mapping[str, float]:
     return {
         **c,
         "follower.idle_us": c["replica.idle_us"],
-        "follower.change_us": c["replica.change_us"],
-        "follower.pass_us": 2.0 * c["replica.beat_us"],
+        "follower.change_us": c[at_pace("replica.change_us", PACES["replica.change_us"][0])],
+        "follower.pass_us": 2.0 * c[at_pace("replica.beat_us", PACES["replica.beat_us"][0])],
         "follower.pass_instance_us": c["replica.beat_instance_us"],
         "follower.memory": c["replica.memory"],
         "follower.memory_instance": c["replica.memory_instance"],
@@ -253,8 +254,8 @@ def _redis(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
             "idle": c["redis.idle_us"] * layout.replicas,
             "renewals": renewals * c["redis.renewal_us"],
             "renewals read by other replicas": renewals * others * c["redis.renewal_read_us"],
-            "changes": changes * c["redis.change_us"],
-            "changes read by other replicas": changes * others * c["redis.change_read_us"],
+            "changes": changes * paced_cost(c, "redis.change_us", changes),
+            "changes read by other replicas": changes * others * paced_cost(c, "redis.change_read_us", changes),
         },
         memory={
             "the program": c["redis.memory"] * MEGA,
@@ -279,7 +280,7 @@ def _agent(fleet: Fleet, c: Mapping[str, float]) -> Load:
             "changes of services in view": changes * held * c["agent.change_us"],
             "changes of other services": changes * (1.0 - held) * c["agent.change_absent_us"],
             "joins": joins * fleet.instances * c["agent.join_us"],
-            "DNS": fleet.queries_per_agent_s * _query_us(fleet.queries_per_agent_s, c),
+            "DNS": fleet.queries_per_agent_s * paced_cost(c, "agent.query_us", fleet.queries_per_agent_s),
         },
         memory={
             "the program": c["agent.memory"] * MEGA,
@@ -302,9 +303,3 @@ def _agent(fleet: Fleet, c: Mapping[str, float]) -> Load:
             "reports": 1.0 / fleet.report_s,
         },
     )
-
-
-def _query_us(per_s: float, c: Mapping[str, float]) -> float:
-    """Return what a query costs at this rate: the more there are, the less each."""
-    share = min(1.0, max(0.0, (per_s - LOW_RATE) / (HIGH_RATE - LOW_RATE)))
-    return c["agent.query_1k_us"] + share * (c["agent.query_10k_us"] - c["agent.query_1k_us"])

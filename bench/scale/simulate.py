@@ -27,12 +27,11 @@ from bench.scale.measured_file import (
     with_systems,
     write_measured,
 )
+from bench.scale.replica_rows import ConstantValues
 from bench.scale.rig import rig
 from bench.scale.sizing import fleet_of, planned
 from bench.scale.systems import SYSTEMS, measured_system
 from cli.table import aligned
-
-Values = dict[str, float]
 
 
 def main() -> int:
@@ -58,17 +57,17 @@ def main() -> int:
     return 0 if good else 1
 
 
-def _replicas() -> dict[str, Values]:
+def _replicas() -> dict[str, ConstantValues]:
     with rig() as made:
         return uvloop.run(replica_rows.measured(made))
 
 
-def _agent() -> dict[str, Values]:
+def _agent() -> dict[str, ConstantValues]:
     with rig() as made:
         return {"agent": uvloop.run(agent_rows.measured(made))}
 
 
-ROWS: Final[dict[str, Callable[[], dict[str, Values]]]] = {
+ROWS: Final[dict[str, Callable[[], dict[str, ConstantValues]]]] = {
     "replicas": _replicas,
     "agent": _agent,
     "dns": lambda: {"dns": agent_rows.measured_dns()},
@@ -116,7 +115,7 @@ def _compare(file: MeasuredFile) -> bool:
     return good
 
 
-def _plans(constants: Values, sizes: Iterable[int]) -> None:
+def _plans(constants: ConstantValues, sizes: Iterable[int]) -> None:
     for instances in sizes:
         plan = planned(fleet_of(instances), constants)
         if plan is None:

@@ -1,10 +1,12 @@
 """The cost model: what each program uses, as functions of the fleet."""
 
+import math
+
 import msgspec
 import pytest
 
 from bench.scale.comparison import Comparison
-from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from
+from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, paced_cost
 from bench.scale.fleet_model import Costs, Fleet, Layout, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured, with_rows, with_systems
 from bench.scale.sizing import Room, breaking, fleet_of, has_room, planned, sensitivities
@@ -17,15 +19,26 @@ FLEET = Fleet(
     drains_per_s=0.01,
     joins_per_s=0.1,
     lookups_per_s=50.0,
-    queries_per_agent_s=5_000.0,
+    queries_per_agent_s=500.0,
 )
+BUSY = Fleet(
+    instances=10_000_000,
+    agents=300_000,
+    changes_per_s=2_000.0,
+    drains_per_s=0.01,
+    joins_per_s=1.0,
+    lookups_per_s=10_000.0,
+    queries_per_agent_s=50_000.0,
+)
+# Acknowledgements and changes cost enough to need followers.
+DEAR = {**ONES, "replica.ack_us@50": 150.0, "replica.ack_us@1000": 150.0, "replica.deliver_us": 10.0}
 WITHOUT = Layout(replicas=2)
 WITH = Layout(replicas=2, followers=4, shards=2)
 
 
 def told(constants: dict[str, float]) -> list[Costs]:
-    """Return everything that the model says of the fleet with and without followers."""
-    return [costs(FLEET, layout, constants) for layout in (WITHOUT, WITH)]
+    """Return everything that the model says of a calm and of a busy fleet, with and without followers."""
+    return [costs(fleet, layout, constants) for fleet in (FLEET, BUSY) for layout in (WITHOUT, WITH)]
 
 
 @pytest.mark.parametrize("name", ONES)
@@ -47,6 +60,14 @@ def test_followers_take_the_watches_of_agents_off_the_replicas() -> None:
     assert without.replica.messages["changes sent on"] == 7.0 * 500
     assert with_followers.replica.messages["changes sent on"] == 7.0 * 2
     assert with_followers.follower.messages["changes sent on"] == 7.0 * 250
+
+
+def test_a_request_costs_less_at_a_fast_pace_and_something_between_at_others() -> None:
+    constants = {"replica.beat_us@50": 300.0, "replica.beat_us@1000": 100.0}
+    slow, middle, fast = (
+        paced_cost(constants, "replica.beat_us", per_s) for per_s in (0.0, math.sqrt(50_000), 5_000.0)
+    )
+    assert (slow, middle, fast) == (300.0, pytest.approx(200.0), 100.0)
 
 
 def test_rare_drains_are_acknowledged_one_by_one_and_frequent_ones_together() -> None:
@@ -71,8 +92,8 @@ def test_a_load_adds_up() -> None:
 
 
 def test_a_planned_layout_has_room_and_one_follower_less_has_not() -> None:
-    fleet = msgspec.structs.replace(fleet_of(200_000))
-    plan = planned(fleet, {**ONES, "replica.ack_us": 150.0, "replica.deliver_us": 10.0})
+    fleet = fleet_of(200_000)
+    plan = planned(fleet, DEAR)
     assert plan is not None
     assert plan.layout.replicas >= 2
     assert plan.layout.followers > 1
@@ -80,7 +101,7 @@ def test_a_planned_layout_has_room_and_one_follower_less_has_not() -> None:
     assert has_room(plan.costs.replica, Room())
     assert has_room(plan.costs.follower, Room())
     fewer = msgspec.structs.replace(plan.layout, followers=plan.layout.followers - 1)
-    less = costs(fleet, fewer, {**ONES, "replica.ack_us": 150.0, "replica.deliver_us": 10.0}).follower
+    less = costs(fleet, fewer, DEAR).follower
     assert less is not None
     assert not has_room(less, Room()) or fleet.agents / fewer.followers > Room().watchers
 
