@@ -12,8 +12,8 @@ from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, p
 from bench.scale.fleet_model import ACK_PAUSE_S, SERVICE_INSTANCES, Fleet, Layout, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured
 from bench.scale.published import PUBLISHED
-from bench.scale.sizing import Breaks, Planned, breaking, fleet_of, planned, sensitivities
-from tools.scale_plot import plot_svg
+from bench.scale.sizing import Breaks, Planned, breaking, fleet_of, planned, returned, sensitivities
+from tools.scale_plot import GIGABIT, plot_svg
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 SENSITIVE: Final = 100_000
@@ -54,6 +54,7 @@ def scale_text() -> str:
         "![What replicas and Redis use of what they have while a fleet grows](scale.svg)\n\n",
         _said(_SHAPE),
         *_plans(constants),
+        *_returns(constants),
         *_breaking(constants),
         *_sensitivity(constants),
         *_judged(file, constants),
@@ -139,6 +140,25 @@ def _most(load: Load) -> str:
     largest = max(load.cpu, key=lambda share: load.cpu[share])
     share = load.cpu[largest] / (load.cores * 1e6)
     return f"{largest} ({share:.0%})"
+
+
+def _returns(constants: Mapping[str, float]) -> Iterator[str]:
+    yield "## When all agents come back at once\n\n"
+    yield _said(
+        "After a restart of everything that they watch, every agent reads the whole fleet. What that takes each "
+        "replica or follower of the layouts above, without waiting for readers, and each agent:"
+    )
+    rows = []
+    for size in SIZES:
+        fleet = fleet_of(size)
+        plan = planned(fleet, constants)
+        if plan is not None:
+            back = returned(fleet, plan.layout, constants)
+            gigabit_s = back.octets / GIGABIT
+            row = [f"{size:,}", f"{back.readers:,.0f}", f"{_number(back.core_s)} s", f"{_number(back.octets / 1e9)} GB"]
+            rows.append([*row, f"{_number(gigabit_s)} s", f"{_number(back.agent_core_s)} s"])
+    head = ["instances", "agents of each", "one core", "octets", "a gigabit a second", "an agent's core"]
+    yield _table(head, rows)
 
 
 # -- what breaks first

@@ -14,7 +14,7 @@ from typing import Final
 from bench.scale.crowd import Exchanged, paced
 from bench.scale.rig import Rig, Used
 
-IDLE_S: Final = 3.0
+IDLE_S: Final = 2.0
 ROUNDS: Final = 3
 # What is read from Redis in rounds of five seconds has been read by then.
 SETTLED_S: Final = 5.5
@@ -46,7 +46,7 @@ async def beyond(
     *,
     anew: bool = False,
     status: bytes = b"200",
-    settled_s: float = 1.0,
+    settled_s: float = 0.5,
 ) -> tuple[Used, Exchanged]:
     """Return what each request uses beyond the idle share, and what was sent; `requests` has those of a round."""
     loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ FILLED: Final = 10_000
 MEASURED: Final = 40_000  # instances whose memory is measured
 BATCH: Final = 100
 BATCHES_PER_S: Final = 40.0
-LOADED_S: Final = 3.0  # how long a round sends requests
+LOADED_S: Final = 2.0  # how long a round sends requests
 KEPT_CHANGES: Final = 6_000
 WATCHERS: Final = 500
 FOLLOWED: Final = 80
@@ -88,16 +88,15 @@ async def _beats(rig: Rig, port: int, alone: tuple[Used, float]) -> ConstantValu
         requests = [beat(number, 1) for number in range(round(per_s * LOADED_S))]
         used, sent = await beyond(rig, port, _always(requests), per_s)
         singles[per_s], octets = used.cpu_us[0], sent.octets / sent.requests
-    requests = [beat(number, 1) for number in range(round(2 * slow * LOADED_S))]
-    kept, _ = await beyond(rig, port, _always(requests), 2 * slow)
-    anew, _ = await beyond(rig, port, _always(requests), 2 * slow, anew=True)
+    requests = [beat(number, 1) for number in range(round(slow * LOADED_S))]
+    anew, _ = await beyond(rig, port, _always(requests), slow, anew=True)
     instance = max(0.0, (both.cpu_us[0] - singles[slow]) / (BATCH - 1))
     per_instance = (batch_octets - octets) / (BATCH - 1)
     return {
         at_pace("replica.beat_us", slow): max(0.0, singles[slow] - instance),
         at_pace("replica.beat_us", fast): max(0.0, singles[fast] - instance),
         "replica.beat_instance_us": instance,
-        "replica.connection_us": max(0.0, anew.cpu_us[0] - kept.cpu_us[0]),
+        "replica.connection_us": max(0.0, anew.cpu_us[0] - singles[slow]),
         "replica.renewal_us": both.cpu_us[1] / BATCH,
         "redis.renewal_us": alone[0].redis_us / BATCH,
         "redis.renewal_read_us": max(0.0, both.redis_us - alone[0].redis_us) / BATCH,

@@ -9,7 +9,7 @@ from bench.scale.comparison import Comparison
 from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, paced_cost
 from bench.scale.fleet_model import Costs, Fleet, Layout, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured, with_rows, with_systems
-from bench.scale.sizing import Room, breaking, fleet_of, has_room, planned, sensitivities
+from bench.scale.sizing import Room, breaking, fleet_of, has_room, planned, returned, sensitivities
 
 ONES = {constant.name: 1.0 for constant in (*CONSTANTS, *FOLLOWER_CONSTANTS)}
 FLEET = Fleet(
@@ -64,10 +64,9 @@ def test_followers_take_the_watches_of_agents_off_the_replicas() -> None:
 
 def test_a_request_costs_less_at_a_fast_pace_and_something_between_at_others() -> None:
     constants = {"replica.beat_us@50": 300.0, "replica.beat_us@1000": 100.0}
-    slow, middle, fast = (
-        paced_cost(constants, "replica.beat_us", per_s) for per_s in (0.0, math.sqrt(50_000), 5_000.0)
-    )
-    assert (slow, middle, fast) == (300.0, pytest.approx(200.0), 100.0)
+    assert paced_cost(constants, "replica.beat_us", 0.0) == 300.0
+    assert paced_cost(constants, "replica.beat_us", math.sqrt(50 * 1_000)) == pytest.approx(200.0)
+    assert paced_cost(constants, "replica.beat_us", 5_000.0) == 100.0
 
 
 def test_rare_drains_are_acknowledged_one_by_one_and_frequent_ones_together() -> None:
@@ -108,6 +107,15 @@ def test_a_planned_layout_has_room_and_one_follower_less_has_not() -> None:
 
 def test_a_fleet_that_nothing_can_carry_has_no_layout() -> None:
     assert planned(fleet_of(10_000), {**ONES, "replica.idle_us": 2e6}) is None
+
+
+def test_agents_that_come_back_read_everything_from_what_they_watch() -> None:
+    fleet = Fleet(instances=1_000_000, agents=100)
+    back = returned(fleet, Layout(replicas=2, followers=10), {**ONES, "replica.join_us": 0.0})
+    assert (back.readers, back.octets) == (10, 10_000_000)
+    assert back.core_s == pytest.approx(11.0)
+    assert back.agent_core_s == pytest.approx(1.0)
+    assert returned(fleet, Layout(replicas=2), ONES).readers == 50
 
 
 def test_what_breaks_first_stands_first() -> None:
