@@ -51,7 +51,8 @@ def _both(name: str, row: str, meaning: str) -> tuple[Constant, Constant]:
 
 CONSTANTS: Final = (
     # -- a replica, processor time
-    Constant("replica.idle_us", "idle", "us/s", "a replica that holds nothing, on one shard"),
+    Constant("replica.idle_us", "idle", "us/s", "a replica that holds nothing, without Redis"),
+    Constant("replica.shard_us", "idle", "us/s", "each shard that it follows and sweeps"),
     *_both("replica.beat_us", "beats", "a request with heartbeats, on a kept connection"),
     Constant("replica.beat_instance_us", "beats", "us", "each instance in it, with reading the renewal back"),
     Constant("replica.connection_us", "beats", "us", "a new connection for a request"),
@@ -77,7 +78,9 @@ CONSTANTS: Final = (
     Constant("redis.renewal_read_us", "beats", "us", "a renewal, for each other replica that reads it"),
     *_both("redis.change_us", "changes", "a registration"),
     *_both("redis.change_read_us", "changes", "a registration, for each other replica that reads it"),
-    Constant("redis.memory", "memory", "MB", "a master that holds nothing"),
+    Constant(
+        "redis.memory", "memory", "MB", "a master that holds nothing, with the buffers of two replicas and a copy"
+    ),
     Constant("redis.memory_instance", "memory", "octets", "an instance"),
     Constant("redis.memory_change", "changes", "octets", "a change in the stream"),
     Constant("redis.octets_renewal", "beats", "octets", "a renewal, both directions, with its copy"),

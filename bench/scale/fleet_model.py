@@ -161,6 +161,7 @@ def _holding(fleet: Fleet, c: Mapping[str, float], program: str) -> dict[str, fl
     return {
         "the program": c[f"{program}.memory"] * MEGA,
         "instances": fleet.instances * c[f"{program}.memory_instance"],
+        "a snapshot that is read": fleet.instances * c["octets.snapshot"],
         "history": fleet.kept(HubLimits().history_events) * c["replica.memory_change"],
     }
 
@@ -176,7 +177,7 @@ def _replica(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
     anew = 0.0 if layout.followers else fleet.anew
     return Load(
         cpu={
-            "idle": c["replica.idle_us"] * layout.shards,
+            "idle": c["replica.idle_us"] + layout.shards * c["replica.shard_us"],
             "heartbeats": beats * (paced_cost(c, "replica.beat_us", beats) + anew * c["replica.connection_us"])
             + renewals * own * c["replica.beat_instance_us"],
             "renewals of other replicas": renewals * others * c["replica.renewal_us"],
@@ -237,7 +238,7 @@ def follower_constants(c: Mapping[str, float]) -> Mapping[str, float]:
         return c
     return {
         **c,
-        "follower.idle_us": c["replica.idle_us"],
+        "follower.idle_us": c["replica.idle_us"] + c["replica.shard_us"],
         "follower.change_us": c[at_pace("replica.change_us", PACES["replica.change_us"][0])],
         "follower.pass_us": 2.0 * c[at_pace("replica.beat_us", PACES["replica.beat_us"][0])],
         "follower.pass_instance_us": c["replica.beat_instance_us"],

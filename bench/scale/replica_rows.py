@@ -44,10 +44,15 @@ async def measured(rig: Rig) -> dict[str, ConstantValues]:
     """Return the constants of replicas and Redis by row."""
     rows: dict[str, ConstantValues] = {}
     first = rig.start()
+    rig.start(REGISTRY_STORE="memory:")
     await asyncio.sleep(2)
-    empty = await middle_idle(rig)
-    empty_mb, redis_empty = rig.memory_mb(0), rig.used().redis_bytes
-    rows["idle"] = {"replica.idle_us": empty.cpu_us[0], "redis.idle_us": empty.redis_us}
+    empty, empty_mb = await middle_idle(rig), rig.memory_mb(0)
+    rig.stop(1)
+    rows["idle"] = {
+        "replica.idle_us": empty.cpu_us[1],
+        "replica.shard_us": max(0.0, empty.cpu_us[0] - empty.cpu_us[1]),
+        "redis.idle_us": empty.redis_us,
+    }
     rig.fill(FILLED)
     await rig.known(first, FILLED)
     alone = await _batches(rig, first), await _changes(rig, first)
@@ -64,7 +69,7 @@ async def measured(rig: Rig) -> dict[str, ConstantValues]:
     await asyncio.sleep(1)
     rows["joins"] = await _joins(rig, second, head)
     rows["lookups"] = await _lookups(rig, second)
-    rows["memory"] = await _memory(rig, empty_mb, redis_empty)
+    rows["memory"] = await _memory(rig, empty_mb)
     return rows
 
 
@@ -259,9 +264,9 @@ async def _at_paces(
     return values
 
 
-async def _memory(rig: Rig, empty_mb: float, redis_empty: float) -> ConstantValues:
+async def _memory(rig: Rig, empty_mb: float) -> ConstantValues:
     """Return the memory of a replica that starts with many instances, which leaves no holes in it."""
-    before = rig.used().redis_bytes
+    before, overhead = rig.used().redis_bytes, int(rig.redis.info("memory")["used_memory_overhead"])
     added = MEASURED - rig.filled
     rig.fill(MEASURED)
     stored = rig.used().redis_bytes - before
@@ -271,6 +276,6 @@ async def _memory(rig: Rig, empty_mb: float, redis_empty: float) -> ConstantValu
     return {
         "replica.memory": empty_mb,
         "replica.memory_instance": (rig.memory_mb(2) - empty_mb) * MEGA / MEASURED,
-        "redis.memory": redis_empty / MEGA,
+        "redis.memory": overhead / MEGA,
         "redis.memory_instance": stored / added,
     }

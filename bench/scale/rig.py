@@ -37,7 +37,7 @@ _ENV: Final = {
 
 
 class Used(msgspec.Struct, frozen=True):
-    """What has been used so far: processor time (us) by program, octets and memory of the Redis master."""
+    """What has been used so far: processor time (us) by program, octets and data (octets) of the Redis master."""
 
     cpu_us: tuple[float, ...]
     redis_us: float
@@ -118,7 +118,7 @@ class Rig:
             tuple(cpu_us(one.pid) for one in self.replicas),
             cpu_us(redis_pids(self._shard)[0]),
             octets,
-            int(self.redis.info("memory")["used_memory"]),
+            int(self.redis.info("memory")["used_memory_dataset"]),
         )
 
     def memory_mb(self, number: int) -> float:

@@ -68,7 +68,7 @@ def planned(fleet: Fleet, constants: Mapping[str, float], room: Room | None = No
     """
     room = room if room is not None else Room()
     best: Planned | None = None
-    for replicas in range(2, 9):
+    for replicas in range(2, 17):
         found = _with_replicas(fleet, replicas, constants, room, most)
         if found is not None and (best is None or _programs(found.layout) < _programs(best.layout)):
             best = found
