@@ -52,8 +52,7 @@ def _x(power: float) -> float:
 
 
 def _y(power: float) -> float:
-    inside = min(max(power, LEAST), MOST)
-    return TOP + (MOST - inside) / (MOST - LEAST) * (HEIGHT - TOP - BOTTOM)
+    return TOP + (MOST - power) / (MOST - LEAST) * (HEIGHT - TOP - BOTTOM)
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "middle", colour: str = "#333", size: int = 12) -> str:
@@ -76,7 +75,7 @@ def _lines(constants: Mapping[str, float]) -> Iterator[str]:
         colour, width = ("#555", 1.6) if strong else ("#e3e3e3", 1.0)
         yield f'<path d="M{LEFT},{_y(power):.1f} H{right}" stroke="{colour}" stroke-width="{width}" fill="none"/>'
         yield _text(LEFT - 8, _y(power) + 4, f"{10.0**power:g}", anchor="end")
-    yield _text(right - 4, _y(0) - 6, "all that there is", anchor="end", colour="#555")
+    yield _text(LEFT + 6, _y(0) - 6, "all that there is", anchor="start", colour="#555")
     yield _text((LEFT + right) / 2, HEIGHT - 12, "instances (ten for each agent, each replaced once a day)")
     ends: list[tuple[float, Curve]] = []
     for curve in CURVES:
@@ -84,7 +83,10 @@ def _lines(constants: Mapping[str, float]) -> Iterator[str]:
         for step in range(STEPS + 1):
             size = SMALLEST + (LARGEST - SMALLEST) * step / STEPS
             share = curve.share(costs(fleet_of(round(10**size)), LAYOUT, constants))
-            points.append(f"{_x(size):.1f},{_y(math.log10(max(share, 1e-9))):.1f}")
+            if 10.0**LEAST <= share <= 10.0**MOST:
+                points.append(f"{_x(size):.1f},{_y(math.log10(share)):.1f}")
+        if not points:
+            continue
         dash = ' stroke-dasharray="6 4"' if curve.dashed else ""
         path = " L".join(points)
         yield f'<path d="M{path}" stroke="{curve.colour}" stroke-width="2" fill="none"{dash}/>'
