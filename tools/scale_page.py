@@ -35,6 +35,14 @@ _SHAPE: Final = (
 WIDTH: Final = 118
 
 
+_LEFT_OUT: Final = (
+    "The model leaves out TLS and signatures ([what they cost](reference/performance.md#tls)), the audit, traces, load "
+    "balancers, the checks of services, and what the kernel keeps for each connection. It counts every watcher that "
+    "joins as one that comes alone. A request's cost lies between that at a slow and at a fast pace: a program that "
+    "is woken for each request pays more for it than one that finds several at once."
+)
+
+
 def _said(words: str) -> str:
     """Return a paragraph, wrapped."""
     return textwrap.fill(" ".join(words.split()), WIDTH, break_long_words=False, break_on_hyphens=False) + "\n\n"
@@ -270,6 +278,7 @@ def _constants(file: MeasuredFile) -> Iterator[str]:
         "Processor time and octets are differences between with and without, at a pace that leaves the program "
         "mostly idle."
     )
+    yield _said(_LEFT_OUT)
     values = constants_of(file)
     known = [one for one in (*CONSTANTS, *FOLLOWER_CONSTANTS) if one.name in values]
     yield _table(
