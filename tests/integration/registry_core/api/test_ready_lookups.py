@@ -338,7 +338,7 @@ async def test_a_reader_that_does_not_read_gets_no_further_answers_at_once() -> 
             line.send(head_of("/services/ip_intel"))
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.2)
-        waiting = [one.transport.get_write_buffer_size() for one in api.replica._connections.open if one.transport]  # noqa: SLF001 - what waits shows nowhere else
+        waiting = [one.transport.get_write_buffer_size() for one in api.replica._connections.open if one.transport]
         assert size / 2 < max(waiting) < 2 * size
         answers = [await line.answer() for _ in range(60)]
         assert {len(answer.json["instances"]) for answer in answers} == {400}
