@@ -89,7 +89,7 @@ class _Outcome:
         self.durations = durations
 
 
-class AnswersAtOnce:
+class CountAtOnce:
     """Counts answers to one kind of request, as `request` and `ended` would, with fewer steps."""
 
     __slots__ = ("_begin", "_outcome", "_requests")
@@ -213,14 +213,14 @@ class ReplicaMetrics:
             self._requests[endpoint, method, status] = durations
         return durations
 
-    def at_once(self, endpoint: str, status: int, operation: str = "") -> AnswersAtOnce:
+    def at_once(self, endpoint: str, status: int, operation: str = "") -> CountAtOnce:
         """Return what counts GET requests that end so, each as a success of `operation`, if one is given."""
 
         def begin() -> tuple[TracedCounts, _Outcome | None]:
             requests = self._requests_of(endpoint, "GET", status)
             return requests, self._outcome_of(operation, SUCCESS) if operation else None
 
-        return AnswersAtOnce(begin)
+        return CountAtOnce(begin)
 
     def requests(self) -> Iterator[Sample]:
         """Return the samples of the histogram of requests."""
