@@ -68,12 +68,13 @@ class WatchHub:
         self.watchers: set[Watcher] = set()
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
+        self._renewal_readers: set[Watcher] = set()
         self._digest = view.catalog.digest_number
         self._told = _NOTHING  # the cursor of the last sign of life
         # The snapshot that the latest readers of everything share, while any of them reads it.
         self._shared: weakref.ref[SharedSnapshot] | None = None
         self._closed = False
-        view.subscribe(self)
+        view.subscribe(self, renewals=True)
 
     def __len__(self) -> int:
         """The number of watchers."""
@@ -113,6 +114,8 @@ class WatchHub:
             connected=connected,
         )
         self.watchers.add(watcher)
+        if renewals:
+            self._renewal_readers.add(watcher)
         if watcher_id:
             self._by_id[watcher_id] = watcher
         return watcher
@@ -159,6 +162,7 @@ class WatchHub:
     def leave(self, watcher: Watcher) -> None:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
+        self._renewal_readers.discard(watcher)
         self._by_id.pop(watcher.id, None)
 
     def snapshot(self, label: str | None, reason: str, protocol: int = PROTOCOL) -> Iterator[bytes]:
@@ -227,6 +231,8 @@ class WatchHub:
 
     def on_event(self, event: Event, service_name: str) -> None:
         """Pass an event on to the watchers of its service; gather renewals for the next tick."""
+        if isinstance(event, Renewed) and not self._renewal_readers:
+            return
         label, instance_id = event.key.label, event.key.instance_id
         if isinstance(event, Renewed):
             self._renewed.setdefault(label, {})[instance_id] = (service_name, instance_id, event.heartbeat_at)

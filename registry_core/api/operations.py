@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 import structlog
 
-from registry_core.api.beats import beats_of, refusal_of
 from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
@@ -24,9 +23,9 @@ from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.log_level_operations import LogLevelOperations
 from registry_core.api.queries import boolean, filter_of, integer
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.renewals import Renewals
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    BeatView,
     CatalogView,
     DeregisteredView,
     HeartbeatBody,
@@ -52,14 +51,13 @@ from registry_core.domain.registration import MAX_EPOCH, Rules, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
 from registry_core.errors import (
-    Fenced,
     NotFound,
     StoreUnavailable,
     ValidationError,
     Warming,
 )
 from registry_core.ports.clock import Clock
-from registry_core.ports.store import BeatResult, Store
+from registry_core.ports.store import Store
 from registry_core.resolution import Resolver
 from registry_core.security.rights import Right
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -107,6 +105,7 @@ class Operations(LogLevelOperations):
         self._resolver = resolver
         self._random = random
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
+        self._renewals = Renewals(store, view.catalog, self._by_name, gate=gate, refusals=refusals)
         self._warned: set[InstanceKey] = set()
         # Set by the composition root: counts the labels that are looked up.
         self.asked: Callable[[str], None] = lambda _label: None
@@ -174,46 +173,7 @@ class Operations(LogLevelOperations):
         each result says so. A heartbeat that names only its service is for what its sender registered.
         """
         with self._metrics.operation("heartbeat"):
-            beats, field = beats_of(call.body)
-            for number, beat in enumerate(beats):
-                prefix = field.format(number)
-                check_known_name(beat.service_name, field=f"{prefix}service_name")
-                if beat.instance_id is not None:
-                    check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
-                call.caller.require(Right.WRITE, beat.service_name)
-            self._gate.check()
-            named = [self._by_name.beat(beat, call.origin) for beat in beats]
-            meant = [beat for number, beat in enumerate(named) if beat is not None and number not in call.too_many]
-            known = iter(await self._store.renew(meant) if meant else ())
-            results = [
-                BeatResult("unknown")
-                if beat is None
-                else BeatResult("renewed")  # a moment ago: the limit knows that more than half of the TTL is left
-                if number in call.too_many
-                else next(known)
-                for number, beat in enumerate(named)
-            ]
-            views = [
-                BeatView(
-                    service_name=beat.service_name,
-                    instance_id=result.key.instance_id if result.key is not None else beat.instance_id,
-                    status=result.outcome,
-                )
-                for beat, result in zip(beats, results, strict=True)
-            ]
-            for view, beat, result in zip(views, beats, results, strict=True):
-                owner = self._view.catalog.get(result.key) if result.key is not None else None
-                refusal = refusal_of(view, beat, owner)
-                if refusal is not None and call.body.instances is None:
-                    raise refusal
-                if isinstance(refusal, Fenced):
-                    there = {"service": view.service_name, "instance": view.instance_id or ""}
-                    self._refusals.note("heartbeat", refusal, **there, client=call.origin.peer)
-            lost = sum(view.status == "unavailable" for view in views)
-            if lost:
-                self._refusals.beats_failed(lost)
-        whole = all(view.status == "renewed" for view in views)
-        return HeartbeatView(status="renewed" if whole else "partial", instances=views)
+            return await self._renewals.renew(call)
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.

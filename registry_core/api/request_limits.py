@@ -281,6 +281,8 @@ class RequestLimits:
             self._pass(request, taken, "for this instance")
 
     def _renews(self, request: web.Request, body: HeartbeatBody) -> frozenset[int]:
+        if not self._instances.limits_heartbeats:
+            return frozenset()
         now = self._clock.monotonic()
         if body.instances is None:
             if body.service_name is not None and body.instance_id is not None:

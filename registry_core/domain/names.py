@@ -120,6 +120,11 @@ def cached_label_of(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
+def is_instance_id(text: str) -> bool:
+    """Return whether `text` is a valid instance id."""
+    return len(text) <= MAX_INSTANCE_ID_LENGTH and _INSTANCE_ID.fullmatch(text) is not None
+
+
 def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
     """Return `instance_id` unchanged. Raises ValidationError when it could not be part of a URL."""
     if not instance_id or len(instance_id) > MAX_INSTANCE_ID_LENGTH:

@@ -167,8 +167,8 @@ class RedisLeases:
 
     def renew(self, key: InstanceKey, now: float) -> bool:
         self._shard.set_clock(now)
-        result = self._shard.call(ScriptName.RENEW, key.label, key.instance_id, "")
-        return bool(result[3] == b"renewed")
+        result = self._shard.call(ScriptName.RENEW, rows.field_of(key), "")
+        return len(result) == 3  # nothing is told of a renewed lease
 
     def release(self, key: InstanceKey) -> bool:
         return bool(self._shard.call(ScriptName.DEREGISTER, rows.field_of(key), "", "")[0] == b"ok")

@@ -202,7 +202,7 @@ class Shard:
         _, epoch, revision, value, created, now_ms, changed = result
         await self._arrivals.reached(epoch.decode(), int(revision))
         if changed == b"0" and now_ms != b"0":
-            self.follower.heard(claim.key, int(now_ms))
+            self.follower.heard([claim.key], int(now_ms))
         return Grant(rows.stored_in(value).instance, created == b"1", self._terms.ttl_s)
 
     async def restore(self, saved: Instance, rivals: Sequence[InstanceKey] = ()) -> RestoreOutcome:
@@ -230,17 +230,19 @@ class Shard:
 
     async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
         """Renew one lease for each of `beats`, whose services have these `labels`."""
+        keys = [InstanceKey(label, beat.instance_id or "") for beat, label in zip(beats, labels, strict=True)]
         arguments: list[str] = []
-        for beat, label in zip(beats, labels, strict=True):
-            arguments += [label, beat.instance_id or "", _number(beat.epoch)]
-        epoch, revision, now_ms, *outcomes = await self.queue.call(ScriptName.RENEW, *arguments)
+        for beat, key in zip(beats, keys, strict=True):
+            arguments += (rows.field_of(key), "" if beat.epoch is None else str(beat.epoch))
+        epoch, revision, now_ms, *told = await self.queue.call(ScriptName.RENEW, *arguments)
         await self._arrivals.reached(epoch.decode(), int(revision))
-        results: list[BeatResult] = []
-        for outcome, field in zip(outcomes[::2], outcomes[1::2], strict=True):
-            key = rows.key_of(field) if field else None
-            if outcome == b"renewed" and key is not None:
-                self.follower.heard(key, int(now_ms))
-            results.append(BeatResult(outcome.decode(), key))
+        results = [BeatResult("renewed", key) for key in keys]
+        renewed: list[InstanceKey | None] = [*keys]
+        for number, outcome, field in zip(map(int, told[::3]), told[1::3], told[2::3], strict=True):
+            found = rows.key_of(field) if field else None
+            results[number] = BeatResult(outcome.decode(), found)
+            renewed[number] = found if outcome == b"renewed" else None
+        self.follower.heard([key for key in renewed if key is not None], int(now_ms))
         return results
 
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None, sequence: int | None) -> Instance:

@@ -57,6 +57,10 @@ class ShardRecords:
     def apply(self, event: Event) -> None:
         """Apply an event; one about an absent instance changes nothing."""
         match event:
+            case Renewed(key=key, heartbeat_at=at):  # of these there are the most
+                lived = self.lived.get(key)
+                if lived is not None:
+                    self.lived[key] = Lived(lived.instance, at)
             case Registered(instance=instance, heartbeat_at=at):
                 self.put(Lived(instance, at))
             case StatusChanged(key=key, status=status):
@@ -64,10 +68,6 @@ class ShardRecords:
                 if lived is not None:
                     instance = msgspec.structs.replace(lived.instance, status=status)
                     self.lived[key] = Lived(instance, lived.heartbeat_at)
-            case Renewed(key=key, heartbeat_at=at):
-                lived = self.lived.get(key)
-                if lived is not None:
-                    self.lived[key] = Lived(lived.instance, at)
             case Deregistered(key=key) | Expired(key=key):
                 self.drop(key)
 
