@@ -16,6 +16,7 @@ import msgspec
 import redis
 
 from registry_core.domain import guard as guarding
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.guard import Guard
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
@@ -107,7 +108,7 @@ def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> RedisComma
         f"{host}:{port}",
         "",
         asked.status.value,
-        rows.claim_json(asked),
+        claim_json(asked),
         rows.ms(terms.ttl_s),
         "",
         "0",

@@ -28,6 +28,7 @@ from registry_core.store.redis.store_spans import store_span
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, WriteState, unobserved
 from registry_core.supervision import Background, end
+from registry_core.telemetry.spans import tracing
 
 _log = structlog.get_logger(component="store.redis")
 
@@ -120,6 +121,8 @@ class WriteQueue:
         Raises StoreUnavailable or NotReplicated when that did not happen in time, Overloaded when too many
         writes are waiting already, Replayed when the signed request for which this is done was carried out before.
         """
+        if tracing.tracer is None:
+            return await self._call(name, arguments)
         with store_span(name, self._masters.name, self._masters.address):
             return await self._call(name, arguments)
 

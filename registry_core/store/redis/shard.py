@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from registry_core.domain.admission import Newcomer, address_taken, name_taken
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Claimed, Instance, InstanceKey, Registration, Status
@@ -183,7 +184,7 @@ class Shard:
             claim.address,
             _number(claim.epoch),
             claim.status.value,
-            rows.claim_json(claim),
+            claim_json(claim),
             self._ttl_ms,
             _number(sequence),
             "1" if newcomer.may_displace else "0",
@@ -214,7 +215,7 @@ class Shard:
             saved.address,
             str(saved.epoch),
             saved.status.value,
-            rows.claim_json(saved),
+            claim_json(saved),
             str(round(saved.registered_at * 1000)),
             *map(rows.field_of, rivals),
         )
