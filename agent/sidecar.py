@@ -278,7 +278,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         answering = runner.server
         assert answering is not None  # set by setup()
-        protocols = serving(self._connections, answering, http_logger())
+        protocols = serving(self._connections, answering, http_logger(), self._api.answer_at_once)
         server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])

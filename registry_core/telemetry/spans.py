@@ -126,6 +126,10 @@ class Span:
         if self._recorded is not None:
             self._recorded.failed(kind)
 
+    def drop(self) -> None:
+        """Record nothing after all: another span is recorded in its place."""
+        self._recorded = None
+
 
 class _NoSpan(Span):
     """What a step is while no spans are recorded: one for all of them, which does nothing."""
