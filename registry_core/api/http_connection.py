@@ -5,17 +5,18 @@ one shape of errors. It reads no request, and decides nothing about one.
 
 A request with nothing before or behind it can be answered *at once*, in the turn of the loop in which it arrives: that
 saves aiohttp's task, its routing and its response, which take four times as long as a ready answer. What is not
-answered so goes aiohttp's way, as the same request object.
+answered so goes aiohttp's way, as the same request object. A write takes longer and has a task of its own: it stays the
+first of the requests that wait until it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from time import monotonic
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -27,7 +28,7 @@ from registry_core.api.connections import Connections
 from registry_core.api.http_faults import MAX_FIELD_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, fault_of
 from registry_core.api.problems import INTERNAL, HeaderTooLarge, error_response, problem_of, problem_response, status_of
 from registry_core.api.problems import encoded as encoded_problem
-from registry_core.api.ready_heads import ReadyAnswer
+from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer
 from registry_core.domain.connection_slots import Closing
 
 # So many requests wait on one connection before it is not read from any more; aiohttp's 32 of a thousand connections
@@ -37,6 +38,23 @@ _READ_AHEAD: Final = 2
 _READ_BUFFER: Final = 32 * 1024
 # Returns the answer to a request without a body, or nothing: then a handler answers it. It raises no errors.
 AnswersAtOnce: TypeAlias = Callable[[web.BaseRequest], ReadyAnswer]
+# Returns what carries out a request whose body has come, and returns such an answer; None: a handler carries it out.
+CarriesOut: TypeAlias = Callable[[web.BaseRequest], Coroutine[Any, Any, ReadyAnswer] | None]
+
+
+def _no_answer(_: web.BaseRequest) -> ReadyAnswer:
+    return NO_ANSWER
+
+
+def _nothing(_: web.BaseRequest) -> None:
+    return None
+
+
+class AtOnce(NamedTuple):
+    """What answers a request without waking aiohttp's task."""
+
+    answer: AnswersAtOnce = _no_answer
+    carry_out: CarriesOut = _nothing
 
 
 class HttpConnection(web.RequestHandler):
@@ -51,12 +69,13 @@ class HttpConnection(web.RequestHandler):
         "_slots",
         "_unfinished",
         "_waits_for_turn",
+        "_writing",
         "began_at",
         "begun",
     )
 
     def __init__(
-        self, connections: Connections, server: web.Server, logger: logging.Logger, at_once: AnswersAtOnce | None
+        self, connections: Connections, server: web.Server, logger: logging.Logger, at_once: AtOnce | None
     ) -> None:
         super().__init__(
             server,
@@ -78,6 +97,8 @@ class HttpConnection(web.RequestHandler):
         self._at_once = at_once
         # The next request, which was not answered at once.
         self.begun: web.BaseRequest | None = None
+        # Carries out the first of the requests that wait.
+        self._writing: asyncio.Task[None] | None = None
         self._is_refused = False
         self._waits_for_turn = False
         self.began_at = 0.0
@@ -119,8 +140,8 @@ class HttpConnection(web.RequestHandler):
                 self._lacks_header = False
                 self._unfinished = 0
                 self._connections.has_header(self)
-            if idle is not None and not (len(waiting) == 1 and self._answered_at_once()) and not idle.done():
-                idle.set_result(None)
+            if idle is not None and self._writing is None and not (len(waiting) == 1 and self._is_taken()):
+                self._wake()
         elif not self._is_refused and (self._body is None or self._body.is_eof()):
             self._received_a_part(len(data))
 
@@ -172,19 +193,28 @@ class HttpConnection(web.RequestHandler):
             exc = ConnectionResetError("the peer has left")
         super().connection_lost(exc)
         self._body = self.begun = None  # they refer to this connection
-        self._connections.left(self, task)
+        self._connections.left(self, task, self._writing)
         if exc is not None and task is not None:
             # It is kept by the body, which its traceback leads to: thousands of these would wait for the collector.
             task.add_done_callback(lambda _: exc.with_traceback(None))
 
-    def _answered_at_once(self) -> bool:
-        """Return whether the only request that waits has been answered."""
+    def close(self) -> None:
+        if self._writing is None:
+            super().close()
+        else:
+            self._close = True  # once it is answered, as for a request in a handler
+
+    def _process_keepalive(self) -> None:
+        if self._writing is not None:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        super()._process_keepalive()
+
+    def _is_taken(self) -> bool:
+        """Return whether the only request that waits has been answered, or is being carried out."""
         message, body = self._messages[0]
         transport = self.transport
         if (
             not isinstance(message, RawRequestMessage)
-            or message.method != hdrs.METH_GET
-            or body is not EMPTY_PAYLOAD
             or message.should_close
             or message.upgrade
             or message.version != HttpVersion11
@@ -196,13 +226,52 @@ class HttpConnection(web.RequestHandler):
             return False
         assert self._at_once is not None  # the caller asks only then
         assert self._manager is not None  # it is connected
+        is_answered = message.method == hdrs.METH_GET and body is EMPTY_PAYLOAD
+        if not is_answered and not (message.method == hdrs.METH_POST and body.is_eof()):
+            return False
         task = cast("asyncio.Task[None]", self._task_handler)
         request = self._manager.request_factory(message, body, self, StreamWriter(self, self._loop), task)
-        answer = self._at_once(request)
+        if is_answered:
+            answer = self._at_once.answer(request)
+            if answer:
+                self._send(transport, answer)
+                return True
+        elif (work := self._at_once.carry_out(request)) is not None:
+            self._request_in_progress = True
+            self._writing = self._loop.create_task(self._carried_out(request, work))
+            return True
+        self.begun = request
+        return False
+
+    async def _carried_out(self, request: web.BaseRequest, work: Coroutine[Any, Any, ReadyAnswer]) -> None:
+        """Send the answer to the first of the requests that wait, or leave it to its handler."""
+        try:
+            answer = await work
+        finally:
+            self._writing = None
+            self._request_in_progress = False
+            if self._handler_waiter is not None and not self._handler_waiter.done():
+                self._handler_waiter.set_result(None)
+        transport = self.transport
+        if transport is None:
+            return  # the peer has left
         if not answer:
             self.begun = request
-            return False
-        self._messages.clear()
+            self._wake()
+            return
+        self._send(transport, answer)
+        if self._close or self._force_close:
+            super().close()
+            transport.close()
+            return
+        if self._messages:
+            self._wake()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+
+    def _send(self, transport: asyncio.Transport, answer: ReadyAnswer) -> None:
+        """Send the answer to the first of the requests that wait."""
+        self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
         if len(answer) == 1:
@@ -211,7 +280,11 @@ class HttpConnection(web.RequestHandler):
             transport.writelines(answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._slots.rested(self, monotonic())
-        return True
+
+    def _wake(self) -> None:
+        """Have aiohttp's task go on with the first of the requests that wait, unless it has ended."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _received_a_part(self, size: int) -> None:
         """Count bytes that are no whole request yet."""
@@ -239,11 +312,11 @@ class HttpConnection(web.RequestHandler):
 
 
 def serving(
-    connections: Connections, server: web.Server, logger: logging.Logger, at_once: AnswersAtOnce | None = None
+    connections: Connections, server: web.Server, logger: logging.Logger, at_once: AtOnce | None = None
 ) -> Callable[[], asyncio.Protocol]:
     """Return a factory of connections that `server` answers, within the limits of `connections`.
 
-    `at_once` is asked first about each request that may be answered at once.
+    `at_once` is asked first about each request that may be answered without a handler.
     """
     make = server.request_factory
 
