@@ -233,7 +233,8 @@ class WatchHub:
         """Pass an event on to the watchers of its service; gather renewals for the next tick."""
         if isinstance(event, Renewed) and not self._renewal_readers:
             return
-        label, instance_id = event.key.label, event.key.instance_id
+        key = event.key
+        label, instance_id = key.label, key.instance_id
         if isinstance(event, Renewed):
             self._renewed.setdefault(label, {})[instance_id] = (service_name, instance_id, event.heartbeat_at)
             return

@@ -66,6 +66,11 @@ class InstanceLimits:
         self._is_fresh = is_fresh
 
     @property
+    def limits_registrations(self) -> bool:
+        """Whether registrations are counted at all."""
+        return self._registrations is not None
+
+    @property
     def limits_heartbeats(self) -> bool:
         """Whether heartbeats are counted at all."""
         return self._heartbeats is not None

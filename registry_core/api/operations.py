@@ -38,7 +38,7 @@ from registry_core.api.schemas import (
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView
 from registry_core.domain.admission import Newcomer
-from registry_core.domain.names import all_loopback, check_instance_id, check_known_name, label_of
+from registry_core.domain.names import all_loopback, check_instance_id, check_known_name, is_plain_ipv4, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, copied_as
 from registry_core.domain.registration import MAX_EPOCH, checked
 from registry_core.domain.restoration import checked_record, restored
@@ -127,7 +127,7 @@ class Operations(LookupOperations, LogLevelOperations):
     async def _with_addresses(self, claim: Registration) -> Registration:
         if claim.addresses:
             return claim
-        addresses = await self._resolver.resolve(claim.host)
+        addresses = (claim.host,) if is_plain_ipv4(claim.host) else await self._resolver.resolve(claim.host)
         if not addresses:
             held = self._view.catalog.get(claim.key)
             if held is not None and held.host == claim.host:

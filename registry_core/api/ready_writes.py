@@ -23,12 +23,12 @@ from registry_core.api.ready_bodies import JSON_FIELDS
 from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer, ReadyHeads
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.schemas import ZONE_HEADER
-from registry_core.api.server_spans import CONTEXT, serving_request
+from registry_core.api.server_spans import CONTEXT
 from registry_core.api.steps import SETTLED, Reception, passed
 from registry_core.api.view import ReplicaView
 from registry_core.ports.clock import Clock
 from registry_core.telemetry.spans import tracing
-from registry_core.telemetry.trace_context import parent, trace_id
+from registry_core.telemetry.trace_context import TRACEPARENT, carried, parent, trace_id
 
 WRITES: Final = frozenset({"register", "heartbeat"})
 _ENCODER: Final = msgspec.json.Encoder()
@@ -64,22 +64,23 @@ class ReadyWrites:
     async def _carried_out(self, request: web.Request, found: _Answered) -> ReadyAnswer:
         writing, heads = found
         endpoint = writing.endpoint
+        # The task of this coroutine does nothing else, so that its context needs no end.
+        context = carried(request.headers.get(TRACEPARENT))
+        trace_id.set(context.trace_id)
+        parent.set(context)
         self._limits.arrived(request)
-        with serving_request(request, endpoint.path):
-            started = time.perf_counter()
-            try:
-                passed(request, endpoint, self._steps)
-                result = await writing.carry_out(request, _NO_QUERY)
-            except Exception as error:  # noqa: BLE001 - the handler of the request raises it, whatever it is
-                request[SETTLED] = error
-                if (context := parent.get()) is not None:
-                    request[CONTEXT] = context
-                return NO_ANSWER
-            self._limits.succeeded(request)
-            self._notes.done(request, endpoint, writing.status)
-            took_s = time.perf_counter() - started
-            self._metrics.request(endpoint.path, endpoint.method, writing.status, took_s, trace_id.get())
-            return heads.ok(self._fields, (_ENCODER.encode(result),), self._clock.wall(), self._limits.said(request))
+        started = time.perf_counter()
+        try:
+            passed(request, endpoint, self._steps)
+            result = await writing.carry_out(request, _NO_QUERY)
+        except Exception as error:  # noqa: BLE001 - the handler of the request raises it, whatever it is
+            request[SETTLED], request[CONTEXT] = error, context
+            return NO_ANSWER
+        self._limits.succeeded(request)
+        self._notes.done(request, endpoint, writing.status)
+        took_s = time.perf_counter() - started
+        self._metrics.request(endpoint.path, endpoint.method, writing.status, took_s, context.trace_id)
+        return heads.ok(self._fields, (_ENCODER.encode(result),), self._clock.wall(), self._limits.said(request))
 
 
 def writes_of(operations: Operations, limits: RequestLimits) -> tuple[Writing, ...]:

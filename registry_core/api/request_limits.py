@@ -217,7 +217,8 @@ class RequestLimits:
         not of this machine.
         """
         origin = self.proxies.direct(peer)
-        if not any(name in request.headers for name in _FORWARDING):
+        headers = request.headers
+        if _FORWARDING[0] not in headers and _FORWARDING[1] not in headers:
             return origin
         if peer not in self.unbelieved and len(self.unbelieved) < MAX_UNBELIEVED:
             self.unbelieved[peer] = None
@@ -271,6 +272,8 @@ class RequestLimits:
 
     def _registers(self, request: web.Request, body: RegisterBody, instance_id: str) -> None:
         now, client = self._clock.monotonic(), request[CLIENT]
+        if not (client.limited_as or self._instances.limits_registrations):
+            return
         known = self._view.catalog.get(InstanceKey(label_of(body.service_name), instance_id))
         if known is not None and known.epoch == (body.epoch or 0) and client.limited_as and REGISTER in self._limiters:
             # A fleet that asserts what is registered already, after a failover, brings nothing new.

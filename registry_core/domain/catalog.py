@@ -267,7 +267,9 @@ def share(instance: Instance) -> None:
     each one, so that the freed memory is reused for the next. The values do not change: the record is frozen.
     """
     for field in _OFTEN_EQUAL:
-        force_setattr(instance, field, intern(getattr(instance, field)))
+        value = getattr(instance, field)
+        if (shared_value := intern(value)) is not value:
+            force_setattr(instance, field, shared_value)
     if instance.tags:
         force_setattr(instance, "tags", tuple(map(intern, instance.tags)))
     if not instance.metadata:

@@ -24,7 +24,8 @@ class ShardRecords:
     def put(self, lived: Lived) -> None:
         """Add or replace an instance."""
         instance = lived.instance
-        key, before = instance.key, self.lived.get(instance.key)
+        key = instance.key
+        before = self.lived.get(key)
         if before is None or not _has_same_sockets(before.instance, instance):
             self.drop(key)
             for socket in instance.sockets:

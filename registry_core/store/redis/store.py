@@ -155,14 +155,19 @@ class RedisStore:
     ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
-        shard, held = self._home(claim.key), self._merge.get(claim.key)
-        kept = held.instance.sockets if held is not None else ()
-        wanted = [socket for socket in claim.sockets if socket not in kept]
-        rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != claim.key]
+        key = claim.key
+        shard, held = self._home(key), self._merge.get(key)
+        wanted: Sequence[str] = claim.sockets
+        if held is not None:
+            kept = held.instance.sockets
+            wanted = [socket for socket in wanted if socket not in kept]
+        rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != key]
+        if not rivals:
+            return await shard.register(claim, sequence=sequence, newcomer=newcomer)
         elsewhere = [rival for rival in rivals if self._home(rival) is not shard]
         if elsewhere:
             # Its own shard would refuse it, but only after others have made room.
-            check_epoch(claim.key, claim.epoch, held.instance if held is not None else None)
+            check_epoch(key, claim.epoch, held.instance if held is not None else None)
             moved = held is not None and is_name(claim.host)
             await self._make_room(claim, elsewhere, wanted, newcomer, moved=moved)
         here = [rival for rival in rivals if rival not in elsewhere]
