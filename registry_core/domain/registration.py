@@ -134,10 +134,13 @@ def _health_endpoint_problem(path: str) -> str | None:
 
 def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> None:
     """Raises ValidationError when `metadata` is too large, too deep, or holds control characters."""
-    encoded = msgspec.json.encode(metadata)
-    is_small = len(encoded) <= rules.max_metadata_bytes and len(metadata) <= rules.max_metadata_keys
+    try:
+        encoded = msgspec.json.encode(metadata)
+    except RecursionError:  # far too deep
+        encoded = b""
+    is_small = 0 < len(encoded) <= rules.max_metadata_bytes and len(metadata) <= rules.max_metadata_keys
     if not (is_small and rules.max_metadata_depth and _is_plain(encoded)):
-        _check_metadata(metadata, len(encoded), rules)
+        _check_metadata(metadata, rules, size=len(encoded))
 
 
 def _is_plain(encoded: bytes) -> bool:
@@ -154,7 +157,7 @@ def _is_plain(encoded: bytes) -> bool:
     )
 
 
-def _check_metadata(metadata: dict[str, Any], size: int, rules: Rules) -> None:
+def _check_metadata(metadata: dict[str, Any], rules: Rules, *, size: int) -> None:
     """Raises ValidationError for metadata of `size` octets, as above."""
     example = {"team": "osint", "release": "2026-11"}
     keys = 0

@@ -145,8 +145,8 @@ class Write:
         return self.name is ScriptName.RESTORE and result[:1] == [b"held"]
 
     def tell(self) -> None:
-        """Give the caller the result of an acknowledged write."""
-        if not self.done.done():
+        """Give the caller the result, if the write is acknowledged."""
+        if self.state is WriteState.ACKNOWLEDGED and not self.done.done():
             self.done.set_result(self.result)
 
     def fail(self, error: Exception, seen: Seen | None = Seen.FAILURE) -> None:
