@@ -57,7 +57,7 @@ class _BodiesWithout(ReadyBodies):
         body = self._ready.get(target)
         if body is None:
             return None
-        return self._drawn(body), body
+        return self.beginning(body, body.draw(self._random)), body
 
 
 def best_ns(work: Callable[[], None], other: Callable[[], None], count: int) -> tuple[float, float]:

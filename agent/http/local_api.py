@@ -42,6 +42,7 @@ from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
 from registry_core.api.ready_bodies import JSON_FIELDS, Body, HeaderFields, ReadyBodies
 from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer, ReadyHeads
+from registry_core.api.request_head import RequestHead
 from registry_core.api.schemas import END, Problem, beginning_of
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
@@ -125,7 +126,7 @@ class LocalApi:
         """Return the server, ready to listen."""
         return web.Server(self._serve)
 
-    def answer_at_once(self, request: web.BaseRequest) -> ReadyAnswer:
+    def answer_at_once(self, request: RequestHead) -> ReadyAnswer:
         """Return the answer to a request without a body if it is ready, or nothing."""
         if not self._hosts.remembers(request.headers.get(HOST)):
             return NO_ANSWER

@@ -35,7 +35,7 @@ B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
 _JSON: Final[Mapping[str, str]] = {"Content-Type": JSON}
-_NO_PATH: Final[Mapping[str, str]] = {}
+_NOTHING_GIVEN: Final[Mapping[str, str]] = {}
 _PATH: Final = web.RequestKey("path", Mapping)
 _BODY: Final = web.RequestKey("body", object)
 _RESULT: Final = web.RequestKey("result", object)
@@ -97,16 +97,23 @@ class Writing:
 
     async def handle(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         """Carry a request out, and answer it."""
-        return answer(await self.carry_out(request, query, request.match_info), self.status)
+        content = await body_of(request) if self._body is not None else b""
+        return answer(await self.carry_out(request, content, query, request.match_info), self.status)
 
     async def carry_out(
-        self, request: web.Request, query: QueryParameters, path: Mapping[str, str] = _NO_PATH
+        self,
+        request: web.Request,
+        content: bytes,
+        query: QueryParameters = _NOTHING_GIVEN,
+        path: Mapping[str, str] = _NOTHING_GIVEN,
     ) -> object:
-        """Carry a request out, and return the body of the answer. Raises what `body_of` and the operation do."""
+        """Carry a request out, and return the body of the answer. Raises ValidationError and what the operation does.
+
+        `content` is its body, which its sender signed.
+        """
         request[_PATH] = path
         body = None
         if self._body is not None:
-            content = await body_of(request)
             with span("validation"):
                 body = decode(content, self._body)
         request[_BODY] = body

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from registry_core.api.known_heads import KnownHeads
 from registry_core.blocking import NoThread, Threads
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
@@ -72,6 +73,7 @@ class Connections:
         self._headers = Deadlines(self.limits.header_s, self._late)
         self._unread = Deadlines(self.limits.unread_s, self._not_read)
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
+        self.heads = KnownHeads()
         self._turns = LoopTurns(PIPELINED_PER_TURN)
         self._leftover: set[asyncio.Task[None]] = set()
         self._survey = LoopbackSurvey(self._belong)

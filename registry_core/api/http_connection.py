@@ -4,9 +4,9 @@ What aiohttp refuses before a handler sees it (bytes that are not HTTP, headers 
 one shape of errors. It reads no request, and decides nothing about one.
 
 A request with nothing before or behind it can be answered *at once*, in the turn of the loop in which it arrives: that
-saves aiohttp's task, its routing and its response, which take four times as long as a ready answer. What is not
-answered so goes aiohttp's way, as the same request object. A write takes longer and has a task of its own: it stays the
-first of the requests that wait until it is done.
+saves aiohttp's task, its request, its routing and its response, which take five times as long as a ready answer. What
+is not answered so goes aiohttp's way, with what was noted about it meanwhile. A write takes longer and has a task of
+its own: it stays the first of the requests that wait until it is done.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from registry_core.api.connections import Connections
 from registry_core.api.http_faults import MAX_FIELD_BYTES, MAX_FIELDS, MAX_HEADER_BYTES, MAX_TARGET_BYTES, fault_of
+from registry_core.api.known_heads import ends_a_head
 from registry_core.api.problems import INTERNAL, HeaderTooLarge, error_response, problem_of, problem_response, status_of
 from registry_core.api.problems import encoded as encoded_problem
 from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer
+from registry_core.api.request_head import RequestHead
 from registry_core.domain.connection_slots import Closing
 
 # So many requests wait on one connection before it is not read from any more; aiohttp's 32 of a thousand connections
@@ -36,17 +38,18 @@ from registry_core.domain.connection_slots import Closing
 _READ_AHEAD: Final = 2
 # Of a body that nobody reads yet, so much and as much again is held; aiohttp's default is a mebibyte.
 _READ_BUFFER: Final = 32 * 1024
-# Returns the answer to a request without a body, or nothing: then a handler answers it. It raises no errors.
-AnswersAtOnce: TypeAlias = Callable[[web.BaseRequest], ReadyAnswer]
+# Returns the answer to a request without a body, or nothing: then a handler answers it, and finds in the request what
+# this one noted in its head. It raises no errors.
+AnswersAtOnce: TypeAlias = Callable[[RequestHead], ReadyAnswer]
 # Returns what carries out a request whose body has come, and returns such an answer; None: a handler carries it out.
-CarriesOut: TypeAlias = Callable[[web.BaseRequest], Coroutine[Any, Any, ReadyAnswer] | None]
+CarriesOut: TypeAlias = Callable[[RequestHead, StreamReader], Coroutine[Any, Any, ReadyAnswer] | None]
 
 
-def _no_answer(_: web.BaseRequest) -> ReadyAnswer:
+def _no_answer(_: RequestHead) -> ReadyAnswer:
     return NO_ANSWER
 
 
-def _nothing(_: web.BaseRequest) -> None:
+def _nothing(_head: RequestHead, _body: StreamReader) -> None:
     return None
 
 
@@ -64,8 +67,10 @@ class HttpConnection(web.RequestHandler):
         "_at_once",
         "_body",
         "_connections",
+        "_is_between",
         "_is_refused",
         "_lacks_header",
+        "_remote",
         "_slots",
         "_unfinished",
         "_waits_for_turn",
@@ -95,10 +100,13 @@ class HttpConnection(web.RequestHandler):
         self._connections = connections
         self._slots = connections.slots
         self._at_once = at_once
-        # The next request, which was not answered at once.
-        self.begun: web.BaseRequest | None = None
+        # The head of the next request, which was not answered at once.
+        self.begun: RequestHead | None = None
         # Carries out the first of the requests that wait.
         self._writing: asyncio.Task[None] | None = None
+        self._remote: str | None = None
+        # Whether the parser is between two requests.
+        self._is_between = True
         self._is_refused = False
         self._waits_for_turn = False
         self.began_at = 0.0
@@ -110,6 +118,8 @@ class HttpConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         whole = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._remote = str(peer[0]) if isinstance(peer, list | tuple) and peer else None
         if self._connections.enters(self, whole):
             super().connection_made(transport)
         else:
@@ -126,21 +136,26 @@ class HttpConnection(web.RequestHandler):
         waiting = self._messages
         before = len(waiting)
         idle = self._waiter if self._at_once is not None else None
+        is_free = idle is not None and self._writing is None
+        if is_free and self._is_between:
+            known = self._connections.heads.find(data)
+            if known is not None and idle is not None and not idle.done() and self._answered_at_once(known):
+                self._has_header()
+                return
         if not self._is_refused:
             if idle is not None:
                 self._waiter = None  # aiohttp's task is woken below, unless that is not necessary
             super().data_received(data)
             if idle is not None:
                 self._waiter = idle
+            if not is_free:
+                self._is_between = False
         if len(waiting) > before:
             self._body = waiting[-1][1]
             if not before and not self._request_in_progress:
                 self.began_at = monotonic()
-            if self._lacks_header:
-                self._lacks_header = False
-                self._unfinished = 0
-                self._connections.has_header(self)
-            if idle is not None and self._writing is None and not (len(waiting) == 1 and self._is_taken()):
+            self._has_header()
+            if is_free and not self._is_taken_alone(data):
                 self._wake()
         elif not self._is_refused and (self._body is None or self._body.is_eof()):
             self._received_a_part(len(data))
@@ -209,41 +224,65 @@ class HttpConnection(web.RequestHandler):
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         super()._process_keepalive()
 
-    def _is_taken(self) -> bool:
-        """Return whether the only request that waits has been answered, or is being carried out."""
+    def _has_header(self) -> None:
+        if self._lacks_header:
+            self._lacks_header = False
+            self._unfinished = 0
+            self._connections.has_header(self)
+
+    def _is_taken_alone(self, data: bytes) -> bool:
+        """Return whether the request that waits is the only one, and has been answered, or is being carried out."""
         message, body = self._messages[0]
-        transport = self.transport
+        was_between, self._is_between = self._is_between, False
+        if len(self._messages) > 1 or not isinstance(message, RawRequestMessage) or message.upgrade:
+            return False
+        is_bare = body is EMPTY_PAYLOAD
+        self._is_between = is_bare and ends_a_head(data)
         if (
-            not isinstance(message, RawRequestMessage)
-            or message.should_close
-            or message.upgrade
+            message.method != (hdrs.METH_GET if is_bare else hdrs.METH_POST)
             or message.version != HttpVersion11
+            or message.should_close
             or hdrs.EXPECT in message.headers
-            or transport is None
-            or transport.is_closing()
-            or transport.get_write_buffer_size()  # the peer has not read the last answer: this one has to wait
+            or self.begun is not None
         ):
             return False
-        assert self._at_once is not None  # the caller asks only then
-        assert self._manager is not None  # it is connected
-        is_answered = message.method == hdrs.METH_GET and body is EMPTY_PAYLOAD
-        if not is_answered and not (message.method == hdrs.METH_POST and body.is_eof()):
+        if not is_bare:
+            return body.is_eof() and self._is_carried_out(message, body)
+        if not self._answered_at_once(message):
             return False
-        task = cast("asyncio.Task[None]", self._task_handler)
-        request = self._manager.request_factory(message, body, self, StreamWriter(self, self._loop), task)
-        if is_answered:
-            answer = self._at_once.answer(request)
-            if answer:
-                self._send(transport, answer)
-                return True
-        elif (work := self._at_once.carry_out(request)) is not None:
-            self._request_in_progress = True
-            self._writing = self._loop.create_task(self._carried_out(request, work))
-            return True
-        self.begun = request
-        return False
+        self._consumed()
+        if was_between and self._is_between:
+            self._connections.heads.learn(data, message)
+        return True
 
-    async def _carried_out(self, request: web.BaseRequest, work: Coroutine[Any, Any, ReadyAnswer]) -> None:
+    def _answered_at_once(self, message: RawRequestMessage) -> bool:
+        """Return whether a plain request has been answered."""
+        transport, at_once = self.transport, self._at_once
+        # While the peer has not read the last answer, this one has to wait.
+        if transport is None or at_once is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        head = RequestHead(message, transport, self._remote)
+        answer = at_once.answer(head)
+        if not answer:
+            self.begun = head
+            return False
+        self._send(transport, answer)
+        return True
+
+    def _is_carried_out(self, message: RawRequestMessage, body: StreamReader) -> bool:
+        """Return whether a plain request with this body, all of which has come, is being carried out from now on."""
+        transport, at_once = self.transport, self._at_once
+        if transport is None or at_once is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        head = RequestHead(message, transport, self._remote)
+        work = at_once.carry_out(head, body)
+        if work is None:
+            return False
+        self._request_in_progress = True
+        self._writing = self._loop.create_task(self._carried_out(head, work))
+        return True
+
+    async def _carried_out(self, head: RequestHead, work: Coroutine[Any, Any, ReadyAnswer]) -> None:
         """Send the answer to the first of the requests that wait, or leave it to its handler."""
         try:
             answer = await work
@@ -256,9 +295,10 @@ class HttpConnection(web.RequestHandler):
         if transport is None:
             return  # the peer has left
         if not answer:
-            self.begun = request
+            self.begun = head
             self._wake()
             return
+        self._consumed()
         self._send(transport, answer)
         if self._close or self._force_close:
             super().close()
@@ -269,11 +309,13 @@ class HttpConnection(web.RequestHandler):
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
 
-    def _send(self, transport: asyncio.Transport, answer: ReadyAnswer) -> None:
-        """Send the answer to the first of the requests that wait."""
+    def _consumed(self) -> None:
+        """Drop the first of the requests that wait: it has been answered."""
         self._messages.popleft()
         if self._parser is not None:
             self._parser.message_consumed()
+
+    def _send(self, transport: asyncio.Transport, answer: ReadyAnswer) -> None:
         if len(answer) == 1:
             transport.write(answer[0])
         else:
@@ -290,6 +332,7 @@ class HttpConnection(web.RequestHandler):
         """Count bytes that are no whole request yet."""
         self._unfinished += size
         self._lacks_header = True
+        self._is_between = False
         if self._unfinished > MAX_HEADER_BYTES:
             self._refuse_header()
         elif not self.is_busy:
@@ -320,7 +363,7 @@ def serving(
     """
     make = server.request_factory
 
-    def begun_or_made(
+    def made(
         message: RawRequestMessage,
         payload: StreamReader,
         protocol: web.RequestHandler,
@@ -328,8 +371,12 @@ def serving(
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         assert isinstance(protocol, HttpConnection)  # made below
-        begun, protocol.begun = protocol.begun, None
-        return begun if begun is not None else make(message, payload, protocol, writer, task)
+        request = make(message, payload, protocol, writer, task)
+        if protocol.begun is not None:
+            for key, value in protocol.begun.items():
+                request[key] = value
+            protocol.begun = None
+        return request
 
-    server.request_factory = begun_or_made
+    server.request_factory = made
     return lambda: HttpConnection(connections, server, logger, at_once)

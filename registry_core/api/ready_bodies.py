@@ -29,7 +29,7 @@ class Body:
     All end with `tail`.
     """
 
-    __slots__ = ("_made", "_make", "_marks", "counter", "fields", "label", "tail")
+    __slots__ = ("_made", "_make", "_marks", "answers", "counter", "fields", "label", "tail")
 
     def __init__(
         self,
@@ -46,13 +46,20 @@ class Body:
         self.fields = fields
         self.counter = [0]  # how often it was taken while ready; the caller may share one cell among several
         self._marks = list(accumulate(i.weight for i in near)) if near else [1]
+        # Whole answers, by the place that is drawn: for the caller to keep, who counts them in `ReadyBodies.kept`.
+        self.answers: dict[int, Sequence[bytes]] = {}
         self._make = make
         self._made: dict[int, bytes] = {}
 
-    def draw(self, random: Random) -> tuple[bytes, int]:
-        """Return the beginning of one answer, and how many new bytes were made for it."""
+    def draw(self, random: Random) -> int:
+        """Return the place in `near` of the instance that is picked."""
         marks = self._marks
-        at = 0 if len(marks) == 1 else min(bisect(marks, random.random() * marks[-1]), len(marks) - 1)
+        if len(marks) == 1:
+            return 0
+        return min(bisect(marks, random.random() * marks[-1]), len(marks) - 1)
+
+    def beginning(self, at: int) -> tuple[bytes, int]:
+        """Return the beginning of one answer, and how many new bytes were made for it."""
         found = self._made.get(at)
         if found is not None:
             return found, 0
@@ -84,18 +91,35 @@ class ReadyBodies:
         """The number of targets."""
         return len(self._ready)
 
-    def take(self, target: str, now: float) -> tuple[bytes, Body] | None:
-        """Return a ready body and the beginning of one of its answers, or None."""
+    def find(self, target: str, now: float) -> Body | None:
+        """Return a ready body, which is not counted yet."""
         if now >= self._until:
             self.clear()
             self._until = now + KEPT_S
             return None
-        body = self._ready.get(target)
-        if body is None:
-            return None
+        return self._ready.get(target)
+
+    def draw(self, body: Body) -> int:
+        """Count one answer of a ready body; return the place that is drawn for it."""
         body.counter[0] += 1
-        self._asked(body.label)
-        return self._drawn(body), body
+        if body.label:
+            self._asked(body.label)
+        return body.draw(self._random)
+
+    def take(self, target: str, now: float) -> tuple[bytes, Body] | None:
+        """Return a ready body and the beginning of one of its answers, or None."""
+        body = self.find(target, now)
+        return None if body is None else (self.beginning(body, self.draw(body)), body)
+
+    def beginning(self, body: Body, at: int) -> bytes:
+        """Return the beginning of the answer that was drawn."""
+        beginning, made = body.beginning(at)
+        self._bytes += made
+        return beginning
+
+    def kept(self, size: int) -> None:
+        """So many more octets are kept with a body."""
+        self._bytes += size
 
     def put(self, target: str, body: Body) -> bytes:
         """Keep a body, and return the beginning of one of its answers."""
@@ -104,7 +128,7 @@ class ReadyBodies:
         self._ready[target] = body
         self._targets.setdefault(body.label, []).append(target)
         self._bytes += len(body.tail)
-        return self._drawn(body)
+        return self.beginning(body, body.draw(self._random))
 
     def changed(self, labels: frozenset[str]) -> None:
         """Drop the bodies of these services, and those that depend on all; all bodies if `labels` is empty."""
@@ -124,8 +148,3 @@ class ReadyBodies:
         self._ready.clear()
         self._targets.clear()
         self._bytes = 0
-
-    def _drawn(self, body: Body) -> bytes:
-        beginning, made = body.draw(self._random)
-        self._bytes += made
-        return beginning

@@ -14,15 +14,17 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, hdrs, web
 
+from registry_core.api.auth import CALLER
 from registry_core.api.calls import Writing
-from registry_core.api.endpoints import ENDPOINTS
+from registry_core.api.endpoints import ENDPOINTS, JSON
 from registry_core.api.operations import Operations
 from registry_core.api.ready_bodies import JSON_FIELDS
 from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer, ReadyHeads
+from registry_core.api.request_head import RequestHead
 from registry_core.api.request_limits import RequestLimits
-from registry_core.api.schemas import ZONE_HEADER
+from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.api.server_spans import CONTEXT
 from registry_core.api.steps import SETTLED, Reception, passed
 from registry_core.api.view import ReplicaView
@@ -32,7 +34,6 @@ from registry_core.telemetry.trace_context import TRACEPARENT, carried, parent, 
 
 WRITES: Final = frozenset({"register", "heartbeat"})
 _ENCODER: Final = msgspec.json.Encoder()
-_NO_QUERY: Final[dict[str, str]] = {}
 
 
 class _Answered(NamedTuple):
@@ -54,14 +55,19 @@ class ReadyWrites:
         # Whether writes may be carried out so. The composition root may set it.
         self.usable: Callable[[], bool] = lambda: True
 
-    def begin(self, asked: web.BaseRequest) -> Coroutine[Any, Any, ReadyAnswer] | None:
+    def begin(self, head: RequestHead, body: StreamReader) -> Coroutine[Any, Any, ReadyAnswer] | None:
         """Return what carries a request out and returns its answer, or nothing; None for what is left to a handler."""
-        found = self._writes.get(asked.raw_path)
+        found = self._writes.get(head.raw_path)
         if found is None or not self._view.loaded or tracing.tracer is not None or not self.usable():
             return None
-        return self._carried_out(cast("web.Request", asked), found)  # the application makes no others
+        if head.headers.get(hdrs.CONTENT_TYPE) != JSON or hdrs.CONTENT_ENCODING in head.headers:
+            return None
+        if body.total_bytes > MAX_BODY_BYTES:
+            return None
+        # A head has what the steps look at.
+        return self._carried_out(cast("web.Request", head), body.read_nowait(), found)
 
-    async def _carried_out(self, request: web.Request, found: _Answered) -> ReadyAnswer:
+    async def _carried_out(self, request: web.Request, content: bytes, found: _Answered) -> ReadyAnswer:
         writing, heads = found
         endpoint = writing.endpoint
         # The task of this coroutine does nothing else, so that its context needs no end.
@@ -72,7 +78,8 @@ class ReadyWrites:
         started = time.perf_counter()
         try:
             passed(request, endpoint, self._steps)
-            result = await writing.carry_out(request, _NO_QUERY)
+            request[CALLER].require_body(content)
+            result = await writing.carry_out(request, content)
         except Exception as error:  # noqa: BLE001 - the handler of the request raises it, whatever it is
             request[SETTLED], request[CONTEXT] = error, context
             return NO_ANSWER

@@ -73,7 +73,6 @@ _UNLIMITED: Final = ""
 _NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
 # Addresses that are named as proxies that are not trusted. Anybody can send such a header.
 MAX_UNBELIEVED: Final = 8
-_FORWARDING: Final = ("X-Forwarded-For", "Forwarded")
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -218,7 +217,7 @@ class RequestLimits:
         """
         origin = self.proxies.direct(peer)
         headers = request.headers
-        if _FORWARDING[0] not in headers and _FORWARDING[1] not in headers:
+        if "X-Forwarded-For" not in headers and "Forwarded" not in headers:
             return origin
         if peer not in self.unbelieved and len(self.unbelieved) < MAX_UNBELIEVED:
             self.unbelieved[peer] = None
