@@ -66,7 +66,7 @@ from dns.listener import serve_dns
 from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.api.http_connection import serving
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
@@ -278,7 +278,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         answering = runner.server
         assert answering is not None  # set by setup()
-        protocols = serving(self._connections, answering, http_logger(), self._api.answer_at_once)
+        protocols = serving(self._connections, answering, http_logger(), AtOnce(self._api.answer_at_once))
         server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])

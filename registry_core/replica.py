@@ -22,7 +22,7 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.http_connection import serving
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.lookup_operations import Policy
 from registry_core.api.openapi import description
@@ -30,6 +30,7 @@ from registry_core.api.operations import Operations
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
 from registry_core.api.ready_lookups import ReadyLookups
+from registry_core.api.ready_writes import ReadyWrites, writes_of
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
@@ -215,6 +216,7 @@ class Replica:
         reception = Reception(every_step, self.limits, notes, self.metrics, settings.zone)
         self.app = build_app(operations, handlers, reception, first=self._first)
         self.ready = ReadyLookups(operations, handlers.catalogs, self.view, reception, random=chance, clock=self._clock)
+        self.writes = ReadyWrites(writes_of(operations, self.limits), self.view, reception, self._clock)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -324,7 +326,9 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> Listening:
         server = runner.server
         assert server is not None  # set by setup()
-        protocols = self.tls.guarding(serving(self._connections, server, http_logger(), self.ready.answer))
+        protocols = self.tls.guarding(
+            serving(self._connections, server, http_logger(), AtOnce(self.ready.answer, self.writes.begin))
+        )
         return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from registry_core.api.calls import EndpointHandler, looking_up, writing, written_by
+from registry_core.api.calls import EndpointHandler, Writing, looking_up, written_by
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.expectations import close_if_unasked, no_answer_yet
 from registry_core.api.first_delivery import FirstDelivery
@@ -87,7 +87,7 @@ def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers, limi
         return own
     operation = getattr(operations, endpoint.name, None) or getattr(handlers.certificates, endpoint.name)
     if endpoint.writes:
-        return writing(endpoint, operation, limits)
+        return Writing(endpoint, operation, limits).handle
     return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 

@@ -73,12 +73,13 @@ class WatchHub:
         self.fanout = Fanout(self.counts, most_lines=self.limits.queue_lines, most_bytes=self.limits.queue_bytes)
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
+        self._renewal_readers: set[Watcher] = set()
         self._digest = view.catalog.digest_number
         self._told = _NOTHING  # the cursor of the last sign of life
         # The snapshot that the latest readers of everything share, while any of them reads it.
         self._shared: weakref.ref[SharedSnapshot] | None = None
         self._closed = False
-        view.subscribe(self)
+        view.subscribe(self, renewals=True)
 
     def __len__(self) -> int:
         """The number of watchers."""
@@ -120,6 +121,8 @@ class WatchHub:
         )
         self.watchers.add(watcher)
         self.fanout.enter(watcher)
+        if renewals:
+            self._renewal_readers.add(watcher)
         if watcher_id:
             self._by_id[watcher_id] = watcher
         return watcher
@@ -167,6 +170,7 @@ class WatchHub:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
         self.fanout.leave(watcher)
+        self._renewal_readers.discard(watcher)
         self._by_id.pop(watcher.id, None)
 
     def snapshot(self, label: str | None, reason: str, protocol: int = PROTOCOL) -> Iterator[bytes]:
@@ -227,7 +231,10 @@ class WatchHub:
 
     def on_event(self, event: Event, service_name: str) -> None:
         """Pass an event on to the watchers of its service; gather renewals for the next tick."""
-        label, instance_id = event.key.label, event.key.instance_id
+        if isinstance(event, Renewed) and not self._renewal_readers:
+            return
+        key = event.key
+        label, instance_id = key.label, key.instance_id
         if isinstance(event, Renewed):
             self._renewed.setdefault(label, {})[instance_id] = (service_name, instance_id, event.heartbeat_at)
             return

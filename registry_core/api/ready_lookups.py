@@ -102,7 +102,7 @@ class ReadyLookups:
         self._ready = ReadyBodies(random, operations.asked, max_targets=MAX_TARGETS, max_bytes=MAX_BYTES)
         # Whether answers may be given at once. The composition root may set it.
         self.usable: Callable[[], bool] = lambda: True
-        view.subscribe(self)
+        view.subscribe(self, renewals=True)
 
     def answer(self, head: RequestHead) -> ReadyAnswer:
         """Return the answer, or nothing for what is left to a handler."""

@@ -109,12 +109,15 @@ class ReplicaView:
         self._not_heard: list[tuple[float, InstanceKey]] | None = None
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
+        self._hear_renewals: list[ViewListener] = []
         self.empty_since = -math.inf  # when the store was last found empty
         self.loaded = False  # whether the store has delivered any data
 
-    def subscribe(self, listener: ViewListener) -> None:
-        """Call `listener` for every change from now on."""
+    def subscribe(self, listener: ViewListener, *, renewals: bool = False) -> None:
+        """Call `listener` for every change from now on; for renewed leases only with `renewals`."""
         self._listeners.append(listener)
+        if renewals:
+            self._hear_renewals.append(listener)
 
     @property
     def state(self) -> ReplicaState:
@@ -240,12 +243,25 @@ class ReplicaView:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Apply `events`, and call the listeners after each one."""
+        now = self._clock.monotonic()
         for event in events:
+            if type(event) is Renewed:
+                self._renew(event, now)
+                continue
             known = self._take(event)
-            if not isinstance(event, Renewed):
-                self.cursor = self.cursor.moved_to(event.position)
+            self.cursor = self.cursor.moved_to(event.position)
             for listener in self._listeners:
                 listener.on_event(event, known.service_name if known is not None else event.key.label)
+
+    def _renew(self, event: Renewed, now: float) -> None:
+        """Apply a renewal: there are many, and few listeners for them."""
+        key = event.key
+        instance = self.catalog.renewed(key, event.heartbeat_at)
+        if instance is not None:
+            self._heard_at.pop(key, None)
+            self._heard_at[key] = now
+        for listener in self._hear_renewals:
+            listener.on_event(event, instance.service_name if instance is not None else key.label)
 
     def _take(self, event: Event) -> Instance | None:
         """Apply one event; return its instance as it is now, or last was."""
@@ -266,5 +282,5 @@ class ReplicaView:
         return self.catalog.get(key) or before
 
     def _hear(self, key: InstanceKey, now: float) -> None:
-        self._heard_at.pop(key, None)
+        self._heard_at.pop(key, None)  # so that it comes last
         self._heard_at[key] = now

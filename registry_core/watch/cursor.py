@@ -39,6 +39,8 @@ class Cursor(msgspec.Struct, frozen=True):
 
     def moved_to(self, position: Position) -> Cursor:
         """Return the cursor with `position` as the new one of its shard."""
+        if len(self.positions) == 1 and self.positions[0].shard == position.shard:
+            return Cursor((position,))
         rest = [p for p in self.positions if p.shard != position.shard]
         return cursor_of([*rest, position])
 
