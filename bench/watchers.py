@@ -47,6 +47,7 @@ class SteadyChanges:
         self._writer = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._readers = readers
         self._count = 0
+        self._made = 0  # changes ever: each differs from what is registered
         self._sent_at: list[float] = []
         self._seen: dict[int, int] = {}  # by reader: the number of changes
         self._tails: dict[int, bytes] = {}
@@ -64,7 +65,8 @@ class SteadyChanges:
             while len(self._sent_at) < self._count and now >= began + len(self._sent_at) / per_s:
                 # From when it was due: a change that is sent late because of late answers counts as late.
                 self._sent_at.append(began + len(self._sent_at) / per_s)
-                self._writer.sendall(_change(len(self._sent_at)))
+                self._made += 1
+                self._writer.sendall(_change(self._made))
                 if len(self._sent_at) % 8 == 0:
                     self._answers()
             return len(self._seen) == len(self._readers) and min(self._seen.values()) >= self._count
