@@ -38,7 +38,8 @@ from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
-from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.packing import DEFLATE, PACKING_HEADER
+from registry_core.watch.reader import BrokenPacking, BrokenStream, WatchReader
 
 # The shortest wait between two tries, once every address was tried, while lookups get stale answers.
 HURRIED_S: Final = 1.0
@@ -50,6 +51,7 @@ DOUBT_AGAIN_S: Final = 1.0
 NOBODY_S: Final = 0.5
 
 _VERSION: Final = {PROTOCOL_HEADER: str(PROTOCOL)}
+_VERSION_PACKED: Final = {**_VERSION, PACKING_HEADER: DEFLATE}
 # A stream that lasted this long was healthy: after its loss the first retry is not delayed.
 STEADY_S: Final = 4 * SYNC_EVERY_S
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
@@ -114,6 +116,7 @@ class WatchSync:
         self._chosen_anew = asyncio.Event()
         upstreams.subscribe(self._chosen_anew.set)
         self._anew = False  # the next stream starts with a full snapshot
+        self._takes_packed = True  # not after packed lines that something on the way has spoiled
         self._guard: LossGuard | None = None  # as last logged
         self._say_again_at = -math.inf
         self.connected_to: str | None = None
@@ -195,7 +198,8 @@ class WatchSync:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, url: str, target: str) -> aiohttp.ClientResponse:
-        answer = await self._requests.open("GET", url, target, headers=_VERSION, within=self._timeout)
+        headers = _VERSION_PACKED if self._takes_packed else _VERSION
+        answer = await self._requests.open("GET", url, target, headers=headers, within=self._timeout)
         return answer.response
 
     async def _read(
@@ -222,7 +226,7 @@ class WatchSync:
                     self._note_progress(url)
                 self._note_guard()
                 if isinstance(change, Replaced):
-                    self._anew = False
+                    self._anew, self._takes_packed = False, True
                 if advice is Advice.REASSERT:
                     self._reassert()
                 elif advice is Advice.RESYNC:
@@ -298,6 +302,8 @@ class WatchSync:
 
     def _note_loss(self, url: str, error: Exception, failures: int) -> None:
         self.losses += 1
+        if isinstance(error, BrokenPacking):
+            self._takes_packed = False
         expected = isinstance(error, aiohttp.ClientError | OSError | TimeoutError | BrokenStream | StreamEnded | Silent)
         if not expected or (isinstance(error, BrokenStream) and self.connected_to is None):
             # A snapshot or event that failed here would fail at the same cursor again.

@@ -72,7 +72,10 @@ class WatchHub:
         self._told = _NOTHING  # the cursor of the last sign of life
         # The snapshot that the latest readers of everything share, while any of them reads it.
         self._shared: weakref.ref[SharedSnapshot] | None = None
+        self._recent: SharedSnapshot | None = None  # kept for those who come in turn, for a sign of life or two
+        self._recent_ticks = 0
         self._closed = False
+        self._at_close: list[Callable[[], None]] = []
         view.subscribe(self)
 
     def __len__(self) -> int:
@@ -86,10 +89,14 @@ class WatchHub:
         label: str | None = None,
         protocol: int = PROTOCOL,
         renewals: bool = False,
+        is_packed: bool = False,
+        in_turn: bool = False,
         watcher_id: str = "",
         connected: Callable[[], bool] = lambda: True,
     ) -> Watcher:
         """Add a watcher that has seen everything up to `cursor`; one with an id will acknowledge.
+
+        Its snapshots are packed if `is_packed`. With `in_turn`, it is owed the one that it begins with.
 
         Raises Overloaded when there are too many watchers, or the replica is closing.
         """
@@ -97,13 +104,18 @@ class WatchHub:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
         reason = self.history.why_not(cursor, self._view.cursor, protocol)
         if reason is not None:
-            opening = self.snapshot(label, reason, protocol)
+            opening = iter(()) if in_turn else self.snapshot(label, reason, protocol, is_packed=is_packed)
         else:
             renewed = self._renewed_lines(label) if renewals and protocol == FIRST_PROTOCOL else []
             sync = self._sync(label, protocol)
             opening = iter([*self.history.after(cursor, label, protocol), *renewed, sync])
         watcher = Watcher(
-            Outbox(opening, lambda again: self.snapshot(label, again, protocol), self.limits.queue_lines),
+            Outbox(
+                opening,
+                lambda again: self.snapshot(label, again, protocol, is_packed=is_packed, is_kept=in_turn),
+                self.limits.queue_lines,
+                owes=reason if in_turn else None,
+            ),
             label,
             protocol=protocol,
             renewals=renewals,
@@ -161,15 +173,25 @@ class WatchHub:
         self.watchers.discard(watcher)
         self._by_id.pop(watcher.id, None)
 
-    def snapshot(self, label: str | None, reason: str, protocol: int = PROTOCOL) -> Iterator[bytes]:
-        """Return the lines of a snapshot as of now, and a sign of life."""
+    def snapshot(
+        self,
+        label: str | None,
+        reason: str,
+        protocol: int = PROTOCOL,
+        *,
+        is_packed: bool = False,
+        is_kept: bool = False,
+    ) -> Iterator[bytes]:
+        """Return the lines of a snapshot as of now, and a sign of life; `is_kept` for those who come in turn after."""
         self.counts.snapshots[reason] += 1
         if label is not None:
             parts = self._snapshot_of(self._view.catalog.lived(label), self._view.catalog.digest_of(label))
-            return chain(parts.lines(reason), [self._sync(label, protocol)])
+            return chain(parts.lines(reason, is_packed=is_packed), [self._sync(label, protocol)])
         parts = self._shared_snapshot()
+        if is_kept:
+            self._recent, self._recent_ticks = parts, 0
         since = self.history.after(parts.cursor, None, protocol)
-        return chain(parts.lines(reason), since, [self._sync(None, protocol)])
+        return chain(parts.lines(reason, is_packed=is_packed), since, [self._sync(None, protocol)])
 
     def _shared_snapshot(self) -> SharedSnapshot:
         """Return the snapshot in use if the events since are few and still in the history; otherwise a new one."""
@@ -210,11 +232,18 @@ class WatchHub:
             watcher.put(lines[kind])
         self._told = self._view.cursor
         self._renewed.clear()
+        self._recent_ticks += 1
+        if self._recent_ticks > 1:
+            self._recent = None
 
     @property
     def closed(self) -> bool:
         """Whether the hub accepts no more watchers, because its replica stops."""
         return self._closed
+
+    def at_close(self, call: Callable[[], None]) -> None:
+        """Call this as soon as the hub is closed."""
+        self._at_close.append(call)
 
     def close(self, replicas: Iterable[str] = ()) -> None:
         """Send every reader on, to one of these `replicas`, end every stream, and accept no new ones."""
@@ -222,6 +251,8 @@ class WatchHub:
         farewell = goodbye_line(len(self.watchers), replicas)
         for watcher in self.watchers:
             watcher.close(farewell)
+        for call in self._at_close:
+            call()
 
     # -- changes of the view
 
@@ -295,7 +326,7 @@ class WatchHub:
     def _begin(self) -> None:
         self.history.clear(self._view.cursor)
         self._digest = self._view.catalog.digest_number
-        self._shared = None
+        self._shared = self._recent = None
 
     # -- lines
 

@@ -15,15 +15,21 @@ SHARED_BYTES: Final = 8 * 1024
 class Outbox:
     """An opening, then the lines that were put. A reader that is too slow loses its queue and gets a snapshot."""
 
-    def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], most_lines: int) -> None:
-        """`everything(reason)` returns the lines of a snapshot as of the call."""
+    def __init__(
+        self,
+        opening: Iterator[bytes],
+        everything: Callable[[str], Iterator[bytes]],
+        most_lines: int,
+        owes: str | None = None,
+    ) -> None:
+        """`everything(reason)` returns the lines of a snapshot as of the call; `owes` says why one is due at once."""
         self._opening: Iterator[bytes] | None = opening
         self._everything = everything
         self._most_lines = most_lines
         self._queue: deque[bytes] = deque()
         self._held = b""  # a large line that is next
         self._passed = 0  # lines that left the queue: handed out, or dropped for a snapshot
-        self.owes: str | None = None  # why a snapshot is due once the opening has been sent
+        self.owes = owes  # why a snapshot is due once the opening has been sent
 
     @property
     def opened(self) -> bool:
