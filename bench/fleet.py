@@ -12,21 +12,22 @@ from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.domain.registration import checked
 from registry_core.store.redis import rows
-from registry_core.store.redis.scripts import SCRIPTS, STREAM_LENGTH, ScriptName
+from registry_core.store.redis.scripts import SCRIPTS, ScriptName, called
 
 TTL_MS: Final = 60_000
+REMOVED_MS: Final = 75_000
 _BATCH: Final = 1000
 
 
 def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
     """Register the instances from `first` up to but not including `last`. A registry must have opened the shard."""
-    sha = client.script_load(SCRIPTS[ScriptName.REGISTER].text)
+    client.script_load(SCRIPTS[ScriptName.REGISTER].text)
     for start in range(first, last, _BATCH):
         pipeline = client.pipeline(transaction=False)
         for number in range(start, min(start + _BATCH, last)):
             claim = checked(msgspec.convert(registration(number), Registration))
             claim = msgspec.structs.replace(claim, addresses=(claim.host,))
-            pipeline.evalsha(sha, 0, prefix, STREAM_LENGTH, *_arguments(claim))
+            pipeline.execute_command(*called(ScriptName.REGISTER, prefix, _arguments(claim)))
         pipeline.execute()
 
 
@@ -39,5 +40,9 @@ def _arguments(claim: Registration) -> tuple[Any, ...]:
         "",
         claim.status.value,
         rows.claim_json(claim),
-        TTL_MS,
+        str(TTL_MS),
+        "",  # no sequence
+        "0",  # displaces nobody
+        str(TTL_MS),
+        str(REMOVED_MS),
     )

@@ -25,6 +25,7 @@ from bench import (
     propagation,
     replica_recording,
     replicated,
+    returning,
     traces,
 )
 from bench.machine import this_machine
@@ -40,6 +41,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "audit": audit.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
+    "return": returning.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 
