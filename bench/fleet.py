@@ -27,7 +27,7 @@ def fill(client: Redis, first: int, last: int, prefix: str = "vertice") -> None:
         for number in range(start, min(start + _BATCH, last)):
             claim = checked(msgspec.convert(registration(number), Registration))
             claim = msgspec.structs.replace(claim, addresses=(claim.host,))
-            pipeline.execute_command(*called(ScriptName.REGISTER, prefix, _arguments(claim)))
+            pipeline.execute_command(*called(ScriptName.REGISTER, prefix, _arguments(claim)))  # type: ignore[no-untyped-call] # redis-py
         pipeline.execute()
 
 

@@ -1,6 +1,7 @@
-"""A thousand readers of the watch that come at once, in one process: each one waits for the end of its snapshot.
+"""A thousand readers of the watch that return together, in one process: each one waits for the end of its snapshot.
 
-They do not unpack what they get, since a thousand agents have a thousand machines for it; some are read for real at
+They come when agents would that lost their streams at the same moment, and whose registry is back after DOWN_S: each
+tries again by its back-off. They do not unpack what they get, since a thousand agents have a thousand machines for it; some are read for real at
 the end. A refused reader comes back as an agent does: after Retry-After, and up to a second more.
 """
 
@@ -11,18 +12,20 @@ import random
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import msgspec
 import uvloop
 
+from agent.registration.decisions import watch_retry_s
 from registry_core.watch.changes import Moved, Replaced
 from registry_core.watch.cursor import parse_cursor
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER
 from registry_core.watch.reader import WatchReader
 
 READ_FOR_REAL: Final = 5
+DOWN_S: Final = 3.0
 BARE: Final = "bare"  # instead of a cursor: what is read is not a watch
 TIMEOUT_S: Final = 60.0
 _RETRY: Final = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
@@ -37,6 +40,15 @@ class Return(msgspec.Struct, frozen=True):
     octets: int
     refused: int
     instances: int  # of those that were read for real, the fewest
+
+
+def returns_after_s(draw: Callable[[], float]) -> float:
+    """Return when an agent tries for the first time after its registry is back, in seconds."""
+    at_s, failures = 0.0, 0
+    while at_s < DOWN_S:
+        failures += 1
+        at_s += watch_retry_s(failures, draw(), 1)
+    return at_s - DOWN_S
 
 
 class Reader(asyncio.Protocol):
@@ -95,6 +107,7 @@ async def come_back(port: int, count: int, cursor: str) -> Return:
 
     async def one() -> None:
         nonlocal refused
+        await asyncio.sleep(0 if cursor == BARE else returns_after_s(random.random))
         while True:
             _, reader = await loop.create_connection(lambda: Reader(request(cursor)), "127.0.0.1", port)
             body = await reader.done

@@ -7,21 +7,19 @@ and sends them.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
-import structlog
 
+from registry_core.api.openings import Openings
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.watcher import Watcher
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed
-from registry_core.domain.records import InstanceKey
 from registry_core.errors import Overloaded
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.history import History, HistoryEntry
@@ -39,13 +37,8 @@ from registry_core.watch.lines import (
     sync_line_of_version_1,
 )
 from registry_core.watch.outbox import Outbox
-from registry_core.watch.snapshot import SharedSnapshot
 
 _NOTHING: Final = Cursor()
-# A new reader shares a snapshot in use if at most this many events followed it, which it then gets as well.
-MAX_EVENTS_BEHIND: Final = 1000
-
-_log = structlog.get_logger(component="api.hub")
 
 
 class HubLimits(msgspec.Struct, frozen=True):
@@ -65,15 +58,12 @@ class WatchHub:
         self.counts = counts if counts is not None else WatchCounts()
         self._view = view
         self.history = History(self.limits.history_events, self.limits.history_bytes)
+        self.openings = Openings(view, self.history)
         self.watchers: set[Watcher] = set()
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
         self._digest = view.catalog.digest_number
         self._told = _NOTHING  # the cursor of the last sign of life
-        # The snapshot that the latest readers of everything share, while any of them reads it.
-        self._shared: weakref.ref[SharedSnapshot] | None = None
-        self._recent: SharedSnapshot | None = None  # kept for those who come in turn, for a sign of life or two
-        self._recent_ticks = 0
         self._closed = False
         self._at_close: list[Callable[[], None]] = []
         view.subscribe(self)
@@ -104,11 +94,13 @@ class WatchHub:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
         reason = self.history.why_not(cursor, self._view.cursor, protocol)
         if reason is not None:
-            opening = iter(()) if in_turn else self.snapshot(label, reason, protocol, is_packed=is_packed)
+            opening: Iterator[bytes] = (
+                iter(()) if in_turn else self.snapshot(label, reason, protocol, is_packed=is_packed)
+            )
         else:
             renewed = self._renewed_lines(label) if renewals and protocol == FIRST_PROTOCOL else []
             sync = self._sync(label, protocol)
-            opening = iter([*self.history.after(cursor, label, protocol), *renewed, sync])
+            opening = chain(self.openings.missed(cursor, label, protocol, is_packed=is_packed), renewed, [sync])
         watcher = Watcher(
             Outbox(
                 opening,
@@ -184,35 +176,8 @@ class WatchHub:
     ) -> Iterator[bytes]:
         """Return the lines of a snapshot as of now, and a sign of life; `is_kept` for those who come in turn after."""
         self.counts.snapshots[reason] += 1
-        if label is not None:
-            parts = self._snapshot_of(self._view.catalog.lived(label), self._view.catalog.digest_of(label))
-            return chain(parts.lines(reason, is_packed=is_packed), [self._sync(label, protocol)])
-        parts = self._shared_snapshot()
-        if is_kept:
-            self._recent, self._recent_ticks = parts, 0
-        since = self.history.after(parts.cursor, None, protocol)
-        return chain(parts.lines(reason, is_packed=is_packed), since, [self._sync(None, protocol)])
-
-    def _shared_snapshot(self) -> SharedSnapshot:
-        """Return the snapshot in use if the events since are few and still in the history; otherwise a new one."""
-        shared = self._shared() if self._shared is not None else None
-        if shared is None or not self._goes_on_from(shared):
-            shared = self._snapshot_of(self._view.catalog.all(), self._view.catalog.digest)
-            self._shared = weakref.ref(shared)
-        return shared
-
-    def _goes_on_from(self, shared: SharedSnapshot) -> bool:
-        now, then = self._view.cursor, shared.cursor
-        if shared.state != self._view.state or (now != then and self.history.why_not(then, now, PROTOCOL) is not None):
-            return False
-        behind = sum(p.revision - seen.revision for p in now.positions if (seen := then.at(p.shard)) is not None)
-        return behind <= MAX_EVENTS_BEHIND
-
-    def _snapshot_of(self, instances: tuple[Lived, ...], digest: str) -> SharedSnapshot:
-        view = self._view
-        return SharedSnapshot(
-            instances, state=view.state, cursor=view.cursor, digest=digest, too_large=self._note_too_large
-        )
+        lines = self.openings.snapshot(label, reason, protocol, is_packed=is_packed, is_kept=is_kept)
+        return chain(lines, [self._sync(label, protocol)])
 
     def tick(self) -> None:
         """Send all watchers a sign of life, and the gathered renewals to readers of version 1."""
@@ -232,9 +197,7 @@ class WatchHub:
             watcher.put(lines[kind])
         self._told = self._view.cursor
         self._renewed.clear()
-        self._recent_ticks += 1
-        if self._recent_ticks > 1:
-            self._recent = None
+        self.openings.tick()
 
     @property
     def closed(self) -> bool:
@@ -326,7 +289,7 @@ class WatchHub:
     def _begin(self) -> None:
         self.history.clear(self._view.cursor)
         self._digest = self._view.catalog.digest_number
-        self._shared = self._recent = None
+        self.openings.forget()
 
     # -- lines
 
@@ -357,6 +320,3 @@ class WatchHub:
                 unread=store.unread[:MAX_UNREAD],
             )
         )
-
-    def _note_too_large(self, key: InstanceKey, size: int) -> None:
-        _log.error("record_too_large", service=key.label, instance=key.instance_id, bytes=size, sent=False)

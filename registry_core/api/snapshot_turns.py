@@ -18,14 +18,14 @@ from registry_core.errors import Overloaded
 from registry_core.ports.clock import Clock
 
 # So many fill the connection of a fast reader each, without keeping the event loop for long.
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 # A reader behind a slow line goes on reading after this time, but no longer keeps the next one waiting.
-TURN_S: Final = 1.0
+TURN_S: Final = 0.5
 # Readers that wait with an open connection.
 MAX_WAITING: Final = 5000
 # A reader that would wait for longer is told to come back, and may find a replica with room before.
-LONGEST_WAIT_S: Final = 8.0
-# The returns of those sent away are spread over twice the time for which the waiting ones will keep this replica busy.
+LONGEST_WAIT_S: Final = 15.0
+# The returns of those sent away are spread over the time for which the waiting ones will keep this replica busy.
 LEAST_SPREAD_S: Final = 4.0
 MOST_SPREAD_S: Final = 60.0
 # How much the latest turn says about the length of the next ones.
@@ -94,7 +94,7 @@ class SnapshotTurns:
         if len(self._waiting) < self._most_waiting and self.expected_s <= LONGEST_WAIT_S:
             return
         self.refused += 1
-        spread_s = min(MOST_SPREAD_S, max(LEAST_SPREAD_S, 2 * self.expected_s))
+        spread_s = min(MOST_SPREAD_S, max(LEAST_SPREAD_S, self.expected_s))
         raise Overloaded(
             f"{len(self._waiting)} readers wait for a snapshot already",
             retry_after_s=1.0 + spread_s * self._random.random(),

@@ -9,11 +9,12 @@ sent before, as those of a compressed connection would.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from registry_core.watch.limits import MAX_LINE_BYTES
+from registry_core.watch.limits import MAX_LINE_BYTES, PART_BYTES
 
 # The reader asks for a packing in this header, by name, and the answer confirms it in the same one. It is not
 # Accept-Encoding, which proxies on the way rewrite, or fulfil themselves.
@@ -48,6 +49,32 @@ def packed(lines: bytes) -> bytes:
     """Return whole lines, of at most MAX_LINE_BYTES together, as one packed line with what follows it."""
     octets = zlib.compress(lines, _LEVEL)
     return _ENCODER.encode(PackedLine(octets=len(octets), plain=len(lines))) + b"\n" + octets
+
+
+class PackedParts:
+    """Lines packed part by part, when the first reader needs a part, and kept for the others."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+        self._next = 0  # the number of the first line that is not packed yet
+        self._parts: list[bytes] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = 0
+        while number < len(self._parts) or self._pack():
+            yield self._parts[number]
+            number += 1
+
+    def _pack(self) -> bool:
+        part: list[bytes] = []
+        size = 0
+        while self._next < len(self._lines) and (not part or size + len(self._lines[self._next]) <= PART_BYTES):
+            part.append(self._lines[self._next])
+            size += len(part[-1])
+            self._next += 1
+        if part:
+            self._parts.append(packed(b"".join(part)))
+        return bool(part)
 
 
 class Unpacking:

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry_core.api.hub import MAX_EVENTS_BEHIND, HubLimits, WatchHub
+from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.openings import MAX_EVENTS_BEHIND
 from registry_core.api.view import ReplicaView, StoreAge
 from registry_core.api.watcher import Watcher
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
