@@ -1,8 +1,9 @@
 """A thousand readers of the watch that return together, in one process: each one waits for the end of its snapshot.
 
 They come when agents would that lost their streams at the same moment, and whose registry is back after DOWN_S: each
-tries again by its back-off. They do not unpack what they get, since a thousand agents have a thousand machines for it; some are read for real at
-the end. A refused reader comes back as an agent does: after Retry-After, and up to a second more.
+tries again by its back-off. A refused one comes back as an agent does, too: after Retry-After, and up to a second more.
+They do not unpack what they get, since a thousand agents have a thousand machines for it; some are read for real at the
+end.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import msgspec
 
 from bench import (
     agent,
+    agent_change,
     agent_recording,
     audit,
     large,
@@ -38,6 +39,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "levels": levels.measure,
     "large": large.measure,
     "agent": agent.measure,
+    "agent-change": agent_change.measure,
     "audit": audit.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
