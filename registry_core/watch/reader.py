@@ -36,7 +36,7 @@ from registry_core.watch.changes import (
     UnknownEvent,
     WatchChange,
 )
-from registry_core.watch.cursor import Cursor, parse_cursor
+from registry_core.watch.cursor import Cursor, parse_cursor, parse_position
 from registry_core.watch.later_lines import EVENTS, WHOLES, AnyLine, event_with_foreign_values
 from registry_core.watch.limits import GOODBYE_MOST_S, MAX_INSTANCES, MAX_LINE_BYTES, MAX_REPLICAS_TOLD
 from registry_core.watch.lines import (
@@ -374,10 +374,10 @@ def _cursor(text: str) -> Cursor:
 
 
 def _position(text: str) -> Position:
-    positions = _cursor(text).positions
-    if len(positions) != 1:
+    position = parse_position(text)
+    if position is None:
         raise BrokenStream(f"an event has one position, not {text[:100]!r}")
-    return positions[0]
+    return position
 
 
 def _key(line: StatusChangedLine | DeregisteredLine | ExpiredLine) -> InstanceKey:
