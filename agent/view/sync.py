@@ -55,6 +55,8 @@ _VERSION_PACKED: Final = {**_VERSION, PACKING_HEADER: DEFLATE}
 # A stream that lasted this long was healthy: after its loss the first retry is not delayed.
 STEADY_S: Final = 4 * SYNC_EVERY_S
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
+# The longest wait that a registry can ask for.
+MOST_RETRY_AFTER_S: Final = 60.0
 # Unreadable lines are logged again after this time.
 SAY_AGAIN_S: Final = 60.0
 
@@ -62,7 +64,14 @@ _log = structlog.get_logger(component="agent.sync")
 
 
 class StreamEnded(Exception):
-    """Raised when a replica answers with something other than a stream, or ends it."""
+    """Raised when a replica answers with something other than a stream, or ends it.
+
+    `retry_after_s` is the earliest time at which it takes the request, as far as it said; else 0.
+    """
+
+    def __init__(self, said: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(said)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamChanged(Exception):
@@ -147,7 +156,11 @@ class WatchSync:
                 self._note_loss(url, error, failures)
                 if not is_shortage(error):
                     self._upstreams.failed(url, Use.WATCH, _trouble(error), cause_of(error))
-                wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
+                registries = max(1, len(self._upstreams.urls))
+                wait_s = watch_retry_s(failures, self._random.random(), registries)
+                if isinstance(error, StreamEnded) and error.retry_after_s and failures >= registries:
+                    # It has many readers to serve first. Its whole seconds are spread here once more.
+                    wait_s = max(wait_s, error.retry_after_s + self._random.random())
             finally:
                 self.connected_to = None
                 self._view.lost()
@@ -177,7 +190,7 @@ class WatchSync:
         response = await self._probes.patiently(url, Use.WATCH, opening, unwanted=aiohttp.ClientResponse.close)
         async with response:
             if response.status != 200:
-                raise StreamEnded(f"HTTP {response.status}")
+                raise StreamEnded(f"HTTP {response.status}", _retry_after_s(response))
             self._view.opened(time_of(response.headers.get("Date", "")))
             latency_s = self._clock.monotonic() - began
             acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
@@ -313,6 +326,12 @@ class WatchSync:
         elif failures == 1:
             # Logged once, until it is connected again.
             _log.warning("watch_lost", registry=url, error=cause_of(error))
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds of Retry-After, bounded; 0 without one (RFC 9110 section 10.2.3; a registry sends no date)."""
+    told = response.headers.get("Retry-After", "")
+    return min(float(told), MOST_RETRY_AFTER_S) if _SECONDS.fullmatch(told) else 0.0
 
 
 def _trouble(error: Exception) -> Trouble:

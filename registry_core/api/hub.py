@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from registry_core.api.openings import Openings
+from registry_core.api.snapshot_turns import AT_ONCE, MAX_WAITING
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.watcher import Watcher
@@ -48,6 +49,9 @@ class HubLimits(msgspec.Struct, frozen=True):
     history_bytes: int = 32 * 1024 * 1024
     watchers: int = 20_000
     queue_lines: int = 4096
+    # Readers that get a snapshot of everything at a time, and those that wait for their turn.
+    openings_at_once: int = AT_ONCE
+    openings_waiting: int = MAX_WAITING
 
 
 class WatchHub:

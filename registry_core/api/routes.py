@@ -83,7 +83,12 @@ class Handlers(AuditHandlers, UsageHandlers):
         self._peers = peers
         self.certificates = certificates
         self._unread = unread
-        self._turns = SnapshotTurns(clock, secrets.SystemRandom())
+        self._turns = SnapshotTurns(
+            clock,
+            secrets.SystemRandom(),
+            at_once=hub.limits.openings_at_once,
+            most_waiting=hub.limits.openings_waiting,
+        )
         hub.at_close(self._turns.close)
         self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
         self._discovery = PrometheusDiscovery(view)

@@ -407,3 +407,16 @@ async def test_a_renewal_of_an_unknown_instance_changes_nothing(parts: Parts) ->
     parts.view.apply([Renewed(Position(0, "e1", 0), InstanceKey("nobody", "x"), 1.0)])
     assert parts.view.ttl_remaining_s(InstanceKey("nobody", "x")) == 0.0
     assert kinds(watcher) == []
+
+
+async def test_a_watcher_in_turn_is_owed_its_first_snapshot_and_gets_it_as_of_then(parts: Parts) -> None:
+    await parts.store.register(claim(port=8001))
+    watcher = parts.hub.open(Cursor(), in_turn=True)
+    assert watcher.outbox.owes == "start"
+    await parts.store.register(claim(port=8002))
+    snapshot, sync = lines(watcher)
+    assert (snapshot["reason"], len(snapshot["instances"])) == ("start", 2)
+    assert sync["cursor"] == str(parts.view.cursor)
+    known = parts.hub.open(parts.view.cursor, in_turn=True)
+    assert known.outbox.owes is None
+    assert kinds(known) == ["sync"]
