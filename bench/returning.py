@@ -7,6 +7,7 @@ of another history, so that each needs everything; then they come back with a cu
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,7 @@ def _measured(shard: Shard, folder: Path) -> Sequence[Result]:
 
 def _storm(port: int, pid: int, cursor: str) -> Storm:
     """Let the agents come back with this cursor, and look up meanwhile."""
+    wait_until(lambda: b" 200 " in _answer(port), "it has read its store")
     resting_mb, resting_us = _peak_mb(pid, anew=True), cpu_us(pid)
     samples: list[int] = []
     argv = [sys.executable, "-m", "bench.returning_readers", str(port), str(AGENTS), cursor]
@@ -147,6 +149,13 @@ def _storm(port: int, pid: int, cursor: str) -> Storm:
         readers.kill()
         result = msgspec.json.decode(readers.communicate()[0], type=Return)
     return Storm(result, _peak_mb(pid) - resting_mb, spread(samples).p99_ms, (cpu_us(pid) - resting_us) / 1e6)
+
+
+def _answer(port: int) -> bytes:
+    """Return the beginning of the answer to a lookup."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(LOOKUP)
+        return client.recv(64)
 
 
 async def _lookups(port: int, for_s: float) -> HttpLoad:

@@ -38,6 +38,7 @@ from registry_core.watch.lines import (
     sync_line_of_version_1,
 )
 from registry_core.watch.outbox import Outbox
+from registry_core.watch.recent import RecentChanges
 
 _NOTHING: Final = Cursor()
 
@@ -96,7 +97,7 @@ class WatchHub:
         """
         if self._closed or len(self.watchers) >= self.limits.watchers:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
-        reason = self.history.why_not(cursor, self._view.cursor, protocol)
+        reason = self.openings.why_not(cursor, protocol)
         if reason is not None:
             opening: Iterator[bytes] = (
                 iter(()) if in_turn else self.snapshot(label, reason, protocol, is_packed=is_packed)
@@ -285,15 +286,15 @@ class WatchHub:
 
     def on_reset(self) -> None:
         """Begin a new history. Every reader gets a snapshot."""
-        self._begin()
+        self._begin(self._view.recent)
         self._renewed.clear()
         for watcher in self.watchers:
             watcher.restart()
 
-    def _begin(self) -> None:
+    def _begin(self, recent: Iterable[RecentChanges] = ()) -> None:
         self.history.clear(self._view.cursor)
         self._digest = self._view.catalog.digest_number
-        self.openings.forget()
+        self.openings.begin(recent)
 
     # -- lines
 

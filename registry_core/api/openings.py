@@ -6,7 +6,7 @@ It sends nothing, and does not know the watchers: the hub asks it for the lines 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, TypeAlias
 
@@ -16,9 +16,10 @@ from registry_core.api.view import ReplicaView
 from registry_core.domain.catalog import Lived
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.history import History
-from registry_core.watch.limits import PROTOCOL
+from registry_core.watch.history import BEHIND, History
+from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL
 from registry_core.watch.packing import PackedParts
+from registry_core.watch.recent import Beginning, RecentChanges, beginning_of
 from registry_core.watch.snapshot import SharedSnapshot
 
 # A new reader shares a snapshot in use if at most this many events followed it, which it then gets as well.
@@ -46,12 +47,28 @@ class Openings:
         self._shared: weakref.ref[SharedSnapshot] | None = None
         self._kept: SharedSnapshot | None = None
         self._kept_for = 0  # ticks
+        self._beginning: Beginning | None = None  # of the history, once there is one
         self._missed: dict[_Missed, tuple[Sequence[bytes], PackedParts]] = {}
 
-    def forget(self) -> None:
-        """Begin anew: the history is another one."""
+    def begin(self, recent: Iterable[RecentChanges] = ()) -> None:
+        """Begin anew: the history is another one. `recent`: what changed last before it, if anything is known."""
         self._shared = self._kept = None
         self._missed.clear()
+        self._beginning = beginning_of(self._view.catalog, self._view.cursor, recent)
+
+    def why_not(self, cursor: Cursor, protocol: int) -> str | None:
+        """Return why a reader at `cursor` must read everything, or None when it is enough to send what it missed."""
+        reason = self._history.why_not(cursor, self._view.cursor, protocol)
+        return None if reason == BEHIND and self._knows_before(cursor, protocol) else reason
+
+    def _knows_before(self, cursor: Cursor, protocol: int) -> bool:
+        start = self._beginning
+        return (
+            protocol > FIRST_PROTOCOL
+            and start is not None
+            and start.is_reached_from(cursor)
+            and self._history.why_not(start.cursor, self._view.cursor, protocol) is None
+        )
 
     def tick(self) -> None:
         """Give up what no reader has needed for a while."""
@@ -61,16 +78,22 @@ class Openings:
             self._kept = None
 
     def missed(self, cursor: Cursor, label: str | None, protocol: int, *, is_packed: bool) -> Iterator[bytes]:
-        """Return the lines of the events after `cursor`, for one service or for all."""
+        """Return the lines of what happened after `cursor`, for one service or for all."""
         what = (cursor, label, protocol, self._view.cursor)
         known = self._missed.get(what)
         if known is None:
-            after = self._history.after(cursor, label, protocol)
+            after = self._after(cursor, label, protocol)
             known = self._missed[what] = (after, PackedParts(after))
             if len(self._missed) > MAX_MISSED:
                 del self._missed[next(iter(self._missed))]
         lines, parts = known
         return iter(parts) if is_packed and sum(map(len, lines)) >= PACKED_FROM_BYTES else iter(lines)
+
+    def _after(self, cursor: Cursor, label: str | None, protocol: int) -> list[bytes]:
+        start = self._beginning
+        if start is None or self._history.why_not(cursor, self._view.cursor, protocol) is None:
+            return self._history.after(cursor, label, protocol)
+        return [start.line_after(cursor, label, self._view.state), *self._history.after(start.cursor, label, protocol)]
 
     def snapshot(
         self, label: str | None, reason: str, protocol: int, *, is_packed: bool, is_kept: bool

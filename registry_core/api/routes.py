@@ -88,6 +88,7 @@ class Handlers(AuditHandlers, UsageHandlers):
             secrets.SystemRandom(),
             at_once=hub.limits.openings_at_once,
             most_waiting=hub.limits.openings_waiting,
+            has_room=unread.makes_room,
         )
         hub.at_close(self._turns.close)
         self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)

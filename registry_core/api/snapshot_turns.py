@@ -21,6 +21,7 @@ from registry_core.ports.clock import Clock
 AT_ONCE: Final = 32
 # A reader behind a slow line goes on reading after this time, but no longer keeps the next one waiting.
 TURN_S: Final = 0.5
+ROOM_S: Final = 0.5
 # Readers that wait with an open connection.
 MAX_WAITING: Final = 5000
 # A reader that would wait for longer is told to come back, and may find a replica with room before.
@@ -69,12 +70,21 @@ class SnapshotTurns:
     """The turns of one replica's readers: first come, first served."""
 
     def __init__(
-        self, clock: Clock, random: Random, *, at_once: int = AT_ONCE, most_waiting: int = MAX_WAITING
+        self,
+        clock: Clock,
+        random: Random,
+        *,
+        at_once: int = AT_ONCE,
+        most_waiting: int = MAX_WAITING,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`has_room` tells whether one more may begin at all; it is asked again after ROOM_S."""
         self._clock = clock
         self._random = random
         self._at_once: float = at_once
         self._most_waiting = most_waiting
+        self._has_room = has_room
+        self._retry: asyncio.TimerHandle | None = None
         self._reading = 0
         self._waiting: dict[SnapshotTurn, None] = {}
         self._turn_s = 0.0  # the average length of the latest turns
@@ -109,15 +119,23 @@ class SnapshotTurns:
 
     def close(self) -> None:
         """Let all begin: they will find that this replica stops."""
-        self._at_once = math.inf
+        self._at_once, self._has_room = math.inf, lambda: True
         self._let_begin()
 
     def _let_begin(self) -> None:
         while self._waiting and self._reading < self._at_once:
+            if not self._has_room():
+                if self._retry is None:
+                    self._retry = asyncio.get_running_loop().call_later(ROOM_S, self._look_for_room)
+                return
             turn = next(iter(self._waiting))
             del self._waiting[turn]
             self._reading += 1
             turn.begin(self._clock.monotonic())
+
+    def _look_for_room(self) -> None:
+        self._retry = None
+        self._let_begin()
 
     def _ended(self, turn: SnapshotTurn) -> None:
         if turn in self._waiting:

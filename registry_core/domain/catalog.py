@@ -86,6 +86,10 @@ class Catalog:
         held = self._lived.get(key)
         return None if held is None else held.instance
 
+    def lived_of(self, key: InstanceKey) -> Lived | None:
+        """Return one instance with its last heartbeat, or None."""
+        return self._lived.get(key)
+
     def heartbeat_at(self, key: InstanceKey) -> float:
         """Return the time of the last heartbeat of `key`, Unix seconds; 0.0 when it is not registered."""
         held = self._lived.get(key)

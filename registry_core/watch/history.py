@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,8 @@ from registry_core.domain.events import Position
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import FIRST_PROTOCOL
 from registry_core.watch.lines import event_line_of_version_1
+
+BEHIND: Final = "behind"
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +82,7 @@ class History:
             if seen.revision > now.revision and protocol <= FIRST_PROTOCOL:
                 return "epoch"
             if seen.revision < self._trimmed.get(now.shard, 0):
-                return "behind"
+                return BEHIND
         return None
 
     def after(self, cursor: Cursor, label: str | None, protocol: int) -> list[bytes]:

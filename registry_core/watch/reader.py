@@ -163,10 +163,14 @@ class WatchReader:
             case MovedLine():
                 if self._staged is not None or not self._cursor.positions:
                     raise BrokenStream("a history continues that never began")
+                before = self._cursor
                 self._start_at(_cursor(line.cursor))
+                is_resumed = all(
+                    p.epoch == q.epoch for p, q in zip(before.positions, self._cursor.positions, strict=False)
+                )
                 self._told = digest_number(line.digest)
                 removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in line.removed)
-                return Moved(line.instances, self._cursor, line.digest, line.state, removed)
+                return Moved(line.instances, self._cursor, line.digest, line.state, removed, is_resumed)
             case RenewedLine(renewed=renewed):
                 return Heard(tuple(_heard(renewed).items()))
             case SyncLine():

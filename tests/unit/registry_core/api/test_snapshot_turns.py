@@ -99,6 +99,19 @@ async def test_only_so_many_wait() -> None:
         turn.end()
 
 
+async def test_nobody_begins_while_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry_core.api.snapshot_turns.ROOM_S", 0.01)
+    room: list[bool] = []
+    every = SnapshotTurns(FakeClock(), random.Random(7), has_room=lambda: bool(room))
+    queued = [every.queue() for _ in range(3)]
+    assert await reading(queued) == []
+    room.append(True)
+    assert await queued[2].has_come(20.0)
+    assert await reading(queued) == [0, 1, 2]
+    for turn in queued:
+        turn.end()
+
+
 async def test_all_begin_when_the_replica_stops() -> None:
     every = turns(at_once=1)
     queued = [every.queue() for _ in range(3)]
