@@ -20,6 +20,7 @@ from bench import (
     agent_change,
     agent_recording,
     audit,
+    fanout,
     large,
     levels,
     neighbour,
@@ -28,6 +29,7 @@ from bench import (
     replicated,
     returning,
     traces,
+    watchers,
 )
 from bench.machine import this_machine
 from bench.rows import Result, table
@@ -44,6 +46,8 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "traces": traces.measure,
     "neighbour": neighbour.measure,
     "return": returning.measure,
+    "fanout": fanout.measure,
+    "watchers": watchers.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 

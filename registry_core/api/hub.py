@@ -1,8 +1,8 @@
 """The watch hub: the watchers of this replica, and what each of them gets.
 
 An event is encoded once; its bytes go into the history, from which broken streams resume, and to each watcher. The
-form of the stream is defined in `registry_core/watch/`. The hub does no I/O: `watch.py` takes bytes from a watcher
-and sends them.
+form of the stream is defined in `registry_core/watch/`. The hub does no I/O: `watch.py` sends what a reader needs for
+itself, and `fanout.py` writes what all get.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Final
 
 import msgspec
 
+from registry_core.api.fanout import Fanout
 from registry_core.api.openings import Openings
 from registry_core.api.snapshot_turns import AT_ONCE, MAX_WAITING
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch_counts import WatchCounts
-from registry_core.api.watcher import Watcher
+from registry_core.api.watcher import Watcher, WatcherKind
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed
 from registry_core.errors import Overloaded
@@ -49,7 +50,9 @@ class HubLimits(msgspec.Struct, frozen=True):
     history_events: int = 10_000
     history_bytes: int = 32 * 1024 * 1024
     watchers: int = 20_000
+    # What is kept for slow readers: so much for all that get the same lines, not for each.
     queue_lines: int = 4096
+    queue_bytes: int = 32 * 1024 * 1024
     # Readers that get a snapshot of everything at a time, and those that wait for their turn.
     openings_at_once: int = AT_ONCE
     openings_waiting: int = MAX_WAITING
@@ -65,6 +68,8 @@ class WatchHub:
         self.history = History(self.limits.history_events, self.limits.history_bytes)
         self.openings = Openings(view, self.history)
         self.watchers: set[Watcher] = set()
+        # `stand_by` is for the tasks of connections.
+        self.fanout = Fanout(self.counts, most_lines=self.limits.queue_lines, most_bytes=self.limits.queue_bytes)
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
         self._digest = view.catalog.digest_number
@@ -106,22 +111,23 @@ class WatchHub:
             renewed = self._renewed_lines(label) if renewals and protocol == FIRST_PROTOCOL else []
             sync = self._sync(label, protocol)
             opening = chain(self.openings.missed(cursor, label, protocol, is_packed=is_packed), renewed, [sync])
+        # From version 2 on, the sign of life covers renewals, whatever the reader asks for.
+        kind = WatcherKind(label, protocol, renewals and protocol == FIRST_PROTOCOL)
         watcher = Watcher(
             Outbox(
                 opening,
                 lambda again: self.snapshot(label, again, protocol, is_packed=is_packed, is_kept=in_turn),
-                self.limits.queue_lines,
+                self.fanout.audience(kind).feed,
                 owes=reason if in_turn else None,
             ),
-            label,
-            protocol=protocol,
-            renewals=renewals,
+            kind,
             id=watcher_id,
             # The cursor of a resumed watcher says what it has applied; a snapshot must be acknowledged first.
             acknowledged=cursor if reason is None else _NOTHING,
             connected=connected,
         )
         self.watchers.add(watcher)
+        self.fanout.enter(watcher)
         if watcher_id:
             self._by_id[watcher_id] = watcher
         return watcher
@@ -153,21 +159,22 @@ class WatchHub:
         standing = Counter(
             watcher.acknowledged
             for watcher in self._by_id.values()
-            if (watcher.label is None or watcher.label == label) and watcher.connected()
+            if watcher.kind.is_told_of(label) and watcher.connected()
         )
         return standing.total(), sum(count for seen, count in standing.items() if seen.covers(cursor))
 
     def sent(self, watcher: Watcher, octets: int) -> None:
-        """Note that what a watcher has taken was written to its connection."""
+        """Note that what a watcher's own task has taken was written to its connection."""
         self.counts.sent(octets, watcher.arrived())
 
     def behind(self) -> int:
         """Return how many readers have not got a change that came over a second ago."""
-        return sum(self.counts.is_behind(watcher.followed_at) for watcher in self.watchers)
+        return self.fanout.behind()
 
     def leave(self, watcher: Watcher) -> None:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
+        self.fanout.leave(watcher)
         self._by_id.pop(watcher.id, None)
 
     def snapshot(
@@ -186,20 +193,12 @@ class WatchHub:
 
     def tick(self) -> None:
         """Send all watchers a sign of life, and the gathered renewals to readers of version 1."""
-        lines: dict[tuple[str | None, int], bytes] = {}
-        renewed: dict[str | None, list[bytes]] = {}
         news = self._view.cursor != self._told
-        for watcher in self.watchers:
-            label = watcher.label
-            if watcher.renewals:
-                if label not in renewed:
-                    renewed[label] = self._renewed_lines(label)
-                for line in renewed[label]:
-                    watcher.put(line)
-            kind = (label, watcher.protocol)
-            if kind not in lines:
-                lines[kind] = self._sync(label, watcher.protocol, news=news)
-            watcher.put(lines[kind])
+        for audience in self.fanout:
+            label, protocol = audience.kind.label, audience.kind.protocol
+            for line in self._renewed_lines(label) if audience.kind.renewals else ():
+                self.fanout.put(audience, line)
+            self.fanout.put(audience, self._sync(label, protocol, news=news))
         self._told = self._view.cursor
         self._renewed.clear()
         self.openings.tick()
@@ -239,19 +238,15 @@ class WatchHub:
         self.history.add(HistoryEntry(event.position, label, line, cursor, digest))
         at = self.counts.changed(is_read=bool(self.watchers))
         line_of_version_1: bytes | None = None
-        for watcher in self.watchers:
-            if watcher.label is not None and watcher.label != label:
-                continue
-            if watcher.protocol > FIRST_PROTOCOL:
-                watcher.put(line)
-                continue
-            if line_of_version_1 is None:
-                line_of_version_1 = event_line_of_version_1(line, cursor, digest)
-            watcher.put(line_of_version_1)
-        if at is not None:
-            for watcher in self.watchers:
-                if watcher.label in (None, label):
-                    watcher.follow(at)
+        for audience in self.fanout.of_service(label):
+            if audience.kind.protocol > FIRST_PROTOCOL:
+                self.fanout.put(audience, line)
+            else:
+                if line_of_version_1 is None:
+                    line_of_version_1 = event_line_of_version_1(line, cursor, digest)
+                self.fanout.put(audience, line_of_version_1)
+            if at is not None:
+                audience.follow(at)
 
     def on_moved(self, differences: Sequence[Event]) -> None:
         """Begin a new history, and send the differences from the old one, not everything.
@@ -266,19 +261,17 @@ class WatchHub:
         for key in gone:
             self._renewed.get(key.label, {}).pop(key.instance_id, None)
         removed = [(key.label, key.instance_id, catalog.instance_count(key.label)) for key in gone]
-        lines: dict[str | None, bytes] = {}
-        for watcher in self.watchers:
-            label = watcher.label
-            if label not in lines:
-                lines[label] = self._moved(
-                    [lived for lived in changed if label in (None, lived.instance.key.label)],
-                    [row for row in removed if label in (None, row[0])],
-                    label,
-                )
-            if len(lines[label]) > MAX_LINE_BYTES:
-                watcher.restart()  # too many changes for one line: send a snapshot
+        for audience in self.fanout:
+            label = audience.kind.label
+            line = self._moved(
+                [lived for lived in changed if label in (None, lived.instance.key.label)],
+                [row for row in removed if label in (None, row[0])],
+                label,
+            )
+            if len(line) <= MAX_LINE_BYTES:
+                self.fanout.put(audience, line)
             else:
-                watcher.put(lines[label])
+                audience.restart()  # too many changes for one line: send a snapshot
 
     def _moved(self, changed: Iterable[Lived], removed: Iterable[Removal], label: str | None) -> bytes:
         view, digest = self._view, self._digest_of(label)
@@ -288,8 +281,8 @@ class WatchHub:
         """Begin a new history. Every reader gets a snapshot."""
         self._begin(self._view.recent)
         self._renewed.clear()
-        for watcher in self.watchers:
-            watcher.restart()
+        for audience in self.fanout:
+            audience.restart()
 
     def _begin(self, recent: Iterable[RecentChanges] = ()) -> None:
         self.history.clear(self._view.cursor)

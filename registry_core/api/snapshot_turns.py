@@ -157,9 +157,7 @@ class ReaderTurns:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._turn is not None:
-            self._turn.end()
-            self._turn = None
+        self.is_level()
 
     async def may_read(self, within_s: float, *, owes: bool) -> bool:
         """Return whether the reader, which is owed a snapshot or not, may read on; it may wait that long for a turn."""
@@ -174,4 +172,10 @@ class ReaderTurns:
         if self._turn is not None:
             await asyncio.sleep(0)
             if everything:
-                self.__exit__()
+                self.is_level()
+
+    def is_level(self) -> None:
+        """Note that the reader lacks nothing: its turn is over, if it has one."""
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None

@@ -1,6 +1,7 @@
 """`GET /watch`: sends one connection what the hub has for its watcher, as fast as the reader reads.
 
-It does not decide what to send. The limits in `connections.py` end a reader that does not read at all.
+It does not decide what to send. While the reader keeps up, `fanout.py` writes to it and this task sleeps. The limits in
+`connections.py` end a reader that does not read at all.
 """
 
 from __future__ import annotations
@@ -19,14 +20,7 @@ from registry_core.api.unread import UnreadAnswers
 from registry_core.errors import ValidationError
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import (
-    FIRST_PROTOCOL,
-    PROTOCOL,
-    PROTOCOL_HEADER,
-    SILENCE_S,
-    SYNC_EVERY_S,
-    WATCHER_HEADER,
-)
+from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER, SYNC_EVERY_S, WATCHER_HEADER
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER, asks_for_packing
 
 _HEADERS: Final = {
@@ -91,11 +85,14 @@ async def stream(
                 elif once:
                     break
                 else:
-                    await watcher.wait(SILENCE_S)
+                    own.is_level()
+                    await hub.fanout.stand_by(watcher, response.end(request))
+                    if not watcher.closed:
+                        await response.read_up(request)
             if watcher.farewell:
                 await response.send(request, watcher.farewell)
             await response.finish()
-    except (ConnectionError, TimeoutError):
+    except ConnectionError:
         # The reader is gone, so the rest of the connection is useless.
         if request.transport is not None:
             request.transport.abort()

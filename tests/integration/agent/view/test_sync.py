@@ -146,7 +146,7 @@ async def test_the_rest_of_a_lease_is_known_without_renewal_events(api: Api) -> 
         assert agent.view.ttl_remaining_s(key) <= 60.0
         assert agent.view.heartbeat_at(key) >= agent.view.catalog.heartbeat_at(key)
         (watcher,) = api.replica.hub.watchers
-        assert (watcher.protocol, watcher.renewals) == (PROTOCOL, False)
+        assert (watcher.kind.protocol, watcher.kind.renewals) == (PROTOCOL, False)
 
 
 class LargestDraw:

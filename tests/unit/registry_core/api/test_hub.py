@@ -386,19 +386,20 @@ async def test_the_limit_on_watchers_counts_present_ones() -> None:
     parts.hub.open(Cursor())
 
 
-async def test_a_watcher_waits_until_there_is_a_line(parts: Parts) -> None:
+async def test_a_hub_that_is_closed_ends_its_watchers_and_takes_no_more(parts: Parts) -> None:
     watcher = parts.hub.open(parts.view.cursor)
-    lines(watcher)
-    with pytest.raises(TimeoutError):
-        await watcher.wait(0.01)
-    await parts.store.register(claim())
-    await watcher.wait(10)
-    assert kinds(watcher) == ["registered"]
     parts.hub.close()
-    await watcher.wait(10)
     assert watcher.closed
     with pytest.raises(Overloaded):
         parts.hub.open(Cursor())
+
+
+async def test_readers_that_left_leave_nothing_behind(parts: Parts) -> None:
+    watchers = [parts.hub.open(Cursor(), label=label) for label in (None, "billing", "billing")]
+    assert [len(audience) for audience in parts.hub.fanout] == [1, 2]
+    for watcher in watchers:
+        parts.hub.leave(watcher)
+    assert list(parts.hub.fanout) == []
 
 
 async def test_a_renewal_of_an_unknown_instance_changes_nothing(parts: Parts) -> None:
