@@ -39,7 +39,7 @@ from registry_core.watch.lines import (
     sync_line_of_version_1,
 )
 from registry_core.watch.outbox import Outbox
-from registry_core.watch.recent import RecentChanges
+from registry_core.watch.recent import LatestEvents
 
 _NOTHING: Final = Cursor()
 
@@ -284,7 +284,7 @@ class WatchHub:
         for audience in self.fanout:
             audience.restart()
 
-    def _begin(self, recent: Iterable[RecentChanges] = ()) -> None:
+    def _begin(self, recent: Iterable[LatestEvents] = ()) -> None:
         self.history.clear(self._view.cursor)
         self._digest = self._view.catalog.digest_number
         self.openings.begin(recent)

@@ -19,7 +19,7 @@ from registry_core.watch.cursor import Cursor
 from registry_core.watch.history import BEHIND, History
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL
 from registry_core.watch.packing import PackedParts
-from registry_core.watch.recent import Beginning, RecentChanges, beginning_of
+from registry_core.watch.recent import Beginning, LatestEvents, beginning_of
 from registry_core.watch.snapshot import SharedSnapshot
 
 # A new reader shares a snapshot in use if at most this many events followed it, which it then gets as well.
@@ -50,7 +50,7 @@ class Openings:
         self._beginning: Beginning | None = None  # of the history, once there is one
         self._missed: dict[_Missed, tuple[Sequence[bytes], PackedParts]] = {}
 
-    def begin(self, recent: Iterable[RecentChanges] = ()) -> None:
+    def begin(self, recent: Iterable[LatestEvents] = ()) -> None:
         """Begin anew: the history is another one. `recent`: what changed last before it, if anything is known."""
         self._shared = self._kept = None
         self._missed.clear()

@@ -15,7 +15,7 @@ from registry_core.domain.restoration import RestoreOutcome
 from registry_core.ports.denials import DenialStore
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.recent import RecentChanges
+from registry_core.watch.recent import LatestEvents
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     whole: bool = True
     born_empty: bool = False
     built: Catalog | None = None
-    recent: tuple[RecentChanges, ...] = ()
+    recent: tuple[LatestEvents, ...] = ()
 
 
 class Feed(Protocol):

@@ -22,7 +22,7 @@ from registry_core.watch.lines import Removal, moved_line
 MAX_RECENT: Final = 1000
 
 
-class RecentChanges(msgspec.Struct, frozen=True):
+class LatestEvents(msgspec.Struct, frozen=True):
     """The latest events of one shard, up to `last` and perhaps beyond: their revisions, and the instances they changed.
 
     All events after the revision `since` are among them.
@@ -38,7 +38,7 @@ class Beginning(msgspec.Struct, frozen=True):
 
     cursor: Cursor
     digest: str
-    shards: Mapping[int, RecentChanges]
+    shards: Mapping[int, LatestEvents]
     lived: Mapping[InstanceKey, Lived | None]  # None: it had been removed
     counts: Mapping[str, int]  # by label: the instances of their services
 
@@ -70,9 +70,9 @@ class Beginning(msgspec.Struct, frozen=True):
         return moved_line(instances, state=state, cursor=self.cursor, digest=digest, removed=removed)
 
 
-def beginning_of(catalog: Catalog, cursor: Cursor, recent: Iterable[RecentChanges]) -> Beginning:
+def beginning_of(catalog: Catalog, cursor: Cursor, recent: Iterable[LatestEvents]) -> Beginning:
     """Return the beginning of a history with this catalogue at `cursor`. A millisecond for a thousand changes."""
-    shards: dict[int, RecentChanges] = {}
+    shards: dict[int, LatestEvents] = {}
     lived: dict[InstanceKey, Lived | None] = {}
     for each in recent:
         start = cursor.at(each.last.shard)

@@ -10,7 +10,7 @@ from registry_core.domain.records import InstanceKey
 from registry_core.store.redis import rows
 from registry_core.store.redis.link import Link
 from registry_core.store.redis.pages import one
-from registry_core.watch.recent import MAX_RECENT, RecentChanges
+from registry_core.watch.recent import MAX_RECENT, LatestEvents
 
 # Entries of one answer of the server: about 1 ms of our time.
 READ_EVENTS: Final = 250
@@ -57,9 +57,9 @@ class RecentKeys:
                 self._since = self._changed.popleft()[0]
         self._last = position
 
-    def shown(self) -> RecentChanges:
+    def shown(self) -> LatestEvents:
         """Return them as they are now."""
-        return RecentChanges(self._last, self._since, tuple(self._changed))
+        return LatestEvents(self._last, self._since, tuple(self._changed))
 
 
 def _key_in(flat: list[bytes]) -> InstanceKey | None:

@@ -10,7 +10,7 @@ from registry_core.domain.records import InstanceKey, Status
 from registry_core.watch.changes import Moved
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.reader import WatchReader
-from registry_core.watch.recent import RecentChanges, beginning_of
+from registry_core.watch.recent import LatestEvents, beginning_of
 from tests.samples import instance, lived
 
 OSINT, GEO, GONE = instance("osint_service"), instance("geo", "10.0.0.2"), InstanceKey("billing", "a")
@@ -26,8 +26,8 @@ def catalog() -> Catalog:
     return made
 
 
-def recent(last: int = 9, since: int = 5, *changed: tuple[int, InstanceKey], epoch: str = "e1") -> RecentChanges:
-    return RecentChanges(at(last, epoch), since, changed)
+def recent(last: int = 9, since: int = 5, *changed: tuple[int, InstanceKey], epoch: str = "e1") -> LatestEvents:
+    return LatestEvents(at(last, epoch), since, changed)
 
 
 CHANGES = ((6, OSINT.key), (7, GONE), (8, GEO.key), (9, OSINT.key))
