@@ -31,6 +31,14 @@ SOME: Final = 1_000
 MOST_KB: Final = 20.0
 LATEST_MS: Final = 250.0
 STEADY_S: Final = 10.0
+# As an agent asks, since the replica keeps the head of a request for as long as its answer lasts.
+AGENT: Final = (
+    b"GET /watch?renewals=1&acknowledges=1 HTTP/1.1\r\nHost: 127.0.0.1:38139\r\nUser-Agent: vertice-agent\r\n"
+    b"X-Watch-Protocol: 2\r\nSignature-Input: "
+    b'vertice=("@method" "@path" "@query" "x-watch-protocol");created=1795890112;nonce="tHu1bzk6sRYoEqx1H9v1aA";'
+    b'keyid="shared";alg="hmac-sha256"\r\nSignature: vertice=:UIvAj0XsGPEgO2E8/t0Qt3ZTGUi7HZSsEQ8rcimx+Qw=:\r\n'
+    b"Accept: */*\r\nAccept-Encoding: gzip, deflate\r\n\r\n"
+)
 _REVISION: Final = re.compile(rb'"position":"0\.[^.]+\.(\d+)"')
 # A revision may be cut by the end of one read.
 _LONGEST: Final = 64
@@ -134,7 +142,7 @@ def _many(folder: Path, seconds: float) -> list[Figure]:
         warm.close()
         time.sleep(1)
         empty_mb = resident_mb(program.pid)
-        readers = StreamReaders(port, SOME, WATCH, b'"sync"')
+        readers = StreamReaders(port, SOME, AGENT, b'"sync"')
         stack.callback(readers.close)
         figures = [_memory(program, empty_mb, readers)]
         readers.add(MANY - SOME)

@@ -56,6 +56,10 @@ class Audience:
     def __len__(self) -> int:
         return len(self.direct) + len(self.own)
 
+    def __iter__(self) -> Iterator[Watcher]:
+        """Return its watchers, as of now."""
+        return iter([*self.direct, *self.own])
+
     def follow(self, at: float) -> None:
         """Follow the change that was just put, which came at this time, to each of them."""
         number = self.feed.end
@@ -66,7 +70,7 @@ class Audience:
 
     def restart(self) -> None:
         """Have each of them start again with a snapshot."""
-        for watcher in [*self.direct, *self.own]:
+        for watcher in self:
             watcher.restart()
 
     def lacking(self) -> int:
