@@ -17,6 +17,7 @@ import msgspec
 
 from bench import (
     agent,
+    agent_change,
     agent_recording,
     audit,
     dns_rows,
@@ -28,6 +29,7 @@ from bench import (
     propagation,
     replica_recording,
     replicated,
+    returning,
     traces,
     watchers,
 )
@@ -42,10 +44,12 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "lookups": lookups.measure,
     "large": large.measure,
     "agent": agent.measure,
+    "agent-change": agent_change.measure,
     "audit": audit.measure,
     "dns": dns_rows.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
+    "return": returning.measure,
     "fanout": fanout.measure,
     "watchers": watchers.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],

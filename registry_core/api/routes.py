@@ -6,6 +6,7 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ from registry_core.api.prometheus_discovery import PrometheusDiscovery, TargetQu
 from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
+from registry_core.api.snapshot_turns import SnapshotTurns
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
@@ -88,6 +90,14 @@ class Handlers(AuditHandlers, UsageHandlers):
             position=lambda: (view.cursor, view.catalog.digest_number),
             may_lack=operations.may_lack,
         )
+        self._turns = SnapshotTurns(
+            clock,
+            secrets.SystemRandom(),
+            at_once=hub.limits.openings_at_once,
+            most_waiting=hub.limits.openings_waiting,
+            has_room=unread.makes_room,
+        )
+        hub.at_close(self._turns.close)
         self._discovery = PrometheusDiscovery(view)
         self._health = health
         self._deployment = deployment
@@ -153,6 +163,7 @@ class Handlers(AuditHandlers, UsageHandlers):
             unread=self._unread,
             replica=self._peers.id,
             report_every_s=self.reports.every_s,
+            turns=self._turns,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:

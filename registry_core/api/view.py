@@ -24,6 +24,7 @@ from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import LATE_AFTER_TTLS
 from registry_core.watch.lines import Heartbeat
+from registry_core.watch.recent import LatestEvents
 
 
 class StoreAge(NamedTuple):
@@ -92,6 +93,7 @@ class ReplicaView:
     ) -> None:
         self.catalog = Catalog()
         self.cursor = Cursor()
+        self.recent: tuple[LatestEvents, ...] = ()  # what changed last before the last reset
         self.store_age_s = store_age_s
         self.store = store if store is not None else lambda: StoreAge(store_age_s())
         self.late_after_s = LATE_AFTER_TTLS * ttl_s
@@ -217,7 +219,7 @@ class ReplicaView:
             self.catalog.exchange(snapshot.built)
         else:
             self.catalog.replace(snapshot.instances)
-        self.cursor = snapshot.cursor
+        self.cursor, self.recent = snapshot.cursor, snapshot.recent
         self._heard_at.clear()
         self._not_heard = None
         # A store of which no part could be read yet delivers an empty snapshot: that is not data.

@@ -19,6 +19,7 @@ from registry_core.domain.events import Deregistered, Expired, Registered, Statu
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import GOODBYE_LEAST_S, GOODBYE_MOST_S, MAX_REPLICAS_TOLD, RETURNS_PER_S
+from registry_core.watch.packing import PackedLine
 
 PART_RENEWALS: Final = 1024
 
@@ -142,6 +143,7 @@ WatchLine: TypeAlias = (
     | RenewedLine
     | SyncLine
     | GoodbyeLine
+    | PackedLine
 )
 
 

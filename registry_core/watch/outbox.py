@@ -21,14 +21,20 @@ class Outbox:
 
     __slots__ = ("_everything", "_held", "_opening", "_owes", "feed", "position")
 
-    def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], feed: WatchFeed) -> None:
-        """`everything(reason)` returns the lines of a snapshot as of the call."""
+    def __init__(
+        self,
+        opening: Iterator[bytes],
+        everything: Callable[[str], Iterator[bytes]],
+        feed: WatchFeed,
+        owes: str | None = None,
+    ) -> None:
+        """`everything(reason)` returns the lines of a snapshot as of the call; `owes` says why one is due at once."""
         self._opening: Iterator[bytes] | None = opening
         self._everything = everything
         self.feed = feed
         self.position = feed.end  # the number of the next line of the feed
         self._held = b""  # a large line that is next
-        self._owes: str | None = None
+        self._owes = owes
 
     @property
     def owes(self) -> str | None:

@@ -391,6 +391,7 @@ class RedisStore:
             whole=whole,
             born_empty=bool(self._empty_births),
             built=catalog,
+            recent=tuple(shard.follower.recent.shown() for shard in self._shards),
         )
 
     def _started(self) -> None:

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry_core.api.hub import MAX_EVENTS_BEHIND, HubLimits, WatchHub
+from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.openings import MAX_EVENTS_BEHIND
 from registry_core.api.view import ReplicaView, StoreAge
 from registry_core.api.watcher import Watcher
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
@@ -418,3 +419,16 @@ async def test_a_renewal_of_an_unknown_instance_changes_nothing(parts: Parts) ->
     parts.view.apply([Renewed(Position(0, "e1", 0), InstanceKey("nobody", "x"), 1.0)])
     assert parts.view.ttl_remaining_s(InstanceKey("nobody", "x")) == 0.0
     assert kinds(watcher) == []
+
+
+async def test_a_watcher_in_turn_is_owed_its_first_snapshot_and_gets_it_as_of_then(parts: Parts) -> None:
+    await parts.store.register(claim(port=8001))
+    watcher = parts.hub.open(Cursor(), in_turn=True)
+    assert watcher.outbox.owes == "start"
+    await parts.store.register(claim(port=8002))
+    snapshot, sync = lines(watcher)
+    assert (snapshot["reason"], len(snapshot["instances"])) == ("start", 2)
+    assert sync["cursor"] == str(parts.view.cursor)
+    known = parts.hub.open(parts.view.cursor, in_turn=True)
+    assert known.outbox.owes is None
+    assert kinds(known) == ["sync"]
