@@ -30,7 +30,7 @@ from registry_core.security.sending import MAX_ATTEMPTS, CredentialRefusal, Note
 from registry_core.setting_names import misspelt
 from registry_core.setting_sources import read_settings
 from registry_core.settings import http_url, items, listen, shown
-from registry_core.upstreams.clock import time_of
+from registry_core.watch.clock import time_of
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"

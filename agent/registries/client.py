@@ -29,11 +29,11 @@ from registry_core.security.signatures import NO_HEADERS
 from registry_core.security.signing_keys import SigningKey
 from registry_core.shortages import is_shortage
 from registry_core.upstreams.choice import Trouble, Use
-from registry_core.upstreams.clock import time_of
 from registry_core.upstreams.pool import Upstreams
 from registry_core.upstreams.probes import RegistryProbes, Silent, zone_in
 from registry_core.upstreams.requests import RegistryRequests
 from registry_core.usage.report import AgentReport
+from registry_core.watch.clock import time_of
 from registry_core.watch.cursor import Cursor
 
 # A header, because a registry of the previous release rejects unknown fields but ignores unknown headers.

@@ -22,7 +22,7 @@ from registry_core.security.sending import MAX_ATTEMPTS, Attempt, CredentialRefu
 from registry_core.security.signatures import NO_HEADERS
 from registry_core.telemetry.client_spans import client_span
 from registry_core.telemetry.trace_context import trace_headers
-from registry_core.upstreams.clock import time_of
+from registry_core.watch.clock import time_of
 
 # An error's body; a longer one is not from a registry.
 MAX_ERROR_BYTES: Final = 64 * 1024

@@ -18,7 +18,6 @@ from agent.registries.client import RegistryClient, RegistryReply
 from agent.registries.srv import RegistryLookup
 from agent.settings.settings import ServiceSpec
 from agent.view.sync import WatchSync
-from agent.view.trust import SILENT_AFTER_S
 from agent.view.view import AgentView
 from dns.codec import Name
 from dns.dns_settings import DnsSettings
@@ -34,6 +33,7 @@ from registry_core.upstreams.choice import RegistryAddress
 from registry_core.upstreams.pool import Upstreams
 from registry_core.watch.changes import PassedOver, Replaced, Synced
 from registry_core.watch.cursor import cursor_of
+from registry_core.watch.trust import SILENT_AFTER_S
 from tests.books import book_of
 from tests.samples import FakeClock, claim, instance, lived
 from tests.watch_lines import at

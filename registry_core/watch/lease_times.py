@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import msgspec
 
 from registry_core.domain.records import InstanceKey
-from registry_core.upstreams.clock import RegistryClock
 from registry_core.watch.changes import LeaseReport
+from registry_core.watch.clock import RegistryClock
 from registry_core.watch.limits import LATE_AFTER_TTLS
 
 
