@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from agent.registries.clock import time_of
 from cli.client import HttpResponse, Unreachable, ask, get
 from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
 from cli.terminal import printable
@@ -24,6 +23,7 @@ from registry_core.domain.host_port import split_host_port
 from registry_core.errors import PLAIN_HTTP, SettingsError
 from registry_core.ports.clock import SystemClock
 from registry_core.security.sending import RequestSigner, SenderKeys
+from registry_core.watch.clock import time_of
 
 TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
@@ -25,6 +24,7 @@ from registry_core.watch.changes import Happened, Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL
 from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.trust import Advice
 from tests.samples import FakeClock, instance
 
 
