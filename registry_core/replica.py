@@ -33,6 +33,7 @@ from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
+from registry_core.api.spoken_clients import SpokenClients
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
 from registry_core.api.usage import AgentReports
@@ -128,6 +129,7 @@ class Replica:
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         unbelieved, report = lambda: self.limits.unbelieved, self._callers.report
+        self.limits.spoken_for = SpokenClients(self._callers.keyring, self.tls.mutual.certified, self._clock).origin
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=report, unbelieved=unbelieved)
         self._sampler = SystemSampler()
         self._connections = Connections(

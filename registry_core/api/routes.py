@@ -37,6 +37,7 @@ from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
+from registry_core.domain.chain import header_of
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
@@ -70,7 +71,9 @@ class Handlers(AuditHandlers, UsageHandlers):
         deployment: Deployment,
         exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
+        followed: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
+        """`followed` returns the ids of the replicas from the one that this one follows up to the registry."""
         AuditHandlers.__init__(self, audit)
         UsageHandlers.__init__(self, reports)
         self._operations = operations
@@ -86,6 +89,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         self._health = health
         self._deployment = deployment
         self._exposition = exposition
+        self._followed = followed
         self._openapi = _ENCODER.encode(openapi)
 
     # -- lookups
@@ -143,6 +147,7 @@ class Handlers(AuditHandlers, UsageHandlers):
             unread=self._unread,
             replica=self._peers.id,
             report_every_s=self.reports.every_s,
+            chain=header_of((self._peers.id, *self._followed())),
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:

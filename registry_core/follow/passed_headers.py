@@ -62,8 +62,6 @@ def answer_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
 
 def _without(headers: Iterable[tuple[str, str]], dropped: frozenset[str]) -> CIMultiDict[str]:
     given = [(name, value) for name, value in headers]
-    named = {
-        word.strip().lower() for name, value in given if name.lower() == "connection" for word in value.split(",")
-    }
+    named = {word.strip().lower() for name, value in given if name.lower() == "connection" for word in value.split(",")}
     gone = dropped | _OF_A_CONNECTION | named
     return CIMultiDict((name, value) for name, value in given if name.lower() not in gone)

@@ -71,4 +71,4 @@ def read_spoken_for(header: str, method: str, target: str, *, seal: str) -> Spok
 
 
 def _base(method: str, target: str, seal: str, said: str) -> bytes:
-    return "\n".join(("vertice passed on", method, target, seal, said)).encode("utf-8", "surrogateescape")
+    return f"vertice passed on\n{method}\n{target}\n{seal}\n{said}".encode("utf-8", "surrogateescape")
