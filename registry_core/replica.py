@@ -22,6 +22,7 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
@@ -169,6 +170,7 @@ class Replica:
         )
         operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
+        self.tree = FollowTree(self._peers.id, self._clock)
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -182,6 +184,7 @@ class Replica:
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
             authority_problem=lambda: self._authority.problem,
+            followers=self.tree.health,
             store_kind="memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
@@ -206,7 +209,9 @@ class Replica:
                 version=VERSION,
                 zone=settings.zone,
                 clock=self._clock,
+                tree=self.tree,
             ),
+            tree=self.tree,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )

@@ -28,8 +28,8 @@ from registry_core.api.expectations import ask_for_body
 from registry_core.api.problems import BrokenBody, PayloadTooLarge, RequestTimeout
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.causes import cause_of
-from registry_core.errors import Overloaded, Unavailable
 from registry_core.domain.chain import VIA_HEADER, ids_in, onward
+from registry_core.errors import Overloaded, Unavailable
 from registry_core.follow.passed_headers import answer_headers, request_headers
 from registry_core.ports.clock import Clock
 from registry_core.security.sending import RequestSigner

@@ -28,7 +28,7 @@ class Right(StrEnum):
     REPORT = "report"  # say how an agent's own service is
     AUDIT = "audit"  # read the audit log
     WITNESS = "witness"  # exchange signed heads of audit logs
-    SPEAK_FOR_OTHERS = "speak-for-others"  # name the client of a request that is passed on, and report for those that follow
+    SPEAK_FOR_OTHERS = "speak-for-others"  # name the client of a request that is passed on, report for others
 
 
 # What each right lets one do, for the table in docs/reference.
@@ -48,7 +48,7 @@ MEANINGS: Final[Mapping[Right, str]] = {
     Right.REPORT: "say how an agent's own service is",
     Right.AUDIT: "read the audit log",
     Right.WITNESS: "exchange signed heads of audit logs",
-    Right.SPEAK_FOR_OTHERS: "name the client of a request that is passed on, and report for the agents and followers behind a follower",
+    Right.SPEAK_FOR_OTHERS: "name the client of a request that is passed on, and report for its agents",
 }
 
 _ALL: Final = frozenset(Role)
