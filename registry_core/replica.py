@@ -37,7 +37,6 @@ from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
 from registry_core.api.usage import AgentReports
 from registry_core.api.usage_metrics import add_usage_metrics
-from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.view_measures import ViewMeasures
 from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.write_access import WriteAccess
@@ -53,11 +52,11 @@ from registry_core.repeating import repeat
 from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
-from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_health import UPSTREAM, ReplicaHealth
 from registry_core.replica_log_levels import use_settings_again
 from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
-from registry_core.replica_store import store_of
+from registry_core.replica_store import source_of
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
@@ -100,15 +99,10 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
-        self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
-        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
-        self.view = ReplicaView(
-            self._clock,
-            ttl_s=settings.terms.ttl_s,
-            warming_s=settings.warming_s,
-            store_age_s=self.store.age_s,
-            store=lambda: store_age(self.store.shards()),
+        self.store, self.view, self.follower = source_of(
+            settings, self._clock, chance, self.metrics, self._background, hub=lambda: self.hub
         )
+        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
         self.hub = WatchHub(self.view, hub_limits, WatchCounts(self.metrics.watch_lag.of()))
         self._measures = ViewMeasures(
             self.view, self.metrics.lookups, self._clock, least_lookups=settings.health.least_lookups
@@ -161,7 +155,10 @@ class Replica:
             self.view,
             self._peers,
             settings.usage,
-            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            knows_all=lambda: (
+                not operations.may_lack()
+                and (bool(settings.peers) or (settings.redis is None and not settings.follow.urls))
+            ),
             clock=self._clock,
             background=self._background,
         )
@@ -180,7 +177,7 @@ class Replica:
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
             authority_problem=lambda: self._authority.problem,
-            store_kind="memory" if settings.redis is None else "redis",
+            store_kind=UPSTREAM if settings.follow.urls else "memory" if settings.redis is None else "redis",
             clock=self._clock,
         )
         handlers = Handlers(
@@ -218,7 +215,11 @@ class Replica:
             limits=self.limits,
             metrics=self.metrics,
             zone=settings.zone,
+            passing=None if self.follower is None else self.follower.passing,
         )
+        if self.follower is not None:
+            operations.lacking = self.follower.view.lacking
+            self.app.on_response_prepare.append(self.follower.say_age)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -274,8 +275,11 @@ class Replica:
                 self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
+            if self.follower is not None:
+                await self.follower.start()
             await self.store.start(self.view)
-            self._run("sweep", self._sweep, self._next_sweep_s)
+            if self.follower is None:
+                self._run("sweep", self._sweep, self._next_sweep_s)
             self._run("authority", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
@@ -310,6 +314,8 @@ class Replica:
             await self.audit.close()
         await self._peers.close()
         await self.store.close()
+        if self.follower is not None:
+            await self.follower.close()
         await self._traces.close()
         await self._background.close()
 
@@ -369,11 +375,14 @@ class Replica:
         await self._sampler.refresh()
 
     async def _sync(self) -> None:
-        self.hub.tick()
+        tick = self.hub.tick if self.follower is None else self.follower.watch.tell_if_due
+        tick()
         self._access.see()
         self.reports.sample()
 
     def _next_sync_s(self) -> float:
+        if self.follower is not None:
+            return max(_LEAST_WAIT_S, self.follower.watch.due_s())
         # Tells readers of the end of warming at once.
         warm_in_s = self.view.warm_in_s()
         return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S
