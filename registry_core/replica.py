@@ -39,14 +39,12 @@ from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
 from registry_core.api.usage import AgentReports
 from registry_core.api.usage_metrics import add_usage_metrics
-from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.view_measures import ViewMeasures
 from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import StoreUnavailable
 from registry_core.installed import VERSION
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
@@ -55,11 +53,12 @@ from registry_core.repeating import repeat
 from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
-from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_health import UPSTREAM, ReplicaHealth
 from registry_core.replica_log_levels import use_settings_again
 from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
-from registry_core.replica_store import store_of
+from registry_core.replica_store import source_of
+from registry_core.replica_sweep import ReplicaSweep
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
@@ -69,7 +68,6 @@ from registry_core.settings import Listen
 from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
-from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.traces import Traces
@@ -102,15 +100,10 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
-        self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
-        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
-        self.view = ReplicaView(
-            self._clock,
-            ttl_s=settings.terms.ttl_s,
-            warming_s=settings.warming_s,
-            store_age_s=self.store.age_s,
-            store=lambda: store_age(self.store.shards()),
+        self.store, self.view, self.follower = source_of(
+            settings, self._clock, chance, self.metrics, self._background, hub=lambda: self.hub
         )
+        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
         self.hub = WatchHub(self.view, hub_limits, WatchCounts(self.metrics.watch_lag.of()))
         self._measures = ViewMeasures(
             self.view, self.metrics.lookups, self._clock, least_lookups=settings.health.least_lookups
@@ -164,13 +157,16 @@ class Replica:
             self.view,
             self._peers,
             settings.usage,
-            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            knows_all=lambda: (
+                not operations.may_lack()
+                and (bool(settings.peers) or (settings.redis is None and not settings.follow.urls))
+            ),
             clock=self._clock,
             background=self._background,
         )
         operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
-        self.tree = FollowTree(self._peers.id, self._clock)
+        self.tree = FollowTree(self._peers.id, self._clock, tuple if self.follower is None else self.follower.path)
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -185,14 +181,26 @@ class Replica:
             tls=self.tls.health,
             authority_problem=lambda: self._authority.problem,
             followers=self.tree.health,
-            store_kind="memory" if settings.redis is None else "redis",
+            follow=lambda: None if self.follower is None else self.follower.health(),
+            store_kind=UPSTREAM if settings.follow.urls else "memory" if settings.redis is None else "redis",
             clock=self._clock,
+        )
+        drains = Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown)
+        deployment = Deployment(
+            self.health.view,
+            self.view,
+            self._peers,
+            lambda: request_counts(self.metrics.requests()),
+            version=VERSION,
+            zone=settings.zone,
+            clock=self._clock,
+            tree=self.tree,
         )
         handlers = Handlers(
             operations,
             self.view,
             self.hub,
-            Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
+            drains,
             audit=self.audit,
             reports=self.reports,
             first=self._first,
@@ -201,16 +209,7 @@ class Replica:
             unread=self.limits.unread,
             clock=self._clock,
             health=self.health.view,
-            deployment=Deployment(
-                self.health.view,
-                self.view,
-                self._peers,
-                lambda: request_counts(self.metrics.requests()),
-                version=VERSION,
-                zone=settings.zone,
-                clock=self._clock,
-                tree=self.tree,
-            ),
+            deployment=deployment,
             tree=self.tree,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
@@ -225,12 +224,17 @@ class Replica:
             limits=self.limits,
             metrics=self.metrics,
             zone=settings.zone,
+            passing=None if self.follower is None else self.follower.passing,
         )
+        if self.follower is not None:
+            operations.lacking = self.follower.view.lacking
+            self.app.on_response_prepare.append(self.follower.say_age)
+            self.follower.join(self._peers.id, self._gate, self.hub, drains, deployment.own)
+            deployment.above = self.follower.deployment
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._spared = False
-        self._guard_log = GuardLog()
+        self.sweeping = ReplicaSweep(self.store, self._access, self.health, self.metrics, settings.terms)
         add_usage_metrics(self.metrics, self.reports)
         add_metrics(
             self,
@@ -281,8 +285,11 @@ class Replica:
                 self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
+            if self.follower is not None:
+                await self.follower.start()
             await self.store.start(self.view)
-            self._run("sweep", self._sweep, self._next_sweep_s)
+            if self.follower is None:
+                self._run("sweep", self.sweeping.sweep, self.sweeping.next_s)
             self._run("authority", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
@@ -299,6 +306,8 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        if self.follower is not None:
+            await self.follower.leave()
         # First, so that load balancers and readers go elsewhere while requests in flight are finished.
         self.hub.close(self.settings.peers)
         if self._server is not None:
@@ -317,6 +326,8 @@ class Replica:
             await self.audit.close()
         await self._peers.close()
         await self.store.close()
+        if self.follower is not None:
+            await self.follower.close()
         await self._traces.close()
         await self._background.close()
 
@@ -346,41 +357,19 @@ class Replica:
         repeated = partial(repeat, name, work, every_s, self._clock, at_once=at_once)
         self._tasks.append(self._background.keep(name, repeated))
 
-    async def _sweep(self) -> None:
-        if self._access.refuses_all:
-            return  # the first sweep after this extends all leases by the gap
-        report = await self.store.sweep()
-        self._spared = report.spared
-        if not report.unswept:
-            self.health.swept()
-        if report.amnesty_s:
-            log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
-        if report.expired:
-            self.metrics.expired.inc(len(report.expired))
-            log.info(
-                "instances expired",
-                count=len(report.expired),
-                instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
-            )
-        self._guard_log.see(self.store.guards())
-        if report.unswept:
-            raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
-
-    def _next_sweep_s(self) -> float:
-        # Timers fire late and a sweep takes time, but the terms promise that the period is never exceeded.
-        # An instance that a sweep spared so as not to empty its service is overdue all the same.
-        return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
-
     async def _sample(self) -> None:
         self._measures.look()
         await self._sampler.refresh()
 
     async def _sync(self) -> None:
-        self.hub.tick()
+        tick = self.hub.tick if self.follower is None else self.follower.watch.tell_if_due
+        tick()
         self._access.see()
         self.reports.sample()
 
     def _next_sync_s(self) -> float:
+        if self.follower is not None:
+            return max(_LEAST_WAIT_S, self.follower.watch.due_s())
         # Tells readers of the end of warming at once.
         warm_in_s = self.view.warm_in_s()
         return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S

@@ -43,6 +43,8 @@ from registry_core.telemetry.system import SystemSampler
 # A store that has not been swept for this long may still show instances that are gone.
 SWEEP_OVERDUE_S: Final = 10.0
 BYTES_PER_MB: Final = 1_000_000
+# The kind of a follower's store.
+UPSTREAM: Final = "upstream"
 
 
 class ReplicaHealth:
@@ -160,7 +162,8 @@ class ReplicaHealth:
     def _facts(self) -> _Facts:
         sample, hit_rate, access = self._sampler.latest, self._measures.hit_rate, self._access.report()
         sweep_age_s = self._clock.monotonic() - self._swept_at
-        is_late = sweep_age_s > SWEEP_OVERDUE_S and _accepts(access) is Health.HEALTHY
+        # The one that a follower follows sweeps.
+        is_late = self._store_kind != UPSTREAM and sweep_age_s > SWEEP_OVERDUE_S and _accepts(access) is Health.HEALTHY
         return _Facts(
             cpu=round(self._sampler.average_cpu_percent, 1) if sample is not None else None,
             memory=sample.machine_memory_percent if sample is not None else None,

@@ -18,7 +18,6 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from agent.registration.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
 from agent.registries.client import RegistryClient, RegistryReply
 from agent.usage.reporter import Reporter
 from agent.view.acknowledge import Acknowledger
@@ -32,6 +31,7 @@ from registry_core.upstreams.choice import Trouble, Use
 from registry_core.upstreams.pool import Upstreams
 from registry_core.upstreams.probes import RegistryProbes, Silent, zone_in
 from registry_core.upstreams.requests import RegistryRequests
+from registry_core.upstreams.retries import WATCH_RETRY_FIRST_S, watch_retry_s
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
 from registry_core.watch.clock import time_of

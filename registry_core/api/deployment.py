@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -67,6 +67,8 @@ class Deployment:
         tree: FollowTree,
     ) -> None:
         self._tree = tree
+        # Of a follower: returns what the registry says of the whole; None while that does not answer.
+        self.above: Callable[[], Awaitable[DeploymentView | None]] | None = None
         self._health = health
         self._view = view
         self._peers = peers
@@ -94,6 +96,8 @@ class Deployment:
 
     async def _made(self) -> DeploymentView:
         own, urls = self.own(), self._peers.urls
+        if self.above is not None and (above := await self.above()) is not None:
+            return seen_below(above, own)
         said = await asyncio.gather(*map(self._summary_at, urls))
         found = {own.id: own}
         silent = []
@@ -210,6 +214,18 @@ def deployment_view(
         services=services,
         guard=_worst((one.guard for one in replicas), _GUARDS),
         suspects=max((one.suspects for one in replicas), default=0),
+    )
+
+
+def seen_below(above: DeploymentView, own: ReplicaSummary) -> DeploymentView:
+    """Return what a follower answers: the whole as the registry says it, with itself if that does not know it."""
+    known = {one.id for one in flat(above.replicas)}
+    if own.id in known:
+        return above
+    return msgspec.structs.replace(
+        above,
+        replicas=[*above.replicas, own],
+        reasons=[*above.reasons, f"follower {own.id}, which answers this, is not among those that the registry knows"],
     )
 
 

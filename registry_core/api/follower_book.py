@@ -48,8 +48,8 @@ class FollowerBook:
             return True
         if summary.id not in self._known and len(self._known) >= MAX_FOLLOWERS:
             return False
-        trimmed, _ = _trimmed(summary, MAX_NODES, MAX_DEPTH)
-        known = msgspec.structs.replace(trimmed, follows=self._own, address=address, url="")
+        known = trimmed(summary, MAX_NODES)
+        known = msgspec.structs.replace(known, follows=self._own, address=address, url="")
         self._known[summary.id] = _Reported(now, known)
         return True
 
@@ -71,10 +71,15 @@ def with_followers(own: ReplicaSummary, followers: Sequence[ReplicaSummary]) -> 
         if left <= 0:
             gone += nodes([one])
             continue
-        trimmed, used = _trimmed(one, left, MAX_DEPTH - 1)
-        kept.append(trimmed)
+        fitting, used = _trimmed(one, left, MAX_DEPTH - 1)
+        kept.append(fitting)
         left -= used
     return msgspec.structs.replace(own, followers=kept, followers_left_out=gone)
+
+
+def trimmed(summary: ReplicaSummary, room: int) -> ReplicaSummary:
+    """Return a summary with at most `room` nodes, itself included; it counts those that are left out."""
+    return _trimmed(summary, room, MAX_DEPTH)[0]
 
 
 def nodes(followers: Iterable[ReplicaSummary]) -> int:
@@ -108,8 +113,8 @@ def _trimmed(summary: ReplicaSummary, room: int, depth: int) -> tuple[ReplicaSum
         if used >= room or depth <= 1:
             gone += nodes([one])
             continue
-        trimmed, its = _trimmed(one, room - used, depth - 1)
-        kept.append(trimmed)
+        fitting, its = _trimmed(one, room - used, depth - 1)
+        kept.append(fitting)
         used += its
     return (
         msgspec.structs.replace(

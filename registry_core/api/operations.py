@@ -59,6 +59,7 @@ from registry_core.errors import (
     Warming,
 )
 from registry_core.ports.clock import Clock
+from registry_core.ports.reports import unread_in
 from registry_core.ports.store import BeatResult, Store
 from registry_core.resolution import Resolver
 from registry_core.security.rights import Right
@@ -110,6 +111,8 @@ class Operations(LogLevelOperations):
         self._warned: set[InstanceKey] = set()
         # Set by the composition root: counts the labels that are looked up.
         self.asked: Callable[[str], None] = lambda _label: None
+        # The same way where the store cannot say it: which part of it is not in the view, in words; "" for none.
+        self.lacking: Callable[[], str] = lambda: unread_in(store.shards())
 
     # -- writes
 
@@ -308,7 +311,7 @@ class Operations(LogLevelOperations):
         if self._view.catalog.service_count:
             return
         self._refuse_while_warming("which services exist")
-        reason = self._unread()
+        reason = self.lacking()
         if reason:
             raise StoreUnavailable(f"it is unknown at present which services exist: {reason}")
 
@@ -318,12 +321,7 @@ class Operations(LogLevelOperations):
 
     def may_lack(self) -> bool:
         """Return whether the view may lack services: it is warming, or part of the store cannot be read."""
-        return self.is_warming() or bool(self._unread())
-
-    def _unread(self) -> str:
-        """Return which part of the store is not in the view; "" when there is none."""
-        ill = [report for report in self._store.shards() if report.age_s is None or report.set_aside]
-        return ", ".join(f"shard {report.shard!r}" for report in ill) + " cannot be read whole" if ill else ""
+        return self.is_warming() or bool(self.lacking())
 
     def service(self, call: Call) -> ServiceView:
         """Return the instances that a client may use, nearest and heaviest first, and one picked from them.
@@ -360,7 +358,7 @@ class Operations(LogLevelOperations):
     def shown(self, lived: Lived) -> InstanceView:
         """Return one instance of the catalogue as lookups show it."""
         instance = lived.instance
-        return instance_view(instance, lived.heartbeat_at, self._view.ttl_remaining_s(instance.key))
+        return instance_view(instance, self._view.heartbeat_at(lived), self._view.ttl_remaining_s(instance.key))
 
     def _shown(self, instance: Instance) -> InstanceView:
         return self.shown(Lived(instance, self._view.catalog.heartbeat_at(instance.key)))

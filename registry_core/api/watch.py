@@ -15,7 +15,7 @@ from registry_core.api.endpoints import NDJSON
 from registry_core.api.hub import WatchHub
 from registry_core.api.pieces import WatchStream
 from registry_core.api.unread import UnreadAnswers
-from registry_core.domain.chain import CHAIN_HEADER
+from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER
 from registry_core.errors import ValidationError
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.cursor import Cursor
@@ -60,6 +60,9 @@ async def stream(
         watcher_id=name,
         connected=lambda: request.transport is not None and not request.transport.is_closing(),
     )
+    if FOLLOWER_HEADER in request.headers:
+        # What a follower has applied, its own readers may not have: it says which drains they know of.
+        watcher.acknowledged = Cursor()
     try:
         headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol), CHAIN_HEADER: chain}
         if acknowledges:

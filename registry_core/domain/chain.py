@@ -16,6 +16,8 @@ from registry_core.errors import Unavailable
 CHAIN_HEADER: Final = "X-Registry-Chain"
 # In requests that are passed on: the ids of the followers that they came through, the first one first.
 VIA_HEADER: Final = "X-Registry-Via"
+# In requests for /watch: the id of the follower that asks.
+FOLLOWER_HEADER: Final = "X-Registry-Follower"
 # Replicas in one chain, the registry's included. Each adds a hop to every change, and a fan-out of hundreds.
 MAX_DEPTH: Final = 8
 _ID: Final = re.compile(r"[0-9a-f]{16}", re.ASCII)

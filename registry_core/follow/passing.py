@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 import aiohttp
 from aiohttp import web
@@ -30,17 +30,16 @@ from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.causes import cause_of
 from registry_core.domain.chain import VIA_HEADER, ids_in, onward
 from registry_core.errors import Overloaded, Unavailable
+from registry_core.follow.link import Link
 from registry_core.follow.passed_headers import answer_headers, request_headers
 from registry_core.ports.clock import Clock
-from registry_core.security.sending import RequestSigner
-from registry_core.security.signatures import SIGNATURE_HEADER
+from registry_core.security.signatures import INPUT_HEADER, SIGNATURE_HEADER
 from registry_core.security.spoken_for import FOR_HEADER, spoken_for
 from registry_core.shortages import is_shortage
 from registry_core.telemetry.client_spans import client_span
 from registry_core.telemetry.trace_context import TRACEPARENT, trace_headers
 from registry_core.upstreams.choice import Trouble, Use
-from registry_core.upstreams.pool import Upstreams
-from registry_core.upstreams.probes import RegistryProbes, Silent
+from registry_core.upstreams.probes import Silent
 
 # What is not a write, and yet only the registry with the store, its audit and its authority can answer.
 _ASKED_THERE: Final = frozenset(
@@ -77,19 +76,6 @@ class UpstreamUnavailable(Unavailable):
     """Raised when no upstream of this follower answers; the request may have been carried out if one was reached."""
 
 
-class UpstreamLink(Protocol):
-    """The way to the upstreams: their choice, probes of whether they live, and the follower's session and key."""
-
-    upstreams: Upstreams
-    probes: RegistryProbes
-    signer: RequestSigner
-
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """A session with TLS and without cookies, which adds no credentials and decompresses nothing."""
-        ...
-
-
 class _Passed:
     """A request that is to be passed on: as it came, with what this follower adds."""
 
@@ -103,23 +89,17 @@ class _Passed:
 
 
 class Passing:
-    """Passes requests on over `link` for the follower with the id `own`."""
+    """Passes requests on over `link`."""
 
-    def __init__(
-        self,
-        link: UpstreamLink,
-        own: str,
-        clock: Clock,
-        *,
-        enter: Callable[[], None] = lambda: None,
-        check: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`enter` and `check` raise for a write that may have waited here for too long: as it comes, and as it goes."""
+    def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
-        self._own = own
         self._clock = clock
-        self._enter = enter
-        self._check = check
+        self.own = ""  # the id of this follower
+        # They raise for a write that may have waited here for too long: as it comes, and as it goes.
+        self.enter: Callable[[], None] = lambda: None
+        self.check: Callable[[], None] = lambda: None
+        # Returns whether the upstream is known not to take this follower's certificate for a caller's.
+        self.is_told_apart: Callable[[], bool] = lambda: True
         self.under_way = 0
 
     def takes(self, endpoint: Endpoint) -> bool:
@@ -132,15 +112,21 @@ class Passing:
         Raises UpstreamUnavailable when none comes, FollowLoop, Overloaded, StoodStill, and what is wrong with a body.
         """
         if endpoint.writes:
-            self._enter()
+            self.enter()
         if self.under_way >= MAX_UNDER_WAY:
             raise Overloaded("this follower passes on as many requests as it can", retry_after_s=RETRY_AFTER_S)
-        via = onward(self._own, ids_in(request.headers.get(VIA_HEADER, "")))
+        via = onward(self.own, ids_in(request.headers.get(VIA_HEADER, "")))
+        if self._link.shows_certificate and INPUT_HEADER not in request.headers and not self.is_told_apart():
+            raise UpstreamUnavailable(
+                "the registry may be of a release that takes a follower's certificate for the caller's: until it is "
+                "known to be a newer one, only signed requests are passed on",
+                retry_after_s=RETRY_AFTER_S,
+            )
         self.under_way += 1
         try:
             body = await _body_of(request) if request.body_exists else None
             if endpoint.writes:
-                self._check()
+                self.check()
             passed = _Passed(request.method, request.raw_path, self._headers(request, via), body)
             async with self._answered(passed) as response:
                 return await _relayed(request, response)

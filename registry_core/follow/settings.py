@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -29,8 +30,8 @@ FOLLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "REGISTRY_FOLLOW",
     _upstreams,
     (),
-    "makes this registry a follower of the one at these URLs, replicas of one deployment or followers of it: it answers "
-    "lookups from what it reads there, and passes writes on",
+    "makes this registry a follower of the one at these URLs, replicas of one deployment or followers of it: it "
+    "answers lookups from what it reads there, and passes writes on",
     _EXAMPLE,
 )
 FOLLOW_SETTINGS: Final[tuple[Setting[Any], ...]] = (FOLLOW, REGISTRY_KEY, REGISTRY_SEND)
@@ -53,12 +54,16 @@ def follow_settings(values: Values) -> FollowSettings:
                 f"{FOLLOW.name} (example: {FOLLOW.example})"
             )
         return FollowSettings()
-    first, other = one_or_two(map(follower_key, values[SECRET])) if own is None else (own, None)
+    secrets: tuple[str, ...] = values[SECRET]
+    first, other = one_or_two(map(follower_key, secrets)) if own is None else (own, None)
     return FollowSettings(values[FOLLOW], SenderKeys(first, send=values[REGISTRY_SEND], other=other))
 
 
-def check_follower(values: Values, follow: FollowSettings, *others: tuple[Setting[Any], str]) -> None:
-    """Raise SettingsError for a setting in `others`, each with the reason, that a follower cannot have."""
-    for setting, reason in others:
-        if follow.urls and values[setting] != setting.default:
-            raise SettingsError(f"{values.label(setting.name)}: {reason}; it does not go with {FOLLOW.name}")
+def check_follower(values: Values, others: Iterable[Setting[Any]]) -> None:
+    """Raise SettingsError when one of `others` is set, which the registry that is followed has."""
+    for setting in others:
+        if values[setting] != setting.default:
+            raise SettingsError(
+                f"{values.label(setting.name)}: a follower has none of its own, the registry that it follows has; it "
+                f"does not go with {FOLLOW.name}"
+            )

@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.decisions import WATCH_RETRY
 from agent.registries.client import RegistryClient
 from agent.view.sync import WatchSync
 from agent.view.view import AgentView
@@ -21,6 +20,7 @@ from registry_core.settings import Listen
 from registry_core.upstreams.choice import Use
 from registry_core.upstreams.probes import RegistryProbes
 from registry_core.upstreams.requests import RegistryRequests
+from registry_core.upstreams.retries import WATCH_RETRY
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import PROTOCOL
@@ -124,12 +124,12 @@ async def test_changes_at_the_registry_arrive_over_the_watch(api: Api) -> None:
 
 async def test_a_broken_stream_is_resumed_where_it_ended(api: Api) -> None:
     async with line_to(api.replica.listen.port) as line, following(line.url) as agent:
-        await eventually(lambda: registry_core.watch.trust.live, "the first snapshot")
+        await eventually(lambda: agent.view.trust.live, "the first snapshot")
         for number in range(3):
             line.cut()
             await api.register(f"service{number}", f"10.0.0.{number + 1}")
             await agent.names_are(*(f"service{n}" for n in range(number + 1)))
-            await eventually(lambda: registry_core.watch.trust.live, "it is connected again")
+            await eventually(lambda: agent.view.trust.live, "it is connected again")
         assert agent.view.snapshots == 1, "all the rest were resumed"
         assert agent.view.events == 3
         assert agent.sync.losses >= 1
@@ -234,7 +234,7 @@ async def test_a_corrupt_view_is_noticed_and_read_again(api: Api) -> None:
         api.replica.hub.tick()
         await agent.names_are("osint_service")
         assert agent.sync.resyncs == 1
-        assert registry_core.watch.trust.mismatches == 1
+        assert agent.view.trust.mismatches == 1
         await eventually(lambda: agent.view.complete, "all is well again")
 
 
@@ -264,7 +264,7 @@ async def test_a_refused_snapshot_is_logged_once() -> None:
             async with following(f"http://127.0.0.1:{odd.port}") as agent:
                 agent.view.apply(known)
                 await eventually(lambda: agent.view.losses_prevented == 1, "the snapshot came")
-                await eventually(lambda: registry_core.watch.trust.state == "warming", "and the signs of life")
+                await eventually(lambda: agent.view.trust.state == "warming", "and the signs of life")
     (said,) = [line for line in lines if line["event"] == "loss_guard_holds"]
     assert said["log_level"] == "warning"
     assert "lacks 1 of 1 known services" in said["because"]
