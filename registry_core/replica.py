@@ -229,7 +229,9 @@ class Replica:
         if self.follower is not None:
             operations.lacking = self.follower.view.lacking
             self.app.on_response_prepare.append(self.follower.say_age)
-            self.follower.join(self._peers.id, self._gate, self.hub, drains, deployment.own)
+            self.follower.join(
+                self._peers.id, self.tree, gate=self._gate, hub=self.hub, drains=drains, summary=deployment.own
+            )
             deployment.above = self.follower.deployment
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None

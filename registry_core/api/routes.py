@@ -38,6 +38,7 @@ from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
+from registry_core.domain.chain import FOLLOWER_HEADER
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
@@ -136,19 +137,20 @@ class Handlers(AuditHandlers, UsageHandlers):
         cursor = parse_cursor(query.get("cursor", ""))
         # A reader learns that this registry is warming, and gets the rest as soon as it is there.
         await self._first.wait()
-        return await stream(
-            request,
-            self._hub,
-            cursor,
-            label=label,
-            renewals=boolean(query, "renewals"),
-            acknowledges=boolean(query, "acknowledges"),
-            once=boolean(query, "once"),
-            unread=self._unread,
-            replica=self._peers.id,
-            report_every_s=self.reports.every_s,
-            chain=self._tree.chain,
-        )
+        with self._tree.followed_by(request.headers.get(FOLLOWER_HEADER, "")):
+            return await stream(
+                request,
+                self._hub,
+                cursor,
+                label=label,
+                renewals=boolean(query, "renewals"),
+                acknowledges=boolean(query, "acknowledges"),
+                once=boolean(query, "once"),
+                unread=self._unread,
+                replica=self._peers.id,
+                report_every_s=self.reports.every_s,
+                chain=self._tree.chain,
+            )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         # It needs no credential: neither do lookups, and only the watcher itself knows its id. A report needs one.

@@ -13,6 +13,7 @@ from aiohttp import web
 from registry_core.api.deployment import MAX_SUMMARY_BYTES
 from registry_core.api.deployment_schemas import DeploymentView, ReplicaSummary
 from registry_core.api.drains import Drains
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import FollowHealth
 from registry_core.api.hub import WatchHub
 from registry_core.api.standstill import WriteGate
@@ -62,6 +63,7 @@ class Follower:
         self.passing.is_told_apart = lambda: bool(self._path)
         self._path: tuple[str, ...] = ()
         self._own = ""
+        self._tree: FollowTree | None = None
         self._reports: UpstreamReports | None = None
         self.watch.opened = self._opened
 
@@ -74,9 +76,17 @@ class Follower:
         await self.link.close()
 
     def join(
-        self, own: str, gate: WriteGate, hub: WatchHub, drains: Drains, summary: Callable[[], ReplicaSummary]
+        self,
+        own: str,
+        tree: FollowTree,
+        *,
+        gate: WriteGate,
+        hub: WatchHub,
+        drains: Drains,
+        summary: Callable[[], ReplicaSummary],
     ) -> None:
-        """Take the place of the replica `own` in the tree, before `start`; `summary` returns how that one is."""
+        """Take the place of the replica `own` in `tree`, before `start`; `summary` returns how that one is."""
+        self._tree = tree
         self._own = self.passing.own = own
         self.passing.enter, self.passing.check = gate.enter, gate.check
         self.watch.headers[FOLLOWER_HEADER] = own
@@ -86,6 +96,7 @@ class Follower:
             applied=lambda: self.view.cursor,
             drains=drains.announced,
             summary=summary,
+            require_above=lambda url: tree.require_above(self._path, url),
             clock=self._clock,
         )
         self.watch.beside = self._reports.beside
@@ -121,6 +132,8 @@ class Follower:
         self._path = ()
         chain = ids_in(response.headers.get(CHAIN_HEADER, ""))
         require_no_loop(self._own, chain, url)
+        if self._tree is not None:
+            self._tree.require_above(chain, url)
         self._path = chain
 
     def said(self) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Final
 
 import aiohttp
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -283,7 +283,6 @@ async def _relayed(request: web.Request, answer: aiohttp.ClientResponse) -> web.
 def _whole(
     request: web.Request, answer: aiohttp.ClientResponse, body: bytes, headers: CIMultiDict[str]
 ) -> web.Response:
-    response = web.Response(status=answer.status, headers=headers, body=body or None)
     if request.method == "HEAD" and answer.content_length is not None:
-        response.content_length = answer.content_length
-    return response
+        headers[hdrs.CONTENT_LENGTH] = str(answer.content_length)
+    return web.Response(status=answer.status, headers=headers, body=body or None)

@@ -1,4 +1,4 @@
-"""Tells the upstream what only a follower knows: drains of which all its readers know, and how it and those below are.
+"""Tells the upstream what only a follower knows: which drains all its readers know of, and how those below are.
 
 It runs beside the stream of the watch, since all of it is about that one watcher of the upstream.
 """
@@ -60,9 +60,14 @@ class UpstreamReports:
         applied: Callable[[], Cursor],
         drains: Callable[[], Iterable[tuple[str, Cursor]]],
         summary: Callable[[], ReplicaSummary],
+        require_above: Callable[[str], None],
         clock: Clock,
     ) -> None:
-        """`applied` returns the view's cursor, `drains` which labels drain and since which one, `summary` its health."""
+        """`applied` returns the view's cursor, `drains` what drains and since when, `summary` how this one is.
+
+        `require_above` raises when the upstream at a URL turns out to be below this follower.
+        """
+        self._require_above = require_above
         self._link = link
         self._hub = hub
         self._applied = applied
@@ -94,12 +99,15 @@ class UpstreamReports:
     async def _run(self, watcher: _Watcher) -> None:
         sent, report_at = Cursor(), self._clock.monotonic()
         while True:
+            is_due = self._clock.monotonic() >= report_at
+            if is_due:
+                report_at = self._clock.monotonic() + REPORT_EVERY_S
+                self._require_above(watcher.url)
             try:
                 cursor = to_acknowledge(self._applied(), sent, self._drains(), self._is_known)
                 if cursor is not None and await self._post(watcher, {"cursor": str(cursor)}):
                     sent = cursor
-                if watcher.takes_reports and self._clock.monotonic() >= report_at:
-                    report_at = self._clock.monotonic() + REPORT_EVERY_S
+                if watcher.takes_reports and is_due:
                     await self._report(watcher)
             except Exception:  # noqa: BLE001 - the top of the loop: the watch goes on, whatever it was
                 _log.exception("upstream_report_failed", upstream=watcher.url)
