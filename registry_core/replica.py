@@ -219,6 +219,7 @@ class Replica:
         )
         if self.follower is not None:
             operations.lacking = self.follower.view.lacking
+            self.follower.add_metrics(self.metrics)
             self.app.on_response_prepare.append(self.follower.say_age)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None

@@ -12,6 +12,7 @@ from registry_core.api.hub import WatchHub
 from registry_core.domain.selection import Random
 from registry_core.follow.denials import UpstreamDenials
 from registry_core.follow.link import Link
+from registry_core.follow.metrics import add_follow_metrics
 from registry_core.follow.passing import Passing
 from registry_core.follow.report import UpstreamState
 from registry_core.follow.settings import FollowSettings
@@ -21,6 +22,7 @@ from registry_core.follow.watch import UpstreamWatch
 from registry_core.ports.clock import Clock
 from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.supervision import Background
+from registry_core.telemetry.metrics import ReplicaMetrics
 
 # What is answered from the view, and so may be old.
 _FROM_THE_VIEW: Final = frozenset({"/services", "/services/{service}", "/catalog", "/sd/prometheus"})
@@ -55,6 +57,10 @@ class Follower:
     async def close(self) -> None:
         """Close the way to the upstreams. Safe to call twice."""
         await self.link.close()
+
+    def add_metrics(self, metrics: ReplicaMetrics) -> None:
+        """Add what it knows of its upstreams to the metrics of its replica."""
+        add_follow_metrics(metrics, self.link, self.view, self.watch)
 
     def said(self) -> Mapping[str, str]:
         """Return the headers with which answers from the view say how old they are."""
