@@ -48,10 +48,13 @@ async def test_a_follower_goes_to_another_replica_and_back_without_reading_anew(
         async with serving(settings) as second:
             follower = await stack.enter_async_context(following_at(second.url, first.url))
             of = follower_in(follower)
-            at_first, at_second = (
-                lambda: of.state().connected_to == first.url,
-                lambda: of.state().connected_to == second.url,
-            )
+
+            def at_first() -> bool:
+                return of.state().connected_to == first.url
+
+            def at_second() -> bool:
+                return of.state().connected_to == second.url
+
             if at_first():
                 of.link.upstreams.stops(first.url)
             await eventually(at_second, "it follows the second replica")

@@ -6,7 +6,6 @@ Each follower reads one of the replicas, or another follower, over connections t
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL
 from registry_core.watch.reader import BrokenStream, WatchReader
-from tests.properties.registry_core.watch.test_replicas import Reader, Replica, Shard, check
+from tests.properties.registry_core.watch.test_replicas import Followable, Reader, Replica, Shard, check
 from tests.samples import FakeClock
 
 
@@ -33,12 +32,12 @@ class Following:
         self.snapshots: list[str] = []
         self.broken: list[str] = []
         self._anew = False
-        self._from: Replica | Following | None = None
+        self._from: Followable | None = None
         self._watcher: Watcher | None = None
         self._reader = WatchReader(Cursor())
         self._wire = b""
 
-    def connect(self, upstream: Replica | Following, protocol: int) -> None:
+    def connect(self, upstream: Followable, protocol: int) -> None:
         self.cut()
         cursor = Cursor() if self._anew else self.view.cursor
         self._from, self._watcher = upstream, upstream.hub.open(cursor, protocol=protocol, renewals=True)
@@ -85,10 +84,10 @@ class House:
         self.followers = [Following(history_events) for _ in range(followers)]
         self.reader = Reader()
 
-    def above(self, number: int) -> Replica | Following:
+    def above(self, number: int) -> Followable:
         """Return what a follower may follow: a replica, or a follower before it that has read something."""
-        chain: Sequence[Following] = [one for one in self.followers[:number] if one.view.loaded]
-        return self.pick.choice([*self.replicas, *chain])
+        above: list[Followable] = [*self.replicas, *(one for one in self.followers[:number] if one.view.loaded)]
+        return self.pick.choice(above)
 
     def live(self, protocols: list[int], steps: int = 120) -> None:
         pick, reader = self.pick, self.reader
@@ -108,8 +107,7 @@ class House:
                     self.is_right(self.followers[number])
                 case _:
                     if pick.random() < 0.5:
-                        places = [one for one in self.followers if one.view.loaded]
-                        reader.connect(pick.choice([*places, *self.replicas]), pick.choice(protocols))
+                        reader.connect(self.above(len(self.followers)), pick.choice(protocols))
                     reader.receive(lambda size: pick.randrange(size + 1))
                     check(reader, self.shards)
         self.settle(protocols)
