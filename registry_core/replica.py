@@ -228,6 +228,7 @@ class Replica:
         )
         if self.follower is not None:
             operations.lacking = self.follower.view.lacking
+            self.follower.add_metrics(self.metrics)
             self.app.on_response_prepare.append(self.follower.say_age)
             self.follower.join(
                 self._peers.id, self.tree, gate=self._gate, hub=self.hub, drains=drains, summary=deployment.own

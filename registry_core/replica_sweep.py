@@ -21,7 +21,7 @@ class ReplicaSweep:
     def __init__(
         self, store: Store, access: WriteAccess, health: ReplicaHealth, metrics: ReplicaMetrics, terms: LeaseTerms
     ) -> None:
-        self._store = store
+        self.store = store
         self._access = access
         self._health = health
         self._metrics = metrics
@@ -33,7 +33,7 @@ class ReplicaSweep:
         """Sweep once. Raises StoreUnavailable for shards that could not be swept."""
         if self._access.refuses_all:
             return  # the first sweep after this extends all leases by the gap
-        report = await self._store.sweep()
+        report = await self.store.sweep()
         self._spared = report.spared
         if not report.unswept:
             self._health.swept()
@@ -46,7 +46,7 @@ class ReplicaSweep:
                 count=len(report.expired),
                 instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
             )
-        self._guard_log.see(self._store.guards())
+        self._guard_log.see(self.store.guards())
         if report.unswept:
             raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
 

@@ -22,6 +22,7 @@ from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER, ids_in, re
 from registry_core.domain.selection import Random
 from registry_core.follow.denials import UpstreamDenials
 from registry_core.follow.link import Link
+from registry_core.follow.metrics import add_follow_metrics
 from registry_core.follow.passing import Passing
 from registry_core.follow.report import UpstreamState, follow_health
 from registry_core.follow.reporting import UpstreamReports
@@ -32,6 +33,7 @@ from registry_core.follow.watch import UpstreamWatch
 from registry_core.ports.clock import Clock
 from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.supervision import Background
+from registry_core.telemetry.metrics import ReplicaMetrics
 
 # How long the upstream may take for the state of the deployment, which it may have to ask for itself.
 _ASK: Final = aiohttp.ClientTimeout(total=3.0, sock_connect=1.0)
@@ -108,7 +110,7 @@ class Follower:
 
     def path(self) -> tuple[str, ...]:
         """Return the ids of the replicas from the upstream up to the registry; empty while they are not known."""
-        return self._path
+        return self._path if self.watch.watching is not None else ()
 
     def health(self) -> FollowHealth:
         """Return what `/health` says of the upstream."""
@@ -135,6 +137,10 @@ class Follower:
         if self._tree is not None:
             self._tree.require_above(chain, url)
         self._path = chain
+
+    def add_metrics(self, metrics: ReplicaMetrics) -> None:
+        """Add what it knows of its upstreams to the metrics of its replica."""
+        add_follow_metrics(metrics, self.link, self.view, self.watch)
 
     def said(self) -> Mapping[str, str]:
         """Return the headers with which answers from the view say how old they are."""
@@ -168,5 +174,5 @@ class Follower:
             lost_s=None if watch.lost_at is None else round(self._clock.monotonic() - watch.lost_at, 3),
             problem=watch.problem,
             protocol=watch.protocol,
-            path=self._path,
+            path=self.path(),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,8 @@ import aiohttp
 import structlog
 
 from registry_core.api.hub import WatchHub
+from registry_core.api.schemas import Problem
+from registry_core.bodies import decoded
 from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.selection import Random
@@ -26,6 +29,7 @@ from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
 from registry_core.upstreams.choice import Trouble, Use
 from registry_core.upstreams.probes import Silent, zone_in
+from registry_core.upstreams.requests import MAX_ERROR_BYTES, RegistryAnswer
 from registry_core.upstreams.retries import WATCH_RETRY_FIRST_S, watch_retry_s
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent, WatchChange
 from registry_core.watch.clock import time_of
@@ -52,6 +56,8 @@ RETRY: Final = Backoff(0.5, 2.0, jitter=Jitter.FULL)
 READ_ALL_EVERY_S: Final = 10.0
 # Instances that leave memory in one turn, once they are no longer in view.
 SHED_AT_ONCE: Final = 1000
+
+_NAME: Final = re.compile(r"[A-Za-z]{1,40}", re.ASCII)
 
 _log = structlog.get_logger(component="follow")
 
@@ -171,10 +177,10 @@ class UpstreamWatch:
         query = "?renewals=1&acknowledges=1" + (f"&cursor={cursor}" if cursor.positions else "")
         began = self._heard_at = self._clock.monotonic()
         opening = self._open(url, f"/watch{query}")
-        response = await self._link.probes.patiently(url, Use.WATCH, opening, unwanted=aiohttp.ClientResponse.close)
-        async with response:
+        answer = await self._link.probes.patiently(url, Use.WATCH, opening, unwanted=lambda late: late.response.close())
+        async with (response := answer.response):
             if response.status != HTTPStatus.OK:
-                raise FollowingEnded(f"HTTP {response.status}")
+                raise FollowingEnded(await _refusal(answer))
             self.opened(url, response)
             self.protocol = int(response.headers.get(PROTOCOL_HEADER, FIRST_PROTOCOL))
             self._view.opened(time_of(response.headers.get("Date", "")))
@@ -193,10 +199,9 @@ class UpstreamWatch:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _open(self, url: str, target: str) -> aiohttp.ClientResponse:
+    async def _open(self, url: str, target: str) -> RegistryAnswer:
         headers = {PROTOCOL_HEADER: str(PROTOCOL), **self.headers}
-        answer = await self._link.requests.open("GET", url, target, headers=headers, within=self._timeout)
-        return answer.response
+        return await self._link.requests.open("GET", url, target, headers=headers, within=self._timeout)
 
     async def _read(self, url: str, response: aiohttp.ClientResponse, reader: WatchReader, latency_s: float) -> None:
         """Apply changes until everything is to be read again. Raises when the stream ends or breaks."""
@@ -293,6 +298,13 @@ class UpstreamWatch:
         elif failures == 1:
             # Logged once, until it is followed again.
             _log.warning("upstream_lost", upstream=url, because=self.problem)
+
+
+async def _refusal(answer: RegistryAnswer) -> str:
+    """Return what an upstream answered instead of a watch: the status, and the name of the error where it has one."""
+    problem = decoded(await answer.read(MAX_ERROR_BYTES) or b"", Problem)
+    named = problem.error if problem is not None and _NAME.fullmatch(problem.error) else ""
+    return f"HTTP {answer.response.status} {named}".strip()
 
 
 def _in_words(error: Exception) -> str:

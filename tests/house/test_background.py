@@ -41,6 +41,7 @@ TASKS: Mapping[str, str] = {
     "agent/hosts/lookup.py addresses_from": "it is awaited here",
     "agent/registries/srv.py RegistryLookup.run": "awaited here: when one lookup dies all do, and are kept",
     "agent/view/sync.py WatchSync._follow": "awaited here: the death of one is the end of the stream",
+    "registry_core/follow/watch.py UpstreamWatch._follow": "awaited here: the death of one is the end of the stream",
     "dns/forwarding.py Forwarder._begin": "askers wait for it; it catches what goes wrong, and ends in time",
     "dns/resolver_client.py ResolverClient._start": "the question that it is an attempt at awaits it",
 }

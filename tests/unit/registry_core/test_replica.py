@@ -36,7 +36,7 @@ class PartlySwept(MemoryStore):
 def replica_on(clock: FakeClock) -> tuple[Replica, PartlySwept]:
     replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0), clock=clock)
     store = PartlySwept(clock, LeaseTerms(), "e1", random.Random(1))
-    replica.store = store
+    replica.store = replica.sweeping.store = store
     return replica, store
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,12 @@ class Replica:
             self.learn(shard, len(shard.events))
 
 
+class Followable(Protocol):
+    """What can be read from."""
+
+    hub: WatchHub
+
+
 class Reader:
     """An agent's view, which has one connection at a time."""
 
@@ -93,12 +100,12 @@ class Reader:
         self.snapshots: list[str] = []
         self.broken: list[str] = []
         self._anew = self._spoken = False
-        self._replica: Replica | None = None
+        self._replica: Followable | None = None
         self._watcher: Watcher | None = None
         self._reader = WatchReader(Cursor())
         self._wire = b""
 
-    def connect(self, replica: Replica, protocol: int) -> None:
+    def connect(self, replica: Followable, protocol: int) -> None:
         self.cut()
         cursor = Cursor() if self._anew else self.view.cursor
         self._replica = replica
