@@ -224,7 +224,7 @@ def _fault(url: str, error: Exception) -> tuple[str, Trouble | None, bool]:
     """Return what went wrong at `url`, what that says of it, and whether the request may have been carried out."""
     match error:
         case Silent():
-            return str(error), Trouble.SILENT, False
+            return f"{url} does not answer", Trouble.SILENT, False
         case aiohttp.ConnectionTimeoutError():
             return f"{url} did not answer in time", Trouble.SILENT, False
         case TimeoutError():
