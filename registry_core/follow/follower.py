@@ -11,7 +11,7 @@ from aiohttp import web
 from registry_core.api.hub import WatchHub
 from registry_core.domain.selection import Random
 from registry_core.follow.denials import UpstreamDenials
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.follow.metrics import add_follow_metrics
 from registry_core.follow.passing import Passing
 from registry_core.follow.report import UpstreamState
@@ -28,7 +28,7 @@ from registry_core.telemetry.metrics import ReplicaMetrics
 _FROM_THE_VIEW: Final = frozenset({"/services", "/services/{service}", "/catalog", "/sd/prometheus"})
 
 
-class Follower:
+class FollowingParts:
     """What a replica has because it follows another registry. `start` it before the store, and `close` it after."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Follower:
         background: Background,
     ) -> None:
         self._clock = clock
-        self.link = Link(settings, tls, zone=zone, clock=clock, random=random, background=background)
+        self.link = UpstreamLink(settings, tls, zone=zone, clock=clock, random=random, background=background)
         self.view = FollowerView(clock, ttl_s=ttl_s)
         self.watch = UpstreamWatch(self.link, self.view, hub, clock=clock, random=random)
         self.store = FollowedStore(self.view, self.watch, UpstreamDenials(self.link), background)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from registry_core.api.endpoint import Endpoint
 from registry_core.errors import StoreUnavailable
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 
 # What is not a write, and yet only the registry with the store can answer.
 _ASKED_THERE: Final = frozenset({"guard", "drain", "authority", "certificate_bundle", "denied_list"})
@@ -19,7 +19,7 @@ _OWN: Final = frozenset({"set_log_level"})
 class Passing:
     """Passes requests on over `link`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: UpstreamLink) -> None:
         self._link = link
 
     def takes(self, endpoint: Endpoint) -> bool:
