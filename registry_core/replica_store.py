@@ -21,15 +21,15 @@ from registry_core.supervision import Background
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 if TYPE_CHECKING:  # a replica with a store of its own does not load it
-    from registry_core.follow.follower import Follower
+    from registry_core.follow.follower import FollowingParts
 
 
-class Source(NamedTuple):
+class ReplicaSource(NamedTuple):
     """Where a replica has its data from, the view of it, and what else it has when that is another registry."""
 
     store: Store
     view: ReplicaView
-    follower: Follower | None
+    follower: FollowingParts | None
 
 
 def source_of(
@@ -40,12 +40,12 @@ def source_of(
     background: Background,
     *,
     hub: Callable[[], WatchHub],
-) -> Source:
+) -> ReplicaSource:
     """Return what the settings name; `hub` returns that of the replica. Raises MissingPackage as `store_of` does."""
     if settings.follow.urls:
-        from registry_core.follow.follower import Follower  # noqa: PLC0415 - only a follower needs it
+        from registry_core.follow.follower import FollowingParts  # noqa: PLC0415 - only a follower needs it
 
-        follower = Follower(
+        follower = FollowingParts(
             settings.follow,
             settings.client_tls,
             hub=hub,
@@ -55,7 +55,7 @@ def source_of(
             random=random,
             background=background,
         )
-        return Source(follower.store, follower.view, follower)
+        return ReplicaSource(follower.store, follower.view, follower)
     store = store_of(settings, clock, random, metrics, background)
     view = ReplicaView(
         clock,
@@ -64,7 +64,7 @@ def source_of(
         store_age_s=store.age_s,
         store=lambda: store_age(store.shards()),
     )
-    return Source(store, view, None)
+    return ReplicaSource(store, view, None)
 
 
 def store_of(

@@ -12,7 +12,7 @@ from registry_core.api.certificate_schemas import DenialView, DeniedView
 from registry_core.bodies import decoded
 from registry_core.causes import cause_of
 from registry_core.errors import StoreUnavailable
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.ports.denials import Denial, DenialsRead
 from registry_core.upstreams.choice import Use
 
@@ -23,7 +23,7 @@ MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 class UpstreamDenials:
     """A `DenialStore` that reads the upstream's list; while it is away, what it held before counts."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: UpstreamLink) -> None:
         self._link = link
         self._held: tuple[Denial, ...] = ()
         self._known = False

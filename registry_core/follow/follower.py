@@ -21,7 +21,7 @@ from registry_core.bodies import decoded
 from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER, ids_in, require_no_loop
 from registry_core.domain.selection import Random
 from registry_core.follow.denials import UpstreamDenials
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.follow.metrics import add_follow_metrics
 from registry_core.follow.passing import Passing
 from registry_core.follow.report import UpstreamState, follow_health
@@ -41,7 +41,7 @@ _ASK: Final = aiohttp.ClientTimeout(total=3.0, sock_connect=1.0)
 _FROM_THE_VIEW: Final = frozenset({"/services", "/services/{service}", "/catalog", "/sd/prometheus"})
 
 
-class Follower:
+class FollowingParts:
     """What a replica has because it follows another registry. `start` it before the store, and `close` it after."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Follower:
         background: Background,
     ) -> None:
         self._clock = clock
-        self.link = Link(settings, tls, zone=zone, clock=clock, random=random, background=background)
+        self.link = UpstreamLink(settings, tls, zone=zone, clock=clock, random=random, background=background)
         self.view = FollowerView(clock, ttl_s=ttl_s)
         self.watch = UpstreamWatch(self.link, self.view, hub, clock=clock, random=random)
         self.store = FollowedStore(self.view, self.watch, UpstreamDenials(self.link), background)

@@ -27,7 +27,7 @@ from registry_core.upstreams.requests import RegistryRequests, log_note
 MAX_CONNECTIONS: Final = 256
 
 
-class Link:
+class UpstreamLink:
     """The way to the upstreams. `start` it, and `close` it; between the two it has a session, requests and probes."""
 
     def __init__(

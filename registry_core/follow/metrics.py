@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.follow.view import FollowerView
 from registry_core.follow.watch import UpstreamWatch
 from registry_core.telemetry.metrics import ReplicaMetrics
 
 
-def add_follow_metrics(metrics: ReplicaMetrics, link: Link, view: FollowerView, watch: UpstreamWatch) -> None:
+def add_follow_metrics(metrics: ReplicaMetrics, link: UpstreamLink, view: FollowerView, watch: UpstreamWatch) -> None:
     """Add the metrics of a follower. They are there for followers alone."""
     metrics.gauges(
         "registry_upstream_followed",

@@ -30,7 +30,7 @@ from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.causes import cause_of
 from registry_core.domain.chain import VIA_HEADER, ids_in, onward
 from registry_core.errors import Overloaded, Unavailable
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.follow.passed_headers import answer_headers, request_headers
 from registry_core.ports.clock import Clock
 from registry_core.security.signatures import INPUT_HEADER, SIGNATURE_HEADER
@@ -91,7 +91,7 @@ class _Passed:
 class Passing:
     """Passes requests on over `link`."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
+    def __init__(self, link: UpstreamLink, clock: Clock) -> None:
         self._link = link
         self._clock = clock
         self.own = ""  # the id of this follower

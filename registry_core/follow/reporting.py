@@ -23,7 +23,7 @@ from registry_core.bodies import decoded
 from registry_core.causes import cause_of
 from registry_core.domain.chain import CHAIN_HEADER
 from registry_core.follow.acknowledging import to_acknowledge
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.ports.clock import Clock
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import WATCHER_HEADER
@@ -54,7 +54,7 @@ class UpstreamReports:
 
     def __init__(
         self,
-        link: Link,
+        link: UpstreamLink,
         hub: WatchHub,
         *,
         applied: Callable[[], Cursor],

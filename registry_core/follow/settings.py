@@ -34,7 +34,17 @@ FOLLOW: Final[Setting[tuple[str, ...]]] = Setting(
     "answers lookups from what it reads there, and passes writes on",
     _EXAMPLE,
 )
-FOLLOW_SETTINGS: Final[tuple[Setting[Any], ...]] = (FOLLOW, REGISTRY_KEY, REGISTRY_SEND)
+# The same as an agent's, for what a follower sends in its own name.
+OWN_KEY: Final = msgspec.structs.replace(
+    REGISTRY_KEY,
+    meaning="of a follower: a key of its own, as `vertice keys issue --role follower` prints it, to sign with towards the "
+    "registry that it follows, instead of REGISTRY_SECRET",
+    example="k-5f1d2c7a9b3e.a-long-random-word",
+)
+OWN_SEND: Final = msgspec.structs.replace(
+    REGISTRY_SEND, meaning="of a follower: how it proves to the registry that it follows who it is, as at an agent"
+)
+FOLLOW_SETTINGS: Final[tuple[Setting[Any], ...]] = (FOLLOW, OWN_KEY, OWN_SEND)
 
 
 class FollowSettings(msgspec.Struct, frozen=True):
@@ -46,17 +56,17 @@ class FollowSettings(msgspec.Struct, frozen=True):
 
 def follow_settings(values: Values) -> FollowSettings:
     """Return the settings. Raises SettingsError for a key that nothing is followed with."""
-    own = values[REGISTRY_KEY]
+    own = values[OWN_KEY]
     if not values[FOLLOW]:
         if own is not None:
             raise SettingsError(
-                f"{values.label(REGISTRY_KEY.name)}: a registry sends it to the one that it follows; it needs "
+                f"{values.label(OWN_KEY.name)}: a registry sends it to the one that it follows; it needs "
                 f"{FOLLOW.name} (example: {FOLLOW.example})"
             )
         return FollowSettings()
     secrets: tuple[str, ...] = values[SECRET]
     first, other = one_or_two(map(follower_key, secrets)) if own is None else (own, None)
-    return FollowSettings(values[FOLLOW], SenderKeys(first, send=values[REGISTRY_SEND], other=other))
+    return FollowSettings(values[FOLLOW], SenderKeys(first, send=values[OWN_SEND], other=other))
 
 
 def check_follower(values: Values, others: Iterable[Setting[Any]]) -> None:

@@ -23,7 +23,7 @@ from registry_core.causes import cause_of
 from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.selection import Random
 from registry_core.errors import VerticeError
-from registry_core.follow.link import Link
+from registry_core.follow.link import UpstreamLink
 from registry_core.follow.view import FollowerView, Then
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
@@ -90,7 +90,7 @@ class UpstreamWatch:
 
     def __init__(
         self,
-        link: Link,
+        link: UpstreamLink,
         view: FollowerView,
         hub: Callable[[], WatchHub],
         *,
@@ -308,7 +308,8 @@ async def _refusal(answer: RegistryAnswer) -> str:
 
 
 def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, VerticeError | Silent) else cause_of(error)
+    """Return why a stream was lost; our own errors say it themselves."""
+    return error.args[0] if isinstance(error, VerticeError | Silent) and error.args else cause_of(error)
 
 
 def _trouble(error: Exception) -> Trouble:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from registry_core.follow.follower import Follower
+from registry_core.follow.follower import FollowingParts
 from registry_core.follow.settings import FollowSettings
 from registry_core.ports.clock import SystemClock
 from registry_core.replica_settings import ReplicaSettings
@@ -37,7 +37,7 @@ async def following_at(
         yield api
 
 
-def follower_in(api: Api) -> Follower:
+def follower_in(api: Api) -> FollowingParts:
     """Return what makes that replica a follower."""
     follower = api.replica.follower
     assert follower is not None, "it follows nobody"
