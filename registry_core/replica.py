@@ -167,6 +167,7 @@ class Replica:
         operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
         self.tree = FollowTree(self._peers.id, self._clock, tuple if self.follower is None else self.follower.path)
+        self.reports.followed = self.tree.usage
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -231,7 +232,13 @@ class Replica:
             self.follower.add_metrics(self.metrics)
             self.app.on_response_prepare.append(self.follower.say_age)
             self.follower.join(
-                self._peers.id, self.tree, gate=self._gate, hub=self.hub, drains=drains, summary=deployment.own
+                self._peers.id,
+                self.tree,
+                gate=self._gate,
+                hub=self.hub,
+                drains=drains,
+                agents=self.reports,
+                summary=deployment.own,
             )
             deployment.above = self.follower.deployment
         self._runner: web.AppRunner | None = None

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from registry_core.api.deployment_schemas import ReplicaSummary
 from registry_core.api.follow_health import followers_health
 from registry_core.api.follower_book import FollowerBook, flat
@@ -14,6 +16,7 @@ from registry_core.api.health_schemas import FollowersHealth
 from registry_core.domain.chain import FollowLoop, header_of, ids_in
 from registry_core.errors import Overloaded
 from registry_core.ports.clock import Clock
+from registry_core.usage.followed import FollowedUsage
 
 
 class FollowTree:
@@ -67,12 +70,22 @@ class FollowTree:
 
     def take(self, report: FollowerReport, *, address: str) -> None:
         """Take in the report of a follower at that client address. Raises Overloaded when there are too many."""
-        if not self._book.take(report.replica, self._clock.monotonic(), address=address, ending=report.ending):
+        if report.ending:
+            self._book.forget(report.id)
+            return
+        if report.replica is None:
+            return
+        summary, now = msgspec.structs.replace(report.replica, id=report.id), self._clock.monotonic()
+        if not self._book.take(summary, now, address=address, usage=report.usage):
             raise Overloaded("this replica has as many followers as it shows", retry_after_s=60.0)
 
     def followers(self) -> list[ReplicaSummary]:
         """Return the followers, and those below them."""
         return self._book.summaries(self._clock.monotonic())
+
+    def usage(self) -> tuple[list[FollowedUsage], int]:
+        """Return what the followers told of agents, and how many of them told nothing."""
+        return self._book.usage(self._clock.monotonic())
 
     def health(self) -> FollowersHealth | None:
         """Return what `/health` says of the followers; None without any."""

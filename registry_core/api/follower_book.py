@@ -12,6 +12,7 @@ import msgspec
 
 from registry_core.api.deployment_schemas import ReplicaSummary
 from registry_core.domain.chain import MAX_DEPTH
+from registry_core.usage.followed import FollowedUsage
 
 # How often a follower reports, and after which time without a report it is silent, and forgotten.
 REPORT_EVERY_S: Final = 5.0
@@ -28,6 +29,7 @@ MAX_REASONS: Final = 4
 class _Reported(NamedTuple):
     at: float
     summary: ReplicaSummary
+    usage: FollowedUsage | None
 
 
 class FollowerBook:
@@ -40,18 +42,25 @@ class FollowerBook:
     def __len__(self) -> int:
         return len(self._known)
 
-    def take(self, summary: ReplicaSummary, now: float, *, address: str, ending: bool = False) -> bool:
+    def take(self, summary: ReplicaSummary, now: float, *, address: str, usage: FollowedUsage | None = None) -> bool:
         """Take a report in; return False when there is no room for another follower."""
         self.tidy(now)
-        if ending:
-            self._known.pop(summary.id, None)
-            return True
         if summary.id not in self._known and len(self._known) >= MAX_FOLLOWERS:
             return False
         known = trimmed(summary, MAX_NODES)
         known = msgspec.structs.replace(known, follows=self._own, address=address, url="")
-        self._known[summary.id] = _Reported(now, known)
+        self._known[summary.id] = _Reported(now, known, usage)
         return True
+
+    def forget(self, follower: str) -> None:
+        """Forget a follower, which has said that it stops."""
+        self._known.pop(follower, None)
+
+    def usage(self, now: float) -> tuple[list[FollowedUsage], int]:
+        """Return what the followers told of agents, and how many followers told nothing, or are silent."""
+        self.tidy(now)
+        told = [one.usage for one in self._known.values() if one.usage is not None and now - one.at <= SILENT_AFTER_S]
+        return told, len(self._known) - len(told)
 
     def tidy(self, now: float) -> None:
         """Forget those that have been silent for long."""

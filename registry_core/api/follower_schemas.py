@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from registry_core.api.deployment_schemas import ReplicaSummary
+from registry_core.usage.followed import MAX_ENTRIES, FollowedUsage
+from registry_core.usage.ledger import AgentEntry
 
 
 class FollowerReport(msgspec.Struct, kw_only=True):
-    """What a follower says of itself and of the followers below. Unknown fields are ignored: a later one may say more.
+    """What a follower says of itself, of the followers below, and of agents. A later release may say more.
 
-    It is taken by a replica whose answer to /watch names its chain. `ending`: it is the last one.
+    It is taken by a replica whose answer to /watch names its chain. What is missing has not changed. `ending`: it is
+    the last one.
     """
 
-    replica: ReplicaSummary
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}(?!\n)$")]
+    replica: ReplicaSummary | None = None
+    usage: FollowedUsage | None = None
+    agents: Annotated[list[AgentEntry], Meta(max_length=MAX_ENTRIES)] = []
     ending: bool = False

@@ -162,6 +162,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
         if known and body.follower is not None:
             self._tree.take(body.follower, address=client_of(request))
+            self.reports.take_followed(body.watcher, body.follower.id, body.follower.agents)
         if known and body.report is not None:
             self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:

@@ -17,6 +17,7 @@ from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import FollowHealth
 from registry_core.api.hub import WatchHub
 from registry_core.api.standstill import WriteGate
+from registry_core.api.usage import AgentReports
 from registry_core.bodies import decoded
 from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER, ids_in, require_no_loop
 from registry_core.domain.selection import Random
@@ -85,6 +86,7 @@ class FollowingParts:
         gate: WriteGate,
         hub: WatchHub,
         drains: Drains,
+        agents: AgentReports,
         summary: Callable[[], ReplicaSummary],
     ) -> None:
         """Take the place of the replica `own` in `tree`, before `start`; `summary` returns how that one is."""
@@ -94,9 +96,11 @@ class FollowingParts:
         self.watch.headers[FOLLOWER_HEADER] = own
         self._reports = UpstreamReports(
             self.link,
+            own,
             hub,
             applied=lambda: self.view.cursor,
             drains=drains.announced,
+            agents=agents,
             summary=summary,
             require_above=lambda url: tree.require_above(self._path, url),
             clock=self._clock,

@@ -6,6 +6,7 @@ It runs beside the stream of the watch, since all of it is about that one watche
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -19,12 +20,14 @@ from registry_core.api.follower_book import MAX_NODES, REPORT_EVERY_S, trimmed
 from registry_core.api.follower_schemas import FollowerReport
 from registry_core.api.hub import WatchHub
 from registry_core.api.schemas import MAX_BODY_BYTES, Problem
+from registry_core.api.usage import AgentReports
 from registry_core.bodies import decoded
 from registry_core.causes import cause_of
 from registry_core.domain.chain import CHAIN_HEADER
 from registry_core.follow.acknowledging import to_acknowledge
 from registry_core.follow.link import UpstreamLink
 from registry_core.ports.clock import Clock
+from registry_core.usage.followed import entries_since, in_batches, usage_of
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import WATCHER_HEADER
 
@@ -55,10 +58,12 @@ class UpstreamReports:
     def __init__(
         self,
         link: UpstreamLink,
+        own: str,
         hub: WatchHub,
         *,
         applied: Callable[[], Cursor],
         drains: Callable[[], Iterable[tuple[str, Cursor]]],
+        agents: AgentReports,
         summary: Callable[[], ReplicaSummary],
         require_above: Callable[[str], None],
         clock: Clock,
@@ -69,6 +74,9 @@ class UpstreamReports:
         """
         self._require_above = require_above
         self._link = link
+        self._own = own
+        self._agents = agents
+        self._agents_told_at = -math.inf  # to the upstream of this watch
         self._hub = hub
         self._applied = applied
         self._drains = drains
@@ -84,6 +92,7 @@ class UpstreamReports:
         if not watcher:
             return None
         self._watcher = _Watcher(url, watcher, CHAIN_HEADER in response.headers)
+        self._agents_told_at = -math.inf
         return self._run(self._watcher)
 
     async def leave(self) -> None:
@@ -92,7 +101,7 @@ class UpstreamReports:
         if watcher is not None and watcher.takes_reports:
             try:
                 async with asyncio.timeout(LEAVE_S):
-                    await self._report(watcher, ending=True)
+                    await self._post(watcher, _body(FollowerReport(id=self._own, ending=True)))
             except TimeoutError:
                 pass
 
@@ -117,19 +126,27 @@ class UpstreamReports:
         readers, acknowledged = self._hub.acknowledgements(label, said_at)
         return readers == acknowledged
 
-    async def _report(self, watcher: _Watcher, *, ending: bool = False) -> None:
+    async def _report(self, watcher: _Watcher) -> None:
+        """Tell the upstream how this follower and those below are, and what it has heard of agents since."""
         summary, room = self._summary(), MAX_NODES
+        usage = usage_of(self._agents.frame(with_usage=True))
         while True:
-            report = FollowerReport(replica=trimmed(summary, room), ending=ending)
-            body = {"cursor": "", "follower": msgspec.to_builtins(report)}
-            if room <= 1 or len(_ENCODER.encode(body)) <= MAX_BODY_BYTES - _ENVELOPE:
+            report = FollowerReport(id=self._own, replica=trimmed(summary, room), usage=usage)
+            if room <= 1 or len(_ENCODER.encode(report)) <= MAX_BODY_BYTES - _ENVELOPE:
                 break
             room //= 2
         before, self.problem = self.problem, ""
-        if not await self._post(watcher, body):
+        if not await self._post(watcher, _body(report)):
             self.problem = self._said
-        if self.problem and self.problem != before:
-            _log.warning("upstream_takes_no_report", upstream=watcher.url, because=self.problem)
+            if self.problem != before:
+                _log.warning("upstream_takes_no_report", upstream=watcher.url, because=self.problem)
+            return
+        now = self._agents.now()
+        entries = entries_since(self._agents.ledger, self._agents_told_at, now, self._agents.every_s)
+        for batch in in_batches(list(entries)):
+            if batch and not await self._post(watcher, _body(FollowerReport(id=self._own, agents=batch))):
+                return
+        self._agents_told_at = now
 
     async def _post(self, watcher: _Watcher, body: dict[str, Any]) -> bool:
         """Send an acknowledgement of the watch, or a report with it; return whether it was taken."""
@@ -144,3 +161,7 @@ class UpstreamReports:
         problem = decoded(said or b"", Problem)
         self._said = problem.message if problem is not None else f"it answers {response.status}"
         return response.status == HTTPStatus.OK
+
+
+def _body(report: FollowerReport) -> dict[str, Any]:
+    return {"cursor": "", "follower": report}

@@ -171,3 +171,24 @@ async def test_two_that_follow_each_other_do_not(registry: Api) -> None:
             assert (answer.status, answer.body["error"]) == (503, "FollowLoop")
             assert (await api.call("GET", "/deployment")).status == 200
         assert len(registry.replica.view.catalog) == 0
+
+
+async def test_what_agents_behind_followers_ask_for_is_known_to_the_registry(
+    registry: Api, edge: Api, second: Api
+) -> None:
+    await registry.call("POST", "/register", GOOD, headers=TOKEN)
+    async with reading(second) as reader:
+        key = "0123456789abcdef" * 2
+        usage = [["ip-intel", "dns", 12, 3]]
+        report = {"key": key, "sequence": 1, "host": "far", "counted_s": 60, "services": ["shop"], "usage": usage}
+        body = {"watcher": reader.id, "cursor": "", "report": report}
+        assert (await second.call("POST", "/watch/ack", body, headers=TOKEN)).status == 200
+        ledger = registry.replica.reports.ledger
+        await eventually(lambda: len(ledger) == 1, "the registry has heard of the agent")
+        for api in (registry, edge, second):
+            (agent,) = (await api.call("GET", "/agents")).body["agents"]
+            assert (agent["host"], agent["state"], agent["registry"]) == ("far", "current", second.replica._peers.id)
+            (service,) = (await api.call("GET", "/usage?service=ip_intel")).body["usage"]
+            assert [one["services"] for one in service["consumers"]] == [["shop"]]
+        # No watch of a follower counts as an agent that does not report.
+        assert registry.replica.reports.unreported == 0

@@ -13,9 +13,19 @@ from registry_core.errors import Overloaded
 from tests.samples import FakeClock
 
 
-def report(name: str) -> FollowerReport:
-    return FollowerReport(
-        replica=ReplicaSummary(id=name, status="healthy", state="", uptime_seconds=1.0, services=0, instances=0)
+def report(name: str, *below: str) -> FollowerReport:
+    return FollowerReport(id=name, replica=summary(name, *below))
+
+
+def summary(name: str, *below: str) -> ReplicaSummary:
+    return ReplicaSummary(
+        id=name,
+        status="healthy",
+        state="",
+        uptime_seconds=1.0,
+        services=0,
+        instances=0,
+        followers=[summary(one) for one in below],
     )
 
 
@@ -45,13 +55,10 @@ def test_whom_this_one_follows_is_not_below_it() -> None:
         tree.require_above([far], "http://far")
         with pytest.raises(FollowLoop, match=middle):
             tree.require_above([middle], "http://middle")
-        known = report(middle)
-        known.replica.followers = [report(far).replica]
-        tree.take(known, address="203.0.113.9")
+        tree.take(report(middle, far), address="203.0.113.9")
         with pytest.raises(FollowLoop, match=far):
             tree.require_above([far], "http://far")
-        known.replica.followers = [report(own).replica]
-        tree.take(known, address="203.0.113.9")
+        tree.take(report(middle, own), address="203.0.113.9")
         with pytest.raises(FollowLoop, match=own):
             tree.require_above([far], "http://far")
     # It has left, whatever it reported.

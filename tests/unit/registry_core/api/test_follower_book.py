@@ -42,7 +42,7 @@ def test_a_follower_that_stops_reporting_is_silent_and_then_forgotten() -> None:
 def test_a_follower_that_ends_is_gone_at_once() -> None:
     book = FollowerBook("registry")
     book.take(follower("edge"), 0.0, address="")
-    book.take(follower("edge"), 1.0, address="", ending=True)
+    book.forget("edge")
     assert book.summaries(1.0) == []
 
 
