@@ -37,8 +37,8 @@ FOLLOW: Final[Setting[tuple[str, ...]]] = Setting(
 # The same as an agent's, for what a follower sends in its own name.
 OWN_KEY: Final = msgspec.structs.replace(
     REGISTRY_KEY,
-    meaning="of a follower: a key of its own, as `vertice keys issue --role follower` prints it, to sign with towards the "
-    "registry that it follows, instead of REGISTRY_SECRET",
+    meaning="of a follower: a key of its own, as `vertice keys issue --role follower` prints it, to sign with towards "
+    "the registry that it follows, instead of REGISTRY_SECRET",
     example="k-5f1d2c7a9b3e.a-long-random-word",
 )
 OWN_SEND: Final = msgspec.structs.replace(
