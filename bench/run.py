@@ -26,6 +26,7 @@ from bench import (
     replica_recording,
     replicated,
     traces,
+    tree,
 )
 from bench.machine import this_machine
 from bench.rows import Result, table
@@ -40,6 +41,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "audit": audit.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
+    "tree": tree.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 

@@ -22,6 +22,7 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.http_connection import serving
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.openapi import description
@@ -33,6 +34,7 @@ from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
+from registry_core.api.spoken_clients import SpokenClients
 from registry_core.api.standstill import WriteGate
 from registry_core.api.steps import steps
 from registry_core.api.usage import AgentReports
@@ -43,7 +45,6 @@ from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import StoreUnavailable
 from registry_core.installed import VERSION
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
@@ -57,6 +58,7 @@ from registry_core.replica_log_levels import use_settings_again
 from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
 from registry_core.replica_store import source_of
+from registry_core.replica_sweep import ReplicaSweep
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
@@ -66,7 +68,6 @@ from registry_core.settings import Listen
 from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
-from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.traces import Traces
@@ -122,6 +123,7 @@ class Replica:
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         unbelieved, report = lambda: self.limits.unbelieved, self._callers.report
+        self.limits.spoken_for = SpokenClients(self._callers.keyring, self.tls.mutual.certified, self._clock).origin
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=report, unbelieved=unbelieved)
         self._sampler = SystemSampler()
         self._connections = Connections(
@@ -164,6 +166,7 @@ class Replica:
         )
         operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
+        self.tree = FollowTree(self._peers.id, self._clock, tuple if self.follower is None else self.follower.path)
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -177,14 +180,27 @@ class Replica:
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
             authority_problem=lambda: self._authority.problem,
+            followers=self.tree.health,
+            follow=lambda: None if self.follower is None else self.follower.health(),
             store_kind=UPSTREAM if settings.follow.urls else "memory" if settings.redis is None else "redis",
             clock=self._clock,
+        )
+        drains = Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown)
+        deployment = Deployment(
+            self.health.view,
+            self.view,
+            self._peers,
+            lambda: request_counts(self.metrics.requests()),
+            version=VERSION,
+            zone=settings.zone,
+            clock=self._clock,
+            tree=self.tree,
         )
         handlers = Handlers(
             operations,
             self.view,
             self.hub,
-            Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
+            drains,
             audit=self.audit,
             reports=self.reports,
             first=self._first,
@@ -193,15 +209,8 @@ class Replica:
             unread=self.limits.unread,
             clock=self._clock,
             health=self.health.view,
-            deployment=Deployment(
-                self.health.view,
-                self.view,
-                self._peers,
-                lambda: request_counts(self.metrics.requests()),
-                version=VERSION,
-                zone=settings.zone,
-                clock=self._clock,
-            ),
+            deployment=deployment,
+            tree=self.tree,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
@@ -221,11 +230,14 @@ class Replica:
             operations.lacking = self.follower.view.lacking
             self.follower.add_metrics(self.metrics)
             self.app.on_response_prepare.append(self.follower.say_age)
+            self.follower.join(
+                self._peers.id, self.tree, gate=self._gate, hub=self.hub, drains=drains, summary=deployment.own
+            )
+            deployment.above = self.follower.deployment
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._spared = False
-        self._guard_log = GuardLog()
+        self.sweeping = ReplicaSweep(self.store, self._access, self.health, self.metrics, settings.terms)
         add_usage_metrics(self.metrics, self.reports)
         add_metrics(
             self,
@@ -280,7 +292,7 @@ class Replica:
                 await self.follower.start()
             await self.store.start(self.view)
             if self.follower is None:
-                self._run("sweep", self._sweep, self._next_sweep_s)
+                self._run("sweep", self.sweeping.sweep, self.sweeping.next_s)
             self._run("authority", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
@@ -297,6 +309,8 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        if self.follower is not None:
+            await self.follower.leave()
         # First, so that load balancers and readers go elsewhere while requests in flight are finished.
         self.hub.close(self.settings.peers)
         if self._server is not None:
@@ -345,31 +359,6 @@ class Replica:
     ) -> None:
         repeated = partial(repeat, name, work, every_s, self._clock, at_once=at_once)
         self._tasks.append(self._background.keep(name, repeated))
-
-    async def _sweep(self) -> None:
-        if self._access.refuses_all:
-            return  # the first sweep after this extends all leases by the gap
-        report = await self.store.sweep()
-        self._spared = report.spared
-        if not report.unswept:
-            self.health.swept()
-        if report.amnesty_s:
-            log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
-        if report.expired:
-            self.metrics.expired.inc(len(report.expired))
-            log.info(
-                "instances expired",
-                count=len(report.expired),
-                instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
-            )
-        self._guard_log.see(self.store.guards())
-        if report.unswept:
-            raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
-
-    def _next_sweep_s(self) -> float:
-        # Timers fire late and a sweep takes time, but the terms promise that the period is never exceeded.
-        # An instance that a sweep spared so as not to empty its service is overdue all the same.
-        return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
 
     async def _sample(self) -> None:
         self._measures.look()

@@ -27,8 +27,11 @@ SETTLED_S: Final = 60.0
 # How long to wait for tasks to end.
 END_S: Final = 2.0
 # Until Python 3.12, `asyncio.wait_for` loses a cancellation that arrives in the turn in which its awaitable
-# finishes, and the task goes on as if it had not been cancelled. So it is cancelled again.
-_AGAIN_AFTER_S: Final = 0.1
+# finishes, and the task goes on as if it had not been cancelled. So it is cancelled again, but after several waits
+# instead of one: when the machine stood still, one wait is over before the task has had a turn, and the second
+# cancellation would interrupt what the task closes at its end.
+_WAITS: Final = 10
+_WAIT_S: Final = 0.05
 # Causes per name whose traceback is logged; bounded, since a cause may contain a number that differs each time.
 _MOST_TRACED: Final = 8
 
@@ -203,5 +206,8 @@ async def end(tasks: Iterable[asyncio.Task[Any] | None], within_s: float = END_S
             return
         for task in left:
             task.cancel()
-        await asyncio.wait(left, timeout=min(_AGAIN_AFTER_S, within_s))
+        for _ in range(_WAITS):
+            _, left = await asyncio.wait(left, timeout=min(_WAIT_S, within_s))
+            if not left or loop.time() >= ends_at:
+                break
     await asyncio.gather(*meant, return_exceptions=True)  # retrieves their errors, or asyncio complains

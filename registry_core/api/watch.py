@@ -15,6 +15,7 @@ from registry_core.api.endpoints import NDJSON
 from registry_core.api.hub import WatchHub
 from registry_core.api.pieces import WatchStream
 from registry_core.api.unread import UnreadAnswers
+from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER
 from registry_core.errors import ValidationError
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.cursor import Cursor
@@ -39,11 +40,12 @@ async def stream(
     unread: UnreadAnswers,
     replica: str,
     report_every_s: float,
+    chain: str,
 ) -> web.StreamResponse:
     """Stream until the reader leaves or the hub closes; with `once`, send only the opening.
 
     `replica` is the id of this one, which is part of those of its watchers. Those that acknowledge are asked for a
-    report every `report_every_s`.
+    report every `report_every_s`. `chain` names the replicas from this one up to the registry.
 
     Raises Overloaded, and ValidationError for an invalid protocol version, before anything is sent.
     """
@@ -58,8 +60,11 @@ async def stream(
         watcher_id=name,
         connected=lambda: request.transport is not None and not request.transport.is_closing(),
     )
+    if FOLLOWER_HEADER in request.headers:
+        # What a follower has applied, its own readers may not have: it says which drains they know of.
+        watcher.acknowledged = Cursor()
     try:
-        headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol)}
+        headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol), CHAIN_HEADER: chain}
         if acknowledges:
             headers |= {WATCHER_HEADER: name, REPORT_EVERY_HEADER: f"{report_every_s:g}"}
         response = WatchStream(headers, unread)

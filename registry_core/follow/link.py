@@ -54,6 +54,11 @@ class UpstreamLink:
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
+    def shows_certificate(self) -> bool:
+        """Whether upstreams are shown a certificate of this follower."""
+        return self.tls is not None and self._tls_settings.pair is not None
+
+    @property
     def session(self) -> aiohttp.ClientSession:
         """The session, with TLS and without cookies; it adds no credentials."""
         assert self._session is not None  # set by start()

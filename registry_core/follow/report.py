@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from registry_core.api.health_schemas import FollowHealth
 from registry_core.domain.freshness import Freshness
 
 
@@ -27,3 +28,17 @@ class UpstreamState(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
     protocol: int  # of the watch that is read; 0 before the first one
     path: tuple[str, ...] = ()  # the ids of the registries from this one's upstream to the one with the store
+
+
+def follow_health(state: UpstreamState) -> FollowHealth:
+    """Return what `/health` says of it."""
+    return FollowHealth(
+        upstreams=list(state.urls),
+        connected_to=state.connected_to,
+        state=state.state,
+        freshness=state.freshness.value,
+        age_s=state.age_s,
+        lost_s=state.lost_s,
+        problem=state.problem,
+        path=list(state.path),
+    )

@@ -15,33 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
+from tests.scenarios.haproxy_over_dns import HAPROXY_OVER_DNS
 from tests.scenarios.system import Dev, Fleet, dev, status_of
 
 SERVICE = "parcel_tracker"
-# HAProxy makes no checks of its own and retries no request: it depends on DNS alone.
-CONFIG = """
-global
-    log stderr format raw local0 notice
-defaults
-    mode http
-    retries 0
-    timeout connect 2s
-    timeout client 10s
-    timeout server 10s
-    default-server init-addr none
-resolvers vertice
-    nameserver agent 127.0.0.1:{dns}
-    accepted_payload_size 1232
-    timeout resolve 500ms
-    timeout retry 500ms
-    hold valid 500ms
-frontend clients
-    bind 127.0.0.1:{front}
-    default_backend trackers
-backend trackers
-    balance roundrobin
-    server-template srv 5 _{service}._tcp.vertice.internal resolvers vertice resolve-prefer ipv4
-"""
 # A gateway for a whole fleet: one backend for each service, chosen by the request's host.
 GATEWAY = """
 defaults
@@ -126,7 +103,7 @@ def balanced(tmp_path: Path) -> Iterator[Balanced]:
     with dev(file, tmp_path) as system:
         front = free_port()
         config = tmp_path / "haproxy.cfg"
-        config.write_text(CONFIG.format(dns=system.ports.dns, front=front, service=SERVICE))
+        config.write_text(HAPROXY_OVER_DNS.format(dns=system.ports.dns, front=front, service=SERVICE))
         with running([find("haproxy"), "-db", "-f", str(config)], tmp_path / "haproxy.log") as program:
             wait_until(lambda: accepts(front), "HAProxy listens")
             yield Balanced(system, front)

@@ -15,33 +15,12 @@ from typing import Any
 import pytest
 
 from tests.programs import VERTICE, Program, accepts, find, free_port, running, wait_until
+from tests.scenarios.haproxy_over_dns import HAPROXY_OVER_DNS
 from tests.scenarios.system import get_json, status_of
 
 pytestmark = pytest.mark.long
 
 SERVICE = "parcel_tracker"
-# HAProxy makes no checks of its own and retries no request: it learns of restarts from DNS alone.
-CONFIG = """
-defaults
-    mode http
-    retries 0
-    timeout connect 2s
-    timeout client 10s
-    timeout server 10s
-    default-server init-addr none
-resolvers vertice
-    nameserver agent 127.0.0.1:{dns}
-    accepted_payload_size 1232
-    timeout resolve 500ms
-    timeout retry 500ms
-    hold valid 500ms
-frontend clients
-    bind 127.0.0.1:{front}
-    default_backend trackers
-backend trackers
-    balance roundrobin
-    server-template srv 5 _{service}._tcp.vertice.internal resolvers vertice resolve-prefer ipv4
-"""
 
 
 class Beside:
@@ -122,7 +101,7 @@ def rolling(tmp_path: Path) -> Iterator[Rolling]:
         "AGENT_DNS_LISTEN": f"127.0.0.1:{dns}",
     }
     config = tmp_path / "haproxy.cfg"
-    config.write_text(CONFIG.format(dns=dns, front=front, service=SERVICE))
+    config.write_text(HAPROXY_OVER_DNS.format(dns=dns, front=front, service=SERVICE))
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             running([*VERTICE, "registry"], tmp_path / "registry.log", {"REGISTRY_LISTEN": f"127.0.0.1:{port}"})

@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from registry_core.ports.reports import PoolReport
@@ -34,6 +36,8 @@ KEEPALIVE: Final = {
     if hasattr(socket, option)
 }
 
+
+_CUT: Final = "the client is closed"
 
 # Shared by all servers of this process: clients reuse each other's resolved names.
 _ADDRESSES: Final = ServerAddresses()
@@ -60,6 +64,13 @@ class PlainConnection(Connection):
                 else:
                     return
 
+    def cut(self) -> None:
+        """Close the connection at once and wait for nothing, so that no cancellation can come between."""
+        if self._writer is not None:
+            self._parser.on_disconnect()  # type: ignore[no-untyped-call]
+            self._writer.transport.abort()
+            self._writer = self._reader = None
+
     async def _send_packed_command(self, command: Iterable[bytes]) -> None:
         # From Python 3.12 on, asyncio's transport raises TypeError instead when the connection has just broken.
         if self._writer is None or self._writer.transport.is_closing():
@@ -80,6 +91,45 @@ class TlsConnection(PlainConnection, SSLConnection):
     def _connection_arguments(self) -> Mapping[str, Any]:
         # The certificate is checked against the server's name, not against the address it resolves to.
         return {**super()._connection_arguments(), "server_hostname": self.host}
+
+
+class ServerPool(BlockingConnectionPool):
+    """A pool that stays closed once it is: redis-py's opens connections again for the callers that are still waiting.
+
+    Nobody would close those, and each holds a descriptor and a place at a server that is no longer the master.
+    """
+
+    _is_cut: bool = False
+
+    async def get_connection(self, *words: Any, **options: Any) -> AbstractConnection:
+        self._fail_if_cut()
+        connection: AbstractConnection = await super().get_connection(*words, **options)  # type: ignore[no-untyped-call]
+        try:
+            self._fail_if_cut()  # as it may be since
+        except RedisConnectionError:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        if self._is_cut:
+            _cut(connection)
+        await super().release(connection)
+
+    def _fail_if_cut(self) -> None:
+        if self._is_cut:
+            raise RedisConnectionError(_CUT)
+
+    def cut(self) -> None:
+        """Close every connection at once, even those in use, and open no more."""
+        self._is_cut = True
+        for connection in (*self._available_connections, *self._in_use_connections):
+            _cut(connection)
+
+
+def _cut(connection: AbstractConnection) -> None:
+    if isinstance(connection, PlainConnection):  # as all of them are
+        connection.cut()
 
 
 def open_client(
@@ -107,7 +157,7 @@ def open_client(
     }
     if access.tls:
         options["tls"] = redis_tls(access).context
-    pool: BlockingConnectionPool = BlockingConnectionPool(
+    pool = ServerPool(
         max_connections=max_connections,
         timeout=timeout_s,
         connection_class=TlsConnection if access.tls else PlainConnection,
@@ -139,7 +189,13 @@ def pool_report(client: Redis) -> PoolReport:
 
 
 async def close_client(client: Redis) -> None:
-    """Close every connection, even those in use: a caller waiting for an answer gets a ConnectionError at once."""
+    """Close every connection, even those in use: a caller waiting for an answer gets a ConnectionError at once.
+
+    They are closed before anything is awaited. A task that ends is cancelled again while it closes its client when the
+    machine is slow, and redis-py, which closes each connection in a task of its own, then left them open.
+    """
+    if isinstance(client.connection_pool, ServerPool):
+        client.connection_pool.cut()
     try:
         async with asyncio.timeout(1):
             await client.connection_pool.disconnect(inuse_connections=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -294,6 +295,26 @@ async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(background
     await turns()
     await background.close()
     assert task.done()
+
+
+async def test_a_task_that_tidies_up_is_not_interrupted_because_the_machine_stood_still(background: Background) -> None:
+    closed: list[str] = []
+
+    async def tidies_up() -> None:
+        try:
+            await lasts()
+        finally:
+            await asyncio.sleep(0)
+            ends = time.monotonic() + 0.2
+            while time.monotonic() < ends:
+                pass  # the whole program stands still
+            await turns(5)
+            closed.append("connection")
+
+    background.keep("sync", tidies_up)
+    await turns()
+    await background.close()
+    assert closed == ["connection"]
 
 
 async def test_a_task_that_does_not_end_is_abandoned_in_time_and_named() -> None:
