@@ -1,7 +1,7 @@
 """Run one registry replica: it keeps the leases and sends every change to the agents.
 
-With REGISTRY_FOLLOW it is a follower of another registry, and keeps none. It listens on loopback by default. SIGTERM and Ctrl-C end it cleanly. On SIGHUP it logs at the
-levels of its settings again.
+With REGISTRY_FOLLOW it is a follower of another registry, and keeps none. It listens on loopback by
+default. SIGTERM and Ctrl-C end it cleanly. On SIGHUP it logs at the levels of its settings again.
 """
 
 from __future__ import annotations
