@@ -69,6 +69,7 @@ class WatchHub:
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
         self._digest = view.catalog.digest_number
+        self._at = view.cursor  # up to where readers were sent what happened
         self._told = _NOTHING  # the cursor of the last sign of life
         # The snapshot that the latest readers of everything share, while any of them reads it.
         self._shared: weakref.ref[SharedSnapshot] | None = None
@@ -110,6 +111,7 @@ class WatchHub:
             id=watcher_id,
             # The cursor of a resumed watcher says what it has applied; a snapshot must be acknowledged first.
             acknowledged=cursor if reason is None else _NOTHING,
+            began_at=cursor if reason is None else _NOTHING,
             connected=connected,
         )
         self.watchers.add(watcher)
@@ -235,7 +237,7 @@ class WatchHub:
             self._renewed[label].pop(instance_id, None)
         catalog, cursor = self._view.catalog, self._view.cursor
         digest, before = catalog.digest_number, self._digest
-        self._digest = digest
+        self._digest, self._at = digest, cursor
         line = event_line(event, service_name, change=digest ^ before, count=catalog.instance_count(label))
         self.history.add(HistoryEntry(event.position, label, line, cursor, digest))
         at = self.counts.changed(is_read=bool(self.watchers))
@@ -259,6 +261,7 @@ class WatchHub:
 
         Missing instances were removed in the new history: a store that cannot be sure resets the view instead.
         """
+        before = self._at
         self._begin()
         self.counts.events += len(differences)
         catalog = self._view.catalog
@@ -270,6 +273,9 @@ class WatchHub:
         lines: dict[str | None, bytes] = {}
         for watcher in self.watchers:
             label = watcher.label
+            if not before.covers(watcher.began_at):
+                watcher.restart()  # it is ahead of what the differences are from: it has read elsewhere
+                continue
             if label not in lines:
                 lines[label] = self._moved(
                     [lived for lived in changed if label in (None, lived.instance.key.label)],
@@ -294,7 +300,7 @@ class WatchHub:
 
     def _begin(self) -> None:
         self.history.clear(self._view.cursor)
-        self._digest = self._view.catalog.digest_number
+        self._digest, self._at = self._view.catalog.digest_number, self._view.cursor
         self._shared = None
 
     # -- lines

@@ -29,6 +29,7 @@ class Watcher:
         renewals: bool,
         id: str = "",  # noqa: A002 - the field's name; the builtin is not used here
         acknowledged: Cursor = _NOTHING,
+        began_at: Cursor = _NOTHING,
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
         self.label = label
@@ -37,6 +38,7 @@ class Watcher:
         self.renewals = renewals and protocol == FIRST_PROTOCOL
         self.id = id
         self.acknowledged = acknowledged
+        self.began_at = began_at  # where it resumed; it may be ahead of this replica
         self.connected = connected
         self.closed = False
         self.agent_id = ""  # once it has reported
@@ -52,6 +54,7 @@ class Watcher:
 
     def restart(self) -> None:
         """Start again with a snapshot."""
+        self.began_at = _NOTHING
         self.outbox.restart()
         self._wake.set()
 

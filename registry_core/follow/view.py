@@ -14,6 +14,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Registered, Renewed
 from registry_core.domain.freshness import Freshness, freshness_of
 from registry_core.domain.records import InstanceKey
+from registry_core.follow.stage import FollowerStage
 from registry_core.ports.clock import Clock
 from registry_core.ports.store import Snapshot
 from registry_core.watch.changes import (
@@ -30,7 +31,6 @@ from registry_core.watch.changes import (
 )
 from registry_core.watch.lease_times import LeaseTimes
 from registry_core.watch.lines import Heartbeat
-from registry_core.watch.stage import Rest
 from registry_core.watch.trust import READY, SILENT_AFTER_S, Advice, ViewTrust
 
 
@@ -42,21 +42,6 @@ class Then(enum.Enum):
     READ_ALL = enum.auto()  # read everything again
 
 
-class FollowerStage:
-    """Collects the parts of a snapshot in a catalogue of their own, so that no part holds lookups up for long."""
-
-    def __init__(self) -> None:
-        self.catalog = Catalog()
-
-    def add(self, instances: Iterable[Lived]) -> None:
-        """Add one part."""
-        self.catalog.merge(instances)
-
-    def taken(self) -> tuple[tuple[Lived, ...], Rest]:
-        """Return nothing: the catalogue is taken as a whole."""
-        return (), Rest()
-
-
 class FollowerView(ReplicaView):
     """The data of a follower."""
 
@@ -66,7 +51,7 @@ class FollowerView(ReplicaView):
         self.snapshots = 0
         self._leases = LeaseTimes(ttl_s)
         self._report: LeaseReport | None = None
-        self._stage = FollowerStage()
+        self._stage = FollowerStage(self.catalog)
         # What is no longer in view, and still takes memory: whoever applies changes sheds it bit by bit.
         self.stale = Catalog()
 
@@ -144,7 +129,7 @@ class FollowerView(ReplicaView):
 
     def stage(self) -> FollowerStage:
         """Return the stage of the next snapshot; the one before is given up."""
-        self._stage = FollowerStage()
+        self._stage = FollowerStage(self.catalog)
         return self._stage
 
     def opened(self, registry_time: float | None) -> None:
@@ -180,19 +165,22 @@ class FollowerView(ReplicaView):
         return then
 
     def _replace(self, change: Replaced) -> None:
-        taken, before = self._stage.catalog, self.cursor
+        stage, before = self._stage, self.cursor
+        self._stage = FollowerStage(self.catalog)
         has_data = bool(change.cursor.positions)
         dropped = not self.loaded or self.trust.may_drop(change, before)
-        if dropped:
-            self.reset(Snapshot(change.cursor, (), whole=change.whole and has_data, built=taken))
-            self.stale = taken  # what was in view before
-        else:
+        if not dropped:
             # The registry does not know everything itself: what it lacks stays.
-            self.catalog.merge(taken.all())
+            self.catalog.merge(stage.catalog.all())
             self.cursor = change.cursor
             for listener in self._listeners:
                 listener.on_reset()
-        self._stage = FollowerStage()
+        elif self.loaded and has_data and (differences := stage.differences(change.cursor.positions[0])) is not None:
+            self.moved(change.cursor, differences)
+            self.stale = stage.catalog
+        else:
+            self.reset(Snapshot(change.cursor, (), whole=change.whole and has_data, built=stage.catalog))
+            self.stale = stage.catalog  # what was in view before
         self.snapshots += has_data
         self.trust.replaced(change, before, dropped=dropped, whole=has_data and self._adds_up(change.digest))
 

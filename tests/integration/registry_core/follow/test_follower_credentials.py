@@ -14,9 +14,10 @@ from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.security.identities import Role
 from registry_core.security.issued_keys import IssuedKey
 from registry_core.security.pem_paths import KeyPair
-from registry_core.security.sending import SenderKeys
+from registry_core.security.sending import TOKEN_HEADER, SenderKeys
 from registry_core.security.signing_keys import SigningKey, follower_key
 from tests.certificates import Authority
+from tests.integration.agents import line_to
 from tests.integration.followers import follower_in, following_at
 from tests.integration.replicas import READY, serving
 from tests.integration.tls import TlsFiles, tls_files
@@ -92,3 +93,23 @@ async def test_a_follower_does_not_follow_a_registry_whose_authority_it_does_not
     ):
         await eventually(lambda: follower_in(follower).watch.losses > 0, "it tried")
         assert "certificate" in follower_in(follower).state().problem
+
+
+async def test_what_the_registry_denies_is_refused_at_the_followers_own_port(files: TlsFiles) -> None:
+    registry = msgspec.structs.replace(READY, secrets=(SECRET,))
+    own = msgspec.structs.replace(files.settings(mutual=True), client_tls=ClientTlsSettings(str(files.authority.ca)))
+    headers = {TOKEN_HEADER: SECRET}
+    async with (
+        serving(registry) as api,
+        line_to(api.replica.listen.port) as line,
+        following_at(line.url, settings=own) as follower,
+    ):
+        denied = follower.replica.certificates
+        said = await api.call("POST", "/certificates/denied", {"service_name": "ip_intel"}, headers=headers)
+        assert said.status == 200
+        await denied.refresh()
+        assert denied.denied.is_denied(7, "spiffe://vertice.internal/service/ip-intel")
+        line.down = True
+        line.cut()
+        await denied.refresh()
+        assert denied.denied.is_denied(7, "spiffe://vertice.internal/service/ip-intel"), "that stays"

@@ -7,6 +7,7 @@ from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Event, Position, Registered
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Instance, InstanceKey
+from registry_core.follow.stage import MOST_DIFFERENCES
 from registry_core.follow.view import FollowerView, Then
 from registry_core.watch.changes import (
     Happened,
@@ -135,12 +136,24 @@ def test_what_a_registry_that_lost_its_memory_lacks_stays_until_it_is_ready() ->
     assert of.view.catalog.names() == ["billing"]
 
 
-def test_a_snapshot_of_a_ready_registry_replaces_all_at_once_and_leaves_the_old_to_be_shed() -> None:
+def test_readers_get_the_differences_of_a_second_snapshot() -> None:
     of = Followed()
-    of.snapshot(GEO, cursor=at(7))
+    of.snapshot(GEO, BILLING, cursor=at(7))
+    other = instance("billing", "10.0.0.2", weight=7)
+    of.snapshot(other, cursor=at(9))
+    assert list(of.view.catalog) == [other]
+    assert (of.view.cursor, of.view.snapshots, of.view.lacking()) == (at(9), 2, "")
+    assert of.listener.said == ["reset", "moved 2"]
+    assert of.view.stale.names() == ["billing"], "the catalogue that was read is not needed"
+
+
+def test_readers_get_a_snapshot_when_too_much_differs() -> None:
+    of = Followed()
+    of.snapshot(*(instance("geo", f"10.1.{n // 250}.{n % 250}") for n in range(MOST_DIFFERENCES + 1)), cursor=at(7))
     of.snapshot(BILLING, cursor=at(9))
     assert of.view.catalog.names() == ["billing"]
-    assert of.view.stale.names() == ["geo"]
+    assert of.listener.said == ["reset", "reset"]
+    assert of.view.stale.names() == ["geo"], "the old one is to be shed"
 
 
 def test_shards_that_the_upstream_cannot_read_make_a_missing_name_uncertain() -> None:
