@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections import Counter
 from typing import Any
 
 import msgspec
+import pytest
 
+import registry_core.store.redis.store  # noqa: F401 - it reads its scripts, which a running loop must not wait for
 from registry_core.domain.freshness import Freshness
+from registry_core.follow import watch
 from registry_core.settings import Listen
+from registry_core.store.redis.url import redis_settings
 from registry_core.upstreams.choice import Use
 from tests.integration.agents import AgentUnderTest, becomes, line_to, standing
 from tests.integration.followers import SkippedClock, follower_in, following_at, is_level
@@ -127,7 +132,10 @@ async def test_a_follower_goes_on_answering_and_says_how_old_that_is(api: Api) -
         assert follower_in(follower).state().snapshots == 1
 
 
-async def test_what_a_registry_without_memory_has_lost_stays_until_it_knows_everything_again() -> None:
+async def test_what_a_registry_without_memory_has_lost_stays_until_it_knows_everything_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "READ_ALL_EVERY_S", 0.1)
     where = msgspec.structs.replace(READY, listen=Listen("127.0.0.1", free_port()))
     async with contextlib.AsyncExitStack() as stack:
         async with serving(where) as before:
@@ -148,3 +156,31 @@ async def test_what_a_registry_without_memory_has_lost_stays_until_it_knows_ever
             await is_level(follower)
             assert await names_at(follower) == ["billing", "geo"], "what did not come back is gone"
             assert view.cursor == after.replica.view.cursor
+
+
+async def test_a_sign_of_life_of_the_registry_is_passed_on_at_once(api: Api) -> None:
+    async with following_at(api.url) as follower:
+        reader, seen = follower.replica.hub.open(follower.replica.view.cursor), b""
+        for number in range(1, 9):
+            api.replica.hub.tick()
+            # The follower's own come much more seldom.
+            async with asyncio.timeout(4):
+                while seen.count(b'"type":"sync"') <= number:
+                    await reader.wait(4)
+                    seen += reader.take()
+
+
+async def test_a_registry_that_cannot_read_its_store_is_none_to_follow_for_one_that_has_data() -> None:
+    away = msgspec.structs.replace(READY, redis=redis_settings(f"redis://127.0.0.1:{free_port()}"))
+    async with contextlib.AsyncExitStack() as stack:
+        empty = await stack.enter_async_context(serving(away))
+        async with serving() as api:
+            await api.register("osint_service", "10.0.0.1")
+            follower = await stack.enter_async_context(following_at(api.url, empty.url, reads=False))
+            view = follower_in(follower).view
+            await eventually(lambda: len(view.catalog) == 1, "it has found the one that has data")
+            cursor = view.cursor
+        said = "it has not read its own store yet"
+        await eventually(lambda: follower_in(follower).state().problem == said, "it has tried the other one")
+        assert (view.cursor, await names_at(follower)) == (cursor, ["osint_service"])
+        assert view.trust.state == "ready"
