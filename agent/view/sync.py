@@ -18,28 +18,28 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from agent.registration.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
-from agent.registries.choice import Trouble, Use
 from agent.registries.client import RegistryClient, RegistryReply
-from agent.registries.clock import time_of
-from agent.registries.pool import Upstreams
-from agent.registries.probes import RegistryProbes, Silent, zone_in
-from agent.registries.requests import RegistryRequests
 from agent.usage.reporter import Reporter
 from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
-from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
+from registry_core.upstreams.choice import Trouble, Use
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.probes import RegistryProbes, Silent, zone_in
+from registry_core.upstreams.requests import RegistryRequests
+from registry_core.upstreams.retries import WATCH_RETRY_FIRST_S, watch_retry_s
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
+from registry_core.watch.clock import time_of
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER
 from registry_core.watch.reader import BrokenPacking, BrokenStream, WatchReader
+from registry_core.watch.trust import Advice
 
 # The shortest wait between two tries, once every address was tried, while lookups get stale answers.
 HURRIED_S: Final = 1.0
