@@ -17,9 +17,12 @@ import msgspec
 
 from bench import (
     agent,
+    agent_change,
     agent_recording,
     audit,
     behind_nginx,
+    dns_rows,
+    fanout,
     large,
     levels,
     lookups,
@@ -27,8 +30,11 @@ from bench import (
     propagation,
     replica_recording,
     replicated,
+    returning,
     spike,
     traces,
+    tree,
+    watchers,
 )
 from bench.machine import this_machine
 from bench.rows import Result, table
@@ -43,9 +49,15 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "spike": spike.measure,
     "large": large.measure,
     "agent": agent.measure,
+    "agent-change": agent_change.measure,
     "audit": audit.measure,
+    "dns": dns_rows.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
+    "return": returning.measure,
+    "fanout": fanout.measure,
+    "watchers": watchers.measure,
+    "tree": tree.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 

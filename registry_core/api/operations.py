@@ -14,7 +14,6 @@ from typing import Final
 import msgspec
 import structlog
 
-from registry_core.api.beats import beats_of, refusal_of
 from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
@@ -23,9 +22,9 @@ from registry_core.api.log_level_operations import LogLevelOperations
 from registry_core.api.lookup_operations import LookupOperations, Policy
 from registry_core.api.queries import boolean, integer
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.renewals import Renewals
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    BeatView,
     DeregisteredView,
     HeartbeatBody,
     HeartbeatView,
@@ -39,18 +38,14 @@ from registry_core.api.schemas import (
 from registry_core.api.standstill import WriteGate
 from registry_core.api.view import ReplicaView
 from registry_core.domain.admission import Newcomer
-from registry_core.domain.names import all_loopback, check_instance_id, check_known_name, label_of
+from registry_core.domain.names import all_loopback, check_instance_id, check_known_name, is_plain_ipv4, label_of
 from registry_core.domain.records import Instance, InstanceKey, Registration, copied_as
 from registry_core.domain.registration import MAX_EPOCH, checked
 from registry_core.domain.restoration import checked_record, restored
 from registry_core.domain.selection import Random
-from registry_core.errors import (
-    Fenced,
-    NotFound,
-    ValidationError,
-)
+from registry_core.errors import NotFound, ValidationError
 from registry_core.ports.clock import Clock
-from registry_core.ports.store import BeatResult, Store
+from registry_core.ports.store import Store
 from registry_core.resolution import Resolver
 from registry_core.security.rights import Right
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -79,9 +74,9 @@ class Operations(LookupOperations, LogLevelOperations):
     ) -> None:
         super().__init__(store, view, policy, metrics=metrics, random=random)
         self._gate = gate
-        self._refusals = refusals
         self._resolver = resolver
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
+        self._renewals = Renewals(store, view.catalog, self._by_name, gate=gate, refusals=refusals)
         self._warned: set[InstanceKey] = set()
 
     # -- writes
@@ -132,7 +127,7 @@ class Operations(LookupOperations, LogLevelOperations):
     async def _with_addresses(self, claim: Registration) -> Registration:
         if claim.addresses:
             return claim
-        addresses = await self._resolver.resolve(claim.host)
+        addresses = (claim.host,) if is_plain_ipv4(claim.host) else await self._resolver.resolve(claim.host)
         if not addresses:
             held = self._view.catalog.get(claim.key)
             if held is not None and held.host == claim.host:
@@ -147,46 +142,7 @@ class Operations(LookupOperations, LogLevelOperations):
         each result says so. A heartbeat that names only its service is for what its sender registered.
         """
         with self._metrics.operation("heartbeat"):
-            beats, field = beats_of(call.body)
-            for number, beat in enumerate(beats):
-                prefix = field.format(number)
-                check_known_name(beat.service_name, field=f"{prefix}service_name")
-                if beat.instance_id is not None:
-                    check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
-                call.caller.require(Right.WRITE, beat.service_name)
-            self._gate.check()
-            named = [self._by_name.beat(beat, call.origin) for beat in beats]
-            meant = [beat for number, beat in enumerate(named) if beat is not None and number not in call.too_many]
-            known = iter(await self._store.renew(meant) if meant else ())
-            results = [
-                BeatResult("unknown")
-                if beat is None
-                else BeatResult("renewed")  # a moment ago: the limit knows that more than half of the TTL is left
-                if number in call.too_many
-                else next(known)
-                for number, beat in enumerate(named)
-            ]
-            views = [
-                BeatView(
-                    service_name=beat.service_name,
-                    instance_id=result.key.instance_id if result.key is not None else beat.instance_id,
-                    status=result.outcome,
-                )
-                for beat, result in zip(beats, results, strict=True)
-            ]
-            for view, beat, result in zip(views, beats, results, strict=True):
-                owner = self._view.catalog.get(result.key) if result.key is not None else None
-                refusal = refusal_of(view, beat, owner)
-                if refusal is not None and call.body.instances is None:
-                    raise refusal
-                if isinstance(refusal, Fenced):
-                    there = {"service": view.service_name, "instance": view.instance_id or ""}
-                    self._refusals.note("heartbeat", refusal, **there, client=call.origin.peer)
-            lost = sum(view.status == "unavailable" for view in views)
-            if lost:
-                self._refusals.beats_failed(lost)
-        whole = all(view.status == "renewed" for view in views)
-        return HeartbeatView(status="renewed" if whole else "partial", instances=views)
+            return await self._renewals.renew(call)
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.

@@ -26,7 +26,9 @@ class ReadyHeads:
     The caller bounds how many there are within a second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, status: HTTPStatus = HTTPStatus.OK) -> None:
+        """`status` is that of the answers that succeed."""
+        self._status = status
         self._heads: dict[HeaderFields, bytes] = {}
         self._not_modified: dict[HeaderFields, bytes] = {}
         self._second = -1
@@ -39,7 +41,7 @@ class ReadyHeads:
             self._renew(wall)
         head = self._heads.get(fields)
         if head is None:
-            head = self._heads[fields] = self._made(HTTPStatus.OK, fields) + b"Content-Length: "
+            head = self._heads[fields] = self._made(self._status, fields) + b"Content-Length: "
         size = sum(map(len, body))
         if size <= _SMALL and not more:
             return (b"%b%d\r\n\r\n%b" % (head, size, b"".join(body)),)

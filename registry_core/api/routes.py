@@ -6,6 +6,7 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
@@ -33,14 +35,17 @@ from registry_core.api.prometheus_discovery import PrometheusDiscovery, TargetQu
 from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
+from registry_core.api.snapshot_turns import SnapshotTurns
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
+from registry_core.domain.chain import FOLLOWER_HEADER
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.ports.clock import Clock
+from registry_core.security.rights import Right
 from registry_core.watch.cursor import parse_cursor
 
 if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
@@ -70,6 +75,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         deployment: Deployment,
         exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
+        tree: FollowTree,
     ) -> None:
         AuditHandlers.__init__(self, audit)
         UsageHandlers.__init__(self, reports)
@@ -88,10 +94,19 @@ class Handlers(AuditHandlers, UsageHandlers):
             position=lambda: (view.cursor, view.catalog.digest_number),
             may_lack=operations.may_lack,
         )
+        self._turns = SnapshotTurns(
+            clock,
+            secrets.SystemRandom(),
+            at_once=hub.limits.openings_at_once,
+            most_waiting=hub.limits.openings_waiting,
+            has_room=unread.makes_room,
+        )
+        hub.at_close(self._turns.close)
         self._discovery = PrometheusDiscovery(view)
         self._health = health
         self._deployment = deployment
         self._exposition = exposition
+        self._tree = tree
         self._openapi = _ENCODER.encode(openapi)
 
     # -- lookups
@@ -142,25 +157,33 @@ class Handlers(AuditHandlers, UsageHandlers):
         cursor = parse_cursor(query.get("cursor", ""))
         # A reader learns that this registry is warming, and gets the rest as soon as it is there.
         await self._first.wait()
-        return await stream(
-            request,
-            self._hub,
-            cursor,
-            label=label,
-            renewals=boolean(query, "renewals"),
-            acknowledges=boolean(query, "acknowledges"),
-            once=boolean(query, "once"),
-            unread=self._unread,
-            replica=self._peers.id,
-            report_every_s=self.reports.every_s,
-        )
+        with self._tree.followed_by(request.headers.get(FOLLOWER_HEADER, "")):
+            return await stream(
+                request,
+                self._hub,
+                cursor,
+                label=label,
+                renewals=boolean(query, "renewals"),
+                acknowledges=boolean(query, "acknowledges"),
+                once=boolean(query, "once"),
+                unread=self._unread,
+                replica=self._peers.id,
+                report_every_s=self.reports.every_s,
+                chain=self._tree.chain,
+                turns=self._turns,
+            )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         # It needs no credential: neither do lookups, and only the watcher itself knows its id. A report needs one.
         body = decode(await body_of(request), AcknowledgeBody)
         if body.report is not None:
             body.report = self.reports.admitted(request[CALLER], body.report)
+        if body.follower is not None:
+            request[CALLER].require(Right.SPEAK_FOR_OTHERS)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if known and body.follower is not None:
+            self._tree.take(body.follower, address=client_of(request))
+            self.reports.take_followed(body.watcher, body.follower.id, body.follower.agents)
         if known and body.report is not None:
             self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:

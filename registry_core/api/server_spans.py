@@ -15,7 +15,7 @@ from aiohttp import web
 from registry_core.api.clients import client_of
 from registry_core.api.endpoints import ENDPOINTS
 from registry_core.telemetry.spans import Span, serving, tracing
-from registry_core.telemetry.trace_context import TRACEPARENT, trace_id
+from registry_core.telemetry.trace_context import TRACEPARENT, TraceContext, trace_id
 
 # So that the receiver of an error can find its lines in the log.
 TRACE_HEADER: Final = "X-Trace-Id"
@@ -28,6 +28,8 @@ _NAMES: Final[Mapping[tuple[str, str], str]] = {
 }
 # What supervisors and Prometheus ask all the time.
 _NOT_RECORDED: Final = frozenset({"/live", "/ready", "/health", "/metrics"})
+# The context of a request that was carried out before its handler answers it.
+CONTEXT: Final = web.RequestKey("context", TraceContext)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
@@ -38,7 +40,8 @@ def serving_request(request: web.Request, route: str) -> Span:
     """
     traceparent = request.headers.get(TRACEPARENT)
     if tracing.tracer is None:
-        return serving("", traceparent)
+        begun = request.get(CONTEXT)
+        return serving("", traceparent if begun is None else str(begun))
     # A watch is no request that ends, unless it asks for one service once: its span would last as long as its reader.
     if route in _NOT_RECORDED or (route == "/watch" and "once=" not in request.query_string):
         return serving("", traceparent)
