@@ -8,6 +8,7 @@ import msgspec
 from redis import Redis
 
 from bench.middle import registration
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.host_port import host_port
 from registry_core.domain.records import Registration
 from registry_core.domain.registration import checked
@@ -42,7 +43,7 @@ def _arguments(claim: Registration) -> tuple[Any, ...]:
         address,
         "",
         claim.status.value,
-        rows.claim_json(claim),
+        claim_json(claim),
         str(TTL_MS),
         "",  # no sequence
         "0",  # displaces nobody

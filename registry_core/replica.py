@@ -22,19 +22,22 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.http_connection import serving
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.lookup_operations import Policy
 from registry_core.api.openapi import description
-from registry_core.api.operations import Operations, Policy
+from registry_core.api.operations import Operations
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
+from registry_core.api.ready_lookups import ReadyLookups
+from registry_core.api.ready_writes import ReadyWrites, writes_of
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.standstill import WriteGate
-from registry_core.api.steps import steps
+from registry_core.api.steps import Reception, steps
 from registry_core.api.usage import AgentReports
 from registry_core.api.usage_metrics import add_usage_metrics
 from registry_core.api.view import ReplicaView, store_age
@@ -209,16 +212,11 @@ class Replica:
             openapi=description(VERSION),
         )
         notes = RequestNotes(self._access, refusals, audit, self._clock)
-        self.app = build_app(
-            operations,
-            handlers,
-            steps=steps(self._gate, audit, self._callers.authenticator, self.limits),
-            notes=notes,
-            first=self._first,
-            limits=self.limits,
-            metrics=self.metrics,
-            zone=settings.zone,
-        )
+        every_step = steps(self._gate, audit, self._callers.authenticator, self.limits)
+        reception = Reception(every_step, self.limits, notes, self.metrics, settings.zone)
+        self.app = build_app(operations, handlers, reception, first=self._first)
+        self.ready = ReadyLookups(operations, handlers.catalogs, self.view, reception, random=chance, clock=self._clock)
+        self.writes = ReadyWrites(writes_of(operations, self.limits), self.view, reception, self._clock)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -328,7 +326,9 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> Listening:
         server = runner.server
         assert server is not None  # set by setup()
-        protocols = self.tls.guarding(serving(self._connections, server, http_logger()))
+        protocols = self.tls.guarding(
+            serving(self._connections, server, http_logger(), AtOnce(self.ready.answer, self.writes.begin))
+        )
         return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
