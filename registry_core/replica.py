@@ -233,7 +233,6 @@ class Replica:
             self.app.on_response_prepare.append(self.follower.say_age)
             self.follower.join(
                 self._peers.id,
-                self.tree,
                 gate=self._gate,
                 hub=self.hub,
                 drains=drains,
