@@ -9,10 +9,10 @@ from typing import Final
 from agent.view.acknowledge import PACE_S
 from bench.scale.comparison import WITHIN, compared
 from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, paced_cost
-from bench.scale.fleet_model import ACK_PAUSE_S, SERVICE_INSTANCES, Fleet, Layout, Load, costs
+from bench.scale.fleet_model import ACK_PAUSE_S, SERVICE_INSTANCES, Deployed, Fleet, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured
 from bench.scale.published import PUBLISHED
-from bench.scale.sizing import Breaks, Planned, breaking, fleet_of, planned, returned, sensitivities
+from bench.scale.sizing import Breaks, SizedFleet, breaking, fleet_of, planned, returned, sensitivities
 from tools.scale_plot import GIGABIT, plot_svg
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
@@ -124,7 +124,7 @@ def _plans(constants: Mapping[str, float]) -> Iterator[str]:
     )
 
 
-def _programs(size: int, plan: Planned) -> Iterator[list[str]]:
+def _programs(size: int, plan: SizedFleet) -> Iterator[list[str]]:
     used = plan.costs
     named = {
         "a replica": used.replica,
@@ -178,10 +178,10 @@ def _breaking(constants: Mapping[str, float]) -> Iterator[str]:
         "A fleet of this shape that grows, and what is used up at how many instances. Without followers, with two "
         "replicas and one shard:"
     )
-    yield _table(["instances", "what is used up"], map(_broken, breaking(Layout(replicas=2), constants)))
+    yield _table(["instances", "what is used up"], map(_broken, breaking(Deployed(replicas=2), constants)))
     yield _said(_acknowledgements(constants))
     yield _said("With three replicas, 20 followers and four shards:")
-    large = Layout(replicas=3, followers=20, shards=4)
+    large = Deployed(replicas=3, followers=20, shards=4)
     yield _table(["instances", "what is used up"], map(_broken, breaking(large, constants)))
 
 
@@ -206,7 +206,7 @@ def _acknowledgements(constants: Mapping[str, float]) -> str:
 
 def _sensitivity(constants: Mapping[str, float]) -> Iterator[str]:
     plan = planned(fleet_of(SENSITIVE), constants)
-    layout = Layout(replicas=2) if plan is None else plan.layout
+    layout = Deployed(replicas=2) if plan is None else plan.layout
     yield "## What matters most\n\n"
     yield _said(
         f"At {SENSITIVE:,} instances with {layout.replicas} replicas, {layout.followers} followers and "
@@ -223,8 +223,8 @@ def _sensitivity(constants: Mapping[str, float]) -> Iterator[str]:
 
 def _renewals(constants: Mapping[str, float]) -> str:
     fleet = Fleet(instances=1_000_000, agents=0)
-    two = costs(fleet, Layout(replicas=2), constants).replica.cores
-    eight = costs(fleet, Layout(replicas=8), constants).replica.cores
+    two = costs(fleet, Deployed(replicas=2), constants).replica.cores
+    eight = costs(fleet, Deployed(replicas=8), constants).replica.cores
     return (
         "Every replica reads every renewal from Redis, also those that others took, so more replicas make heartbeats "
         f"cheaper for each only up to a point: a million instances with nothing but heartbeats take {two:.0%} of a "

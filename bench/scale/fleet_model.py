@@ -68,7 +68,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
         return most if self.changes_kept is None else min(self.changes_kept, most)
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     """How many of each program there are."""
 
     replicas: int = 2
@@ -110,7 +110,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     agent: Load
 
 
-def costs(fleet: Fleet, layout: Layout, constants: Mapping[str, float]) -> Costs:
+def costs(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> Costs:
     """Return what each program uses. Raises KeyError when a constant was not measured."""
     return Costs(
         replica=_replica(fleet, layout, constants),
@@ -166,7 +166,7 @@ def _holding(fleet: Fleet, c: Mapping[str, float], program: str) -> dict[str, fl
     }
 
 
-def _replica(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
+def _replica(fleet: Fleet, layout: Deployed, c: Mapping[str, float]) -> Load:
     own = 1.0 / layout.replicas
     others = 1.0 - own
     readers = 0.0 if layout.followers else fleet.agents * own
@@ -197,7 +197,7 @@ def _replica(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
     )
 
 
-def _follower(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
+def _follower(fleet: Fleet, layout: Deployed, c: Mapping[str, float]) -> Load:
     own = 1.0 / layout.followers
     c = follower_constants(c)
     readers = fleet.agents * own
@@ -247,7 +247,7 @@ def follower_constants(c: Mapping[str, float]) -> Mapping[str, float]:
     }
 
 
-def _redis(fleet: Fleet, layout: Layout, c: Mapping[str, float]) -> Load:
+def _redis(fleet: Fleet, layout: Deployed, c: Mapping[str, float]) -> Load:
     own, others = 1.0 / layout.shards, layout.replicas - 1
     renewals, changes = fleet.renewals_per_s * own, fleet.changes_per_s * own
     return Load(
