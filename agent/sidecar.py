@@ -39,12 +39,8 @@ from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
 from agent.registration.session import Session
 from agent.registration.session_settings import session_settings
-from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
-from agent.registries.pool import Upstreams
-from agent.registries.probes import RegistryProbes
 from agent.registries.proven import ProvenKeeper
-from agent.registries.requests import RegistryRequests, log_note
 from agent.registries.srv import RegistryLookup
 from agent.registries.transport import registry_session, registry_tls
 from agent.settings.reload import Reloader
@@ -75,6 +71,10 @@ from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 from registry_core.traces import Traces
+from registry_core.upstreams.choice import DEFAULT_PACE
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.probes import RegistryProbes
+from registry_core.upstreams.requests import RegistryRequests, log_note
 
 if TYPE_CHECKING:  # an agent without TLS does not load it
     from registry_core.security.tls_clients import ClientTls

@@ -73,10 +73,12 @@ def _measured(shard: Shard, folder: Path) -> Sequence[Result]:
         fill(client, INSTANCES, INSTANCES + CHANGED)
     with registry_on(shard, folder) as (port, registry):
         print(pin([registry.pid], beside=redis_pids(shard)))
+        wait_until(lambda: b" 200 " in _answer(port), "it has read its store", 60)
         quiet_ms = spread(uvloop.run(_lookups(port, QUIET_S)).samples_ns).p99_ms
         whole = _storm(port, registry.pid, OTHER_HISTORY)
     with registry_on(shard, folder) as (port, registry):
         pin([registry.pid], beside=redis_pids(shard))
+        wait_until(lambda: b" 200 " in _answer(port), "it has read its store", 60)
         deltas = _storm(port, registry.pid, f"0.{epoch}.{revision}")
     bare_s = _bare_s(folder, b"x" * whole.readers.octets + b'"type":"sync"')
     print(
@@ -138,7 +140,6 @@ def _measured(shard: Shard, folder: Path) -> Sequence[Result]:
 
 def _storm(port: int, pid: int, cursor: str) -> Storm:
     """Let the agents come back with this cursor, and look up meanwhile."""
-    wait_until(lambda: b" 200 " in _answer(port), "it has read its store")
     resting_mb, resting_us = _peak_mb(pid, anew=True), cpu_us(pid)
     samples: list[int] = []
     argv = [sys.executable, "-m", "bench.returning_readers", str(port), str(AGENTS), cursor]

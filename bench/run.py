@@ -31,6 +31,7 @@ from bench import (
     replicated,
     returning,
     traces,
+    tree,
     watchers,
 )
 from bench.machine import this_machine
@@ -52,6 +53,7 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "return": returning.measure,
     "fanout": fanout.measure,
     "watchers": watchers.measure,
+    "tree": tree.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from bench.scale.fleet_model import Costs, Layout, costs
+from bench.scale.fleet_model import Costs, Deployed, costs
 from bench.scale.sizing import fleet_of
 
 WIDTH, HEIGHT = 860, 470
@@ -14,7 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 250, 30, 50
 SMALLEST, LARGEST = 3, 6  # powers of ten: instances
 LEAST, MOST = -3, 2  # powers of ten: share of what there is
 STEPS: Final = 24
-LAYOUT: Final = Layout(replicas=2)
+LAYOUT: Final = Deployed(replicas=2)
 GIGABIT: Final = 125_000_000.0
 MEMORY_MB: Final = 4096.0
 

@@ -21,7 +21,7 @@ from bench.scale.replica_rows import CREATED, FILLED, MEGA, ConstantValues
 from bench.scale.rig import RealAgent, Rig, change, real_agent
 from registry_core.watch.limits import SYNC_EVERY_S
 
-QUIET_S: Final = 3.0
+QUIET_S: Final = 2.0
 CHANGES: Final = 100
 CHANGES_PER_S: Final = 20.0
 # Of a fleet of this many services an agent with this setting holds few.
@@ -34,16 +34,14 @@ _COMPLETED: Final = re.compile(r"Queries completed:\s+(\d+)")
 async def measured(rig: Rig) -> ConstantValues:
     """Return the constants of an agent. `rig` has no replica yet."""
     port = rig.start()
-    async with real_agent(rig.folder, port) as agent:
-        await asyncio.sleep(QUIET_S)
-        empty_mb, empty_us = agent.memory_mb(), agent.cpu_us()
+    empty_us, empty_mb = await _started(rig, port, 0)
     rig.fill(FILLED)
     await rig.known(port, FILLED)
+    full_us, full_mb = await _started(rig, port, FILLED // 10)
     async with real_agent(rig.folder, port) as agent:
         rig.pinned(agent.program.pid)
         await agent.knows(FILLED // 10)
         await asyncio.sleep(QUIET_S)
-        joined_us, full_mb = agent.cpu_us() - empty_us, agent.memory_mb()
         quiet_us = await _idle_us(agent)
         held_us = await _changes_us(port, agent, quiet_us)
     async with real_agent(rig.folder, port, AGENT_VIEW_SERVICES=FEW_SERVICES) as agent:
@@ -55,10 +53,24 @@ async def measured(rig: Rig) -> ConstantValues:
         "agent.idle_us": quiet_us,
         "agent.change_us": held_us,
         "agent.change_absent_us": absent_us,
-        "agent.join_us": joined_us / FILLED,
+        "agent.join_us": max(0.0, full_us - empty_us) / FILLED,
         "agent.memory": empty_mb,
         "agent.memory_instance": (full_mb - empty_mb) * MEGA / FILLED,
     }
+
+
+async def _started(rig: Rig, port: int, services: int) -> tuple[float, float]:
+    """Return the processor time (us) and the memory (MB) of an agent that has just read so many services."""
+    used: list[float] = []
+    taken: list[float] = []
+    for _ in range(ROUNDS):
+        async with real_agent(rig.folder, port) as agent:
+            rig.pinned(agent.program.pid)
+            await agent.knows(services)
+            await asyncio.sleep(QUIET_S)
+            used.append(agent.cpu_us())
+            taken.append(agent.memory_mb())
+    return median(used), median(taken)
 
 
 async def _idle_us(agent: RealAgent) -> float:

@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from bench.scale.fleet_model import Fleet, Layout, costs
+from bench.scale.fleet_model import Deployed, Fleet, costs
 from bench.scale.measured_file import SystemResult
 
-LAYOUT: Final = Layout(replicas=2)
+LAYOUT: Final = Deployed(replicas=2)
 WITHIN: Final = 0.2
 
 

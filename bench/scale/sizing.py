@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bench.scale.fleet_model import Costs, Fleet, Layout, Load, costs
+from bench.scale.fleet_model import Costs, Deployed, Fleet, Load, costs
 from registry_core.api.hub import HubLimits
 from registry_core.usage.limits import MAX_AGENTS
 from registry_core.watch.limits import MAX_INSTANCES
@@ -28,10 +28,10 @@ class Room(msgspec.Struct, frozen=True):
     watchers: float = HubLimits().watchers / 2
 
 
-class Planned(NamedTuple):
+class SizedFleet(NamedTuple):
     """The smallest layout that has room, and what its programs use."""
 
-    layout: Layout
+    layout: Deployed
     costs: Costs
 
 
@@ -61,13 +61,15 @@ def has_room(load: Load, room: Room) -> bool:
     return load.cores <= room.cores and load.memory_mb <= room.memory_mb and load.octets_per_s <= room.octets_per_s
 
 
-def planned(fleet: Fleet, constants: Mapping[str, float], room: Room | None = None, most: int = 4096) -> Planned | None:
+def planned(
+    fleet: Fleet, constants: Mapping[str, float], room: Room | None = None, most: int = 4096
+) -> SizedFleet | None:
     """Return the layout with the fewest programs that keeps within `room`; None when there is none.
 
     At least two replicas, so that one may fail.
     """
     room = room if room is not None else Room()
-    best: Planned | None = None
+    best: SizedFleet | None = None
     for replicas in range(2, 17):
         found = _with_replicas(fleet, replicas, constants, room, most)
         if found is not None and (best is None or _programs(found.layout) < _programs(best.layout)):
@@ -75,20 +77,20 @@ def planned(fleet: Fleet, constants: Mapping[str, float], room: Room | None = No
     return best
 
 
-def _programs(layout: Layout) -> int:
+def _programs(layout: Deployed) -> int:
     # A shard is a master with two copies.
     return layout.replicas + layout.followers + 3 * layout.shards
 
 
 def _with_replicas(
     fleet: Fleet, replicas: int, constants: Mapping[str, float], room: Room, most: int
-) -> Planned | None:
-    shards = _least(lambda n: has_room(costs(fleet, Layout(replicas=replicas, shards=n), constants).redis, room), 64)
+) -> SizedFleet | None:
+    shards = _least(lambda n: has_room(costs(fleet, Deployed(replicas=replicas, shards=n), constants).redis, room), 64)
     if shards is None:
         return None
 
     def fits(followers: int) -> bool:
-        layout = Layout(replicas=replicas, followers=followers, shards=shards)
+        layout = Deployed(replicas=replicas, followers=followers, shards=shards)
         used = costs(fleet, layout, constants)
         watchers = (fleet.agents if followers == 0 else followers) / replicas
         behind = fleet.agents / followers if followers else 0.0
@@ -101,8 +103,8 @@ def _with_replicas(
     followers = 0 if fits(0) else _least(fits, most)
     if followers is None:
         return None
-    layout = Layout(replicas=replicas, followers=followers, shards=shards)
-    return Planned(layout, costs(fleet, layout, constants))
+    layout = Deployed(replicas=replicas, followers=followers, shards=shards)
+    return SizedFleet(layout, costs(fleet, layout, constants))
 
 
 def _least(fits: Callable[[int], bool], most: int) -> int | None:
@@ -122,7 +124,9 @@ def _least(fits: Callable[[int], bool], most: int) -> int | None:
     return high
 
 
-def breaking(layout: Layout, constants: Mapping[str, float], shape: Callable[[int], Fleet] = fleet_of) -> list[Breaks]:
+def breaking(
+    layout: Deployed, constants: Mapping[str, float], shape: Callable[[int], Fleet] = fleet_of
+) -> list[Breaks]:
     """Return what a growing fleet uses up at a given layout, the first one first."""
 
     def used(instances: int) -> Costs:
@@ -180,7 +184,7 @@ class Return(NamedTuple):
     agent_core_s: float  # of each agent
 
 
-def returned(fleet: Fleet, layout: Layout, constants: Mapping[str, float]) -> Return:
+def returned(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> Return:
     """Return what the return of all agents takes, after a restart of everything that they watch."""
     readers = fleet.agents / (layout.followers or layout.replicas)
     each_us = constants["replica.join_us"] + fleet.instances * constants["replica.join_instance_us"]
@@ -200,7 +204,7 @@ class Sensitivity(NamedTuple):
     octets: float
 
 
-def sensitivities(fleet: Fleet, layout: Layout, constants: Mapping[str, float]) -> list[Sensitivity]:
+def sensitivities(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> list[Sensitivity]:
     """Return what doubling each parameter does, as factors; the largest for a replica or a follower first."""
     doubled: dict[str, Fleet] = {
         "instances": msgspec.structs.replace(fleet, instances=2 * fleet.instances),

@@ -20,6 +20,7 @@ from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.expectations import close_if_unasked, no_answer_yet
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
+from registry_core.api.passed_on import PassingOn
 from registry_core.api.pieces import WatchStream
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import read_query
@@ -44,8 +45,12 @@ def build_app(
     reception: Reception,
     *,
     first: FirstDelivery,
+    passing: PassingOn | None = None,
 ) -> web.Application:
-    """Return the application, ready to serve."""
+    """Return the application, ready to serve. Every request passes the steps of `reception`.
+
+    What `passing` takes is judged elsewhere, and passes the limits alone.
+    """
     steps, limits, notes, metrics, zone = reception
     app = web.Application(middlewares=[_surrounding(limits, metrics)], client_max_size=MAX_BODY_BYTES)
 
@@ -55,9 +60,17 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(
-            endpoint, _method(endpoint, operations, handlers, limits), steps, notes=notes, first=first, limits=limits
-        )
+        if passing is not None and passing.takes(endpoint):
+            handler = _passed_on(endpoint, passing, limits)
+        else:
+            handler = _handler(
+                endpoint,
+                _method(endpoint, operations, handlers, limits),
+                steps,
+                notes=notes,
+                first=first,
+                limits=limits,
+            )
         app.router.add_route(endpoint.method, endpoint.path, handler, expect_handler=no_answer_yet)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler, expect_handler=no_answer_yet)
@@ -121,6 +134,16 @@ def _handler(
         return response
 
     return noted
+
+
+def _passed_on(
+    endpoint: Endpoint, passing: PassingOn, limits: RequestLimits
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        limits.check(request, endpoint)
+        return await passing.handle(request, endpoint)
+
+    return handle
 
 
 def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:

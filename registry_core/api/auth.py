@@ -20,6 +20,7 @@ from aiohttp import web
 
 from registry_core.api.endpoints import Endpoint
 from registry_core.api.plain_forms import PlainPolicy
+from registry_core.domain.chain import VIA_HEADER
 from registry_core.errors import Forbidden, Unauthorized, VerticeError
 from registry_core.ports.clock import Clock
 from registry_core.ports.once import signed_once
@@ -181,6 +182,8 @@ class Authenticator:
         return Caller(identity, signature=signature)
 
     def _by_certificate(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
+        if VIA_HEADER in request.headers:
+            return None  # it is the certificate of the follower that passes the request on, not of its sender
         identity = self._certified(request.transport)
         return None if identity is None else Caller(identity)
 

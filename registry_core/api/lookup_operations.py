@@ -22,6 +22,7 @@ from registry_core.domain.records import Instance, Service
 from registry_core.domain.registration import Rules
 from registry_core.domain.selection import Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, StoreUnavailable, Warming
+from registry_core.ports.reports import unread_in
 from registry_core.ports.store import Store
 from registry_core.telemetry.metrics import LOOKUP, ReplicaMetrics
 
@@ -58,6 +59,8 @@ class LookupOperations:
         self._random = random
         # Set by the composition root: counts the labels that are looked up.
         self.asked: Callable[[str], None] = lambda _label: None
+        # The same way where the store cannot say it: which part of it is not in the view, in words; "" for none.
+        self.lacking: Callable[[], str] = lambda: unread_in(store.shards())
 
     def services(self, _call: Call) -> list[str]:
         """Return the names of all services, sorted. Raises as `refuse_unknown_nothing` does."""
@@ -70,7 +73,7 @@ class LookupOperations:
         if self._view.catalog.service_count:
             return
         self._refuse_while_warming("which services exist")
-        reason = self._unread()
+        reason = self.lacking()
         if reason:
             raise StoreUnavailable(f"it is unknown at present which services exist: {reason}")
 
@@ -80,12 +83,7 @@ class LookupOperations:
 
     def may_lack(self) -> bool:
         """Return whether the view may lack services: it is warming, or part of the store cannot be read."""
-        return self.is_warming() or bool(self._unread())
-
-    def _unread(self) -> str:
-        """Return which part of the store is not in the view; "" when there is none."""
-        ill = [report for report in self._store.shards() if report.age_s is None or report.set_aside]
-        return ", ".join(f"shard {report.shard!r}" for report in ill) + " cannot be read whole" if ill else ""
+        return self.is_warming() or bool(self.lacking())
 
     def service(self, call: Call) -> ServiceView:
         """Return the instances that a client may use, and one picked from them. Raises as `usable` does."""
@@ -127,7 +125,7 @@ class LookupOperations:
     def shown(self, lived: Lived) -> InstanceView:
         """Return one instance of the catalogue as lookups show it."""
         instance = lived.instance
-        return instance_view(instance, lived.heartbeat_at, self._view.ttl_remaining_s(instance.key))
+        return instance_view(instance, self._view.heartbeat_at(lived), self._view.ttl_remaining_s(instance.key))
 
     def shown_now(self, instance: Instance) -> InstanceView:
         """Return one instance as lookups show it, with its last heartbeat as of now."""

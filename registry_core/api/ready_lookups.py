@@ -102,6 +102,8 @@ class ReadyLookups:
         self._ready = ReadyBodies(random, operations.asked, max_targets=MAX_TARGETS, max_bytes=MAX_BYTES)
         # Whether answers may be given at once. The composition root may set it.
         self.usable: Callable[[], bool] = lambda: True
+        # What each answer says beside, in headers. The composition root may set it.
+        self.said: Callable[[], Mapping[str, str]] | None = None
         view.subscribe(self, renewals=True)
 
     def answer(self, head: RequestHead) -> ReadyAnswer:
@@ -143,6 +145,8 @@ class ReadyLookups:
             for step in self._steps:
                 step(request, endpoint)
             more = self._limits.said(request)
+            if self.said is not None:
+                more = {**more, **self.said()}
             if ready is not None:
                 answer = self._of_ready(ready, more)
             elif variant is None:

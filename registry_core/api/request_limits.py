@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +29,7 @@ from registry_core.api.schemas import BeatBody, HeartbeatBody, RegisterBody, Sta
 from registry_core.api.shedding import Shedding, Worth
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaState, ReplicaView
+from registry_core.domain.chain import VIA_HEADER
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
@@ -133,6 +134,8 @@ class RequestLimits:
             is_fresh=self._is_fresh,
         )
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(16), digest_size=16)
+        # Returns where a request comes from that a follower passes on; None when nobody may say so.
+        self.spoken_for: Callable[[web.Request], RequestOrigin | None] = lambda _: None
         # Addresses that say that they forward for others, and are not believed.
         self.unbelieved: dict[str, None] = {}
         self._credentials: LRUCache[bytes, None] = LRUCache(MAX_CREDENTIALS)
@@ -144,6 +147,10 @@ class RequestLimits:
     def arrived(self, request: web.Request) -> None:
         """Note in `request` which client sent it."""
         peer = request.remote or ""
+        spoken = self.spoken_for(request) if VIA_HEADER in request.headers else None
+        if spoken is not None:
+            request[CLIENT] = spoken
+            return
         if not self.proxies.trusts(peer):
             request[CLIENT] = self._direct(request, peer)
             return

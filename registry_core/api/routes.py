@@ -25,6 +25,7 @@ from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
@@ -39,10 +40,12 @@ from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
+from registry_core.domain.chain import CHAIN_HEADER
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.ports.clock import Clock
+from registry_core.security.rights import Right
 from registry_core.watch.cursor import parse_cursor
 
 if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
@@ -72,6 +75,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         deployment: Deployment,
         exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
+        tree: FollowTree,
     ) -> None:
         AuditHandlers.__init__(self, audit)
         UsageHandlers.__init__(self, reports)
@@ -102,6 +106,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         self._health = health
         self._deployment = deployment
         self._exposition = exposition
+        self._tree = tree
         self._openapi = _ENCODER.encode(openapi)
 
     # -- lookups
@@ -163,6 +168,7 @@ class Handlers(AuditHandlers, UsageHandlers):
             unread=self._unread,
             replica=self._peers.id,
             report_every_s=self.reports.every_s,
+            chain=self._tree.chain,
             turns=self._turns,
         )
 
@@ -171,14 +177,21 @@ class Handlers(AuditHandlers, UsageHandlers):
         body = decode(await body_of(request), AcknowledgeBody)
         if body.report is not None:
             body.report = self.reports.admitted(request[CALLER], body.report)
+        if body.follower is not None:
+            request[CALLER].require(Right.SPEAK_FOR_OTHERS)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if known and body.follower is not None:
+            self._tree.take(body.follower, address=client_of(request))
+            self.reports.take_followed(body.watcher, body.follower.id, body.follower.agents)
         if known and body.report is not None:
             self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:
             known = await self._peers.acknowledge(body)
         if not known:
             raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
-        return answer(AcknowledgedView(status="acknowledged"))
+        response = answer(AcknowledgedView(status="acknowledged"))
+        response.headers[CHAIN_HEADER] = self._tree.chain  # it may have changed since the watch began
+        return response
 
     async def drain(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         own = self._drains.progress(request.match_info["service"], request.match_info["instance"])

@@ -13,7 +13,7 @@ from itertools import takewhile
 from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
-from registry_core.domain.catalog import Catalog
+from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
@@ -96,7 +96,6 @@ class ReplicaView:
         self.recent: tuple[LatestEvents, ...] = ()  # what changed last before the last reset
         self.store_age_s = store_age_s
         self.store = store if store is not None else lambda: StoreAge(store_age_s())
-        self.late_after_s = LATE_AFTER_TTLS * ttl_s
         self._clock = clock
         self._ttl_s = ttl_s
         self._warming_s = warming_s
@@ -136,6 +135,15 @@ class ReplicaView:
     def stay_warming(self, for_s: float) -> None:
         """Be warming for at least `for_s` more seconds, because live instances were refused."""
         self._warm_at = max(self._warm_at, self._clock.monotonic() + for_s)
+
+    @property
+    def late_after_s(self) -> float:
+        """The seconds after its last heartbeat from which a lease is late."""
+        return LATE_AFTER_TTLS * self._ttl_s
+
+    def heartbeat_at(self, lived: Lived) -> float:
+        """Return the time of an instance's last heartbeat, in Unix seconds of the store's clock."""
+        return lived.heartbeat_at
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
         """Return the seconds left of the TTL of `key`; negative when it is overdue."""

@@ -7,7 +7,7 @@ import pytest
 
 from bench.scale.comparison import Comparison
 from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, paced_cost
-from bench.scale.fleet_model import Costs, Fleet, Layout, Load, costs
+from bench.scale.fleet_model import Costs, Deployed, Fleet, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured, with_rows, with_systems
 from bench.scale.sizing import Room, breaking, fleet_of, has_room, planned, returned, sensitivities
 
@@ -32,8 +32,8 @@ BUSY = Fleet(
 )
 # Acknowledgements and changes cost enough to need followers.
 DEAR = {**ONES, "replica.ack_us@50": 150.0, "replica.ack_us@1000": 150.0, "replica.deliver_us": 10.0}
-WITHOUT = Layout(replicas=2)
-WITH = Layout(replicas=2, followers=4, shards=2)
+WITHOUT = Deployed(replicas=2)
+WITH = Deployed(replicas=2, followers=4, shards=2)
 
 
 def told(constants: dict[str, float]) -> list[Costs]:
@@ -49,8 +49,8 @@ def test_every_constant_has_a_part_in_what_the_model_says(name: str) -> None:
 def test_a_replica_reads_the_renewals_that_other_replicas_took() -> None:
     constants = {**dict.fromkeys(ONES, 0.0), "replica.renewal_us": 1.0}
     fleet = Fleet(instances=30_000, agents=0)
-    assert costs(fleet, Layout(replicas=1), constants).replica.cores == 0
-    assert costs(fleet, Layout(replicas=4), constants).replica.cpu["renewals of other replicas"] == pytest.approx(750)
+    assert costs(fleet, Deployed(replicas=1), constants).replica.cores == 0
+    assert costs(fleet, Deployed(replicas=4), constants).replica.cpu["renewals of other replicas"] == pytest.approx(750)
 
 
 def test_followers_take_the_watches_of_agents_off_the_replicas() -> None:
@@ -70,8 +70,8 @@ def test_a_request_costs_less_at_a_fast_pace_and_something_between_at_others() -
 
 
 def test_rare_drains_are_acknowledged_one_by_one_and_frequent_ones_together() -> None:
-    assert Fleet(instances=1, agents=1, drains_per_s=0.001).acks_per_agent_s == pytest.approx(0.001, rel=0.01)
-    assert Fleet(instances=1, agents=1, drains_per_s=1_000).acks_per_agent_s < 4
+    assert Fleet(instances=1, agents=1, drains_per_s=0.001).acks_per_agent_s() == pytest.approx(0.001, rel=0.01)
+    assert Fleet(instances=1, agents=1, drains_per_s=1_000).acks_per_agent_s() < 4
 
 
 def test_an_agent_holds_no_more_services_than_its_view_may() -> None:
@@ -111,11 +111,11 @@ def test_a_fleet_that_nothing_can_carry_has_no_layout() -> None:
 
 def test_agents_that_come_back_read_everything_from_what_they_watch() -> None:
     fleet = Fleet(instances=1_000_000, agents=100)
-    back = returned(fleet, Layout(replicas=2, followers=10), {**ONES, "replica.join_us": 0.0})
+    back = returned(fleet, Deployed(replicas=2, followers=10), {**ONES, "replica.join_us": 0.0})
     assert (back.readers, back.octets) == (10, 10_000_000)
     assert back.core_s == pytest.approx(11.0)
     assert back.agent_core_s == pytest.approx(1.0)
-    assert returned(fleet, Layout(replicas=2), ONES).readers == 50
+    assert returned(fleet, Deployed(replicas=2), ONES).readers == 50
 
 
 def test_what_breaks_first_stands_first() -> None:

@@ -166,6 +166,16 @@ async def test_a_move_is_sent_as_its_differences(parts: Parts) -> None:
     assert lines(parts.hub.open(parse_cursor("0.e1.1")))[0]["reason"] == "epoch"
 
 
+async def test_a_reader_that_is_ahead_gets_a_snapshot_when_the_history_moves(parts: Parts) -> None:
+    await parts.store.register(claim())
+    level, ahead = parts.hub.open(parts.view.cursor), parts.hub.open(cursor_of([Position(0, "e1", 9)]))
+    assert kinds(level) == kinds(ahead) == ["sync"]
+    parts.view.moved(cursor_of([Position(0, "e1", 10)]), [])
+    assert (kinds(level), kinds(ahead)) == (["moved"], ["snapshot", "sync"])
+    parts.view.moved(cursor_of([Position(0, "e2", 1)]), [])
+    assert (kinds(level), kinds(ahead)) == (["moved"], ["moved"]), "both are level by now"
+
+
 async def test_a_move_names_the_removed_instances_and_the_count_of_the_rest(parts: Parts) -> None:
     for port in (8001, 8002):
         await parts.store.register(claim(port=port))

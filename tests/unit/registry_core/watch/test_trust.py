@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from agent.view.trust import READY, RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, ViewTrust
 from registry_core.domain.events import Position
 from registry_core.watch.changes import Moved, Replaced, Synced
 from registry_core.watch.cursor import Cursor, cursor_of
+from registry_core.watch.trust import READY, RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice, ViewTrust
 from tests.watch_lines import at
 
 WARMING = "warming"

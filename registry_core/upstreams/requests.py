@@ -15,7 +15,6 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from agent.registries.clock import time_of
 from registry_core.api.schemas import Problem
 from registry_core.bodies import decoded, read_whole
 from registry_core.ports.clock import SystemClock
@@ -23,6 +22,7 @@ from registry_core.security.sending import MAX_ATTEMPTS, Attempt, CredentialRefu
 from registry_core.security.signatures import NO_HEADERS
 from registry_core.telemetry.client_spans import client_span
 from registry_core.telemetry.trace_context import trace_headers
+from registry_core.watch.clock import time_of
 
 # An error's body; a longer one is not from a registry.
 MAX_ERROR_BYTES: Final = 64 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.registries.clock import time_of
+from registry_core.watch.clock import time_of
 
 ZONES = st.one_of(st.sampled_from(["GMT", "-0000", "EST"]), st.integers(0, 10**16).map(lambda n: f"+{n:04}"))
 NUMBERS = st.sampled_from([0, 1, 9, 12, 23, 31, 59, 99, 1994, 10**20])

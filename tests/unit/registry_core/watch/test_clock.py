@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.registries.clock import time_of
+from registry_core.watch.clock import time_of
 
 
 def test_a_date_is_read() -> None:

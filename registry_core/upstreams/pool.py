@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 import structlog
 
-from agent.registries.choice import (
+from registry_core.domain.selection import Random
+from registry_core.ports.clock import Clock
+from registry_core.upstreams.choice import (
     DEFAULT_PACE,
     Choice,
     Pace,
@@ -29,8 +31,6 @@ from agent.registries.choice import (
     after_zone,
     chosen,
 )
-from registry_core.domain.selection import Random
-from registry_core.ports.clock import Clock
 
 _log = structlog.get_logger(component="agent.upstreams")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.settings.registry_keys import KEY_EXAMPLE, service_keys
 from agent.settings.settings import read_agent_settings
 from registry_core.errors import SettingsError
+from registry_core.security.registry_keys import KEY_EXAMPLE, service_keys
 from registry_core.security.sending import Send, SenderKeys
 from registry_core.security.signing_keys import SigningKey, service_key, shared_key
 

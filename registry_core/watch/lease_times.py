@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agent.registries.clock import RegistryClock
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.changes import LeaseReport
+from registry_core.watch.clock import RegistryClock
 from registry_core.watch.limits import LATE_AFTER_TTLS
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.view.lease_times import LeaseTimes
 from registry_core.domain.records import InstanceKey
 from registry_core.watch.changes import LeaseReport
+from registry_core.watch.lease_times import LeaseTimes
 
 KEY, LATE = InstanceKey("billing", "a"), InstanceKey("billing", "late")
 NOW, UNIX = 100.0, 1_764_000_000.0

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.registries.choice import (
+from registry_core.upstreams.choice import (
     DEFAULT_PACE,
     GAIN,
     GAIN_S,

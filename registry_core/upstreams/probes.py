@@ -11,14 +11,14 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from agent.registries.choice import Use, spread
-from agent.registries.pool import Upstreams
-from agent.registries.requests import RegistryRequests
 from registry_core.api.schemas import ZONE_HEADER
 from registry_core.domain.backoff import Backoff
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
+from registry_core.upstreams.choice import Use, spread
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.requests import RegistryRequests
 
 MAX_ZONE: Final = 64
 # A registry that is silent for this long is probed, and left if it does not answer: within one second in all. A
