@@ -56,6 +56,7 @@ class ReadyBodies:
         self._random = random
         self._asked = asked
         self._ready: dict[str, Body] = {}
+        self._by_label: dict[str, list[str]] = {}  # targets; empty for those that depend on all services
         self._until = 0.0
         self._bytes = 0
 
@@ -66,8 +67,7 @@ class ReadyBodies:
     def take(self, target: str, now: float) -> tuple[bytes, str] | None:
         """Return a ready body and its content type, or None."""
         if now >= self._until:
-            self._ready.clear()
-            self._bytes = 0
+            self._clear()
             self._until = now + KEPT_S
             return None
         body = self._ready.get(target)
@@ -80,19 +80,26 @@ class ReadyBodies:
     def put(self, target: str, body: Body) -> tuple[bytes, str]:
         """Keep a body, and return it drawn once."""
         if len(self._ready) >= MAX_TARGETS or self._bytes >= MAX_BYTES:
-            self._ready.clear()
-            self._bytes = 0
+            self._clear()
+        known = self._ready.get(target)
+        if known is None or known.label != body.label:
+            self._by_label.setdefault(body.label, []).append(target)
         self._ready[target] = body
         return self._drawn(body)
 
     def changed(self, labels: frozenset[str]) -> None:
         """Drop the bodies of these services; all bodies if `labels` is empty."""
         if not labels:
-            self._ready.clear()
-            return
-        for target, body in tuple(self._ready.items()):
-            if not body.label or body.label in labels:
-                del self._ready[target]
+            self._clear()
+        elif self._ready:
+            for label in (*labels, ""):
+                for target in self._by_label.pop(label, ()):
+                    self._ready.pop(target, None)
+
+    def _clear(self) -> None:
+        self._ready.clear()
+        self._by_label.clear()
+        self._bytes = 0
 
     def _drawn(self, body: Body) -> tuple[bytes, str]:
         data, made = body.draw(self._random)
