@@ -17,16 +17,22 @@ import msgspec
 
 from bench import (
     agent,
+    agent_change,
     agent_recording,
     audit,
+    dns_rows,
+    fanout,
     large,
     levels,
+    lookups,
     neighbour,
     propagation,
     replica_recording,
     replicated,
+    returning,
     traces,
     tree,
+    watchers,
 )
 from bench.machine import this_machine
 from bench.rows import Result, table
@@ -36,11 +42,17 @@ ROWS: Final[dict[str, Callable[[int], Sequence[Result]]]] = {
     "propagation": lambda count: [propagation.measure(count)],
     "replicated": replicated.measure,
     "levels": levels.measure,
+    "lookups": lookups.measure,
     "large": large.measure,
     "agent": agent.measure,
+    "agent-change": agent_change.measure,
     "audit": audit.measure,
+    "dns": dns_rows.measure,
     "traces": traces.measure,
     "neighbour": neighbour.measure,
+    "return": returning.measure,
+    "fanout": fanout.measure,
+    "watchers": watchers.measure,
     "tree": tree.measure,
     "recording": lambda count: [*replica_recording.measure(count), *agent_recording.measure(count)],
 }

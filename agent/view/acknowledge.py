@@ -54,6 +54,8 @@ def is_waited_for(change: WatchChange) -> bool:
         case Replaced(instances=instances, rest=rest):
             # An instance may drain in a service that the view does not hold.
             return bool(rest.absent) or any(lived.instance.status is Status.DRAINING for lived in instances)
+        case Moved(instances=instances, is_resumed=True):
+            return any(lived.instance.status is Status.DRAINING for lived in instances)
         case Moved():  # earlier drains wait again, under the new history's name
             return True
         case Happened() | UnknownEvent() | PassedOver() | Heard() | Synced() | SentOn():

@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr
 from registry_core.domain.digest import digest_text, instance_digest
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of, short_id, unmapped_ip
-from registry_core.domain.records import Instance, InstanceKey, Service
+from registry_core.domain.records import Instance, InstanceKey, Service, Status
 
 # Fields that most instances of a service share, with few values in the whole fleet.
 _OFTEN_EQUAL: Final = ("service_name", "health_endpoint", "version", "zone")
@@ -86,6 +86,10 @@ class Catalog:
         held = self._lived.get(key)
         return None if held is None else held.instance
 
+    def lived_of(self, key: InstanceKey) -> Lived | None:
+        """Return one instance with its last heartbeat, or None."""
+        return self._lived.get(key)
+
     def heartbeat_at(self, key: InstanceKey) -> float:
         """Return the time of the last heartbeat of `key`, Unix seconds; 0.0 when it is not registered."""
         held = self._lived.get(key)
@@ -138,20 +142,26 @@ class Catalog:
     def apply(self, event: Event) -> str | None:
         """Apply one event; return the label of the service whose lookups it changed, or None."""
         match event:
+            case Renewed(key=key, heartbeat_at=at):  # of these there are the most
+                self.renewed(key, at)
+                return None
             case Registered(instance=instance, heartbeat_at=at):
                 return self._put(Lived(instance, at))
             case StatusChanged(key=key, status=status):
                 held = self._lived.get(key)
-                if held is None:
+                if held is None or held.instance.status is status:
                     return None
-                return self._put(Lived(msgspec.structs.replace(held.instance, status=status), held.heartbeat_at))
+                return self._restate(key, held, status)
             case Deregistered(key=key) | Expired(key=key):
                 return self._remove(key)
-            case Renewed(key=key, heartbeat_at=at):
-                held = self._lived.get(key)
-                if held is not None:
-                    self._lived[key] = Lived(held.instance, at)
-                return None
+
+    def renewed(self, key: InstanceKey, heartbeat_at: float) -> Instance | None:
+        """Take over a heartbeat; return its instance, or None when that is not registered."""
+        held = self._lived.get(key)
+        if held is None:
+            return None
+        self._lived[key] = Lived(held.instance, heartbeat_at)
+        return held.instance
 
     def exchange(self, other: Catalog) -> None:
         """Swap contents with `other`, in constant time."""
@@ -207,7 +217,23 @@ class Catalog:
         self._lived[key] = lived
         if before is not None:
             self._unindex(before.instance)
-        self._services.setdefault(key.label, {})[key.instance_id] = instance
+        self._services.setdefault(key.label, {})
+        self._index(key, instance)
+        self._digest ^= instance_digest(instance)
+        return key.label
+
+    def _restate(self, key: InstanceKey, held: Lived, status: Status) -> str:
+        """Change the status, the most frequent change by far: nothing else of the record is made or indexed anew."""
+        before = held.instance
+        instance = msgspec.structs.replace(before, status=status)
+        self._lived[key] = Lived(instance, held.heartbeat_at)
+        self._index(key, instance)
+        self._digest ^= instance_digest(before) ^ instance_digest(instance)
+        return key.label
+
+    def _index(self, key: InstanceKey, instance: Instance) -> None:
+        """Add an instance to the indexes, in the place of its earlier record if that has the same addresses."""
+        self._services[key.label][key.instance_id] = instance
         self._found.pop(key.label, None)
         for socket in instance.sockets if self._sockets else ():
             self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
@@ -220,8 +246,6 @@ class Catalog:
                 self._by_ip[ip] = instance
             else:
                 self._by_ip[ip] = {there.key: there, key: instance}
-        self._digest ^= instance_digest(instance)
-        return key.label
 
     def _remove(self, key: InstanceKey) -> str | None:
         lived = self._lived.pop(key, None)
@@ -261,7 +285,9 @@ def share(instance: Instance) -> None:
     each one, so that the freed memory is reused for the next. The values do not change: the record is frozen.
     """
     for field in _OFTEN_EQUAL:
-        force_setattr(instance, field, intern(getattr(instance, field)))
+        value = getattr(instance, field)
+        if (shared_value := intern(value)) is not value:
+            force_setattr(instance, field, shared_value)
     if instance.tags:
         force_setattr(instance, "tags", tuple(map(intern, instance.tags)))
     if not instance.metadata:
