@@ -175,7 +175,7 @@ def _first(breaks: Callable[[int], bool], most: int = 100_000_000) -> float:
     return float("inf")
 
 
-class Return(NamedTuple):
+class FleetReturn(NamedTuple):
     """What it takes one replica or follower that all its agents come back at once and read everything."""
 
     readers: float
@@ -184,13 +184,13 @@ class Return(NamedTuple):
     agent_core_s: float  # of each agent
 
 
-def returned(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> Return:
+def returned(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> FleetReturn:
     """Return what the return of all agents takes, after a restart of everything that they watch."""
     readers = fleet.agents / (layout.followers or layout.replicas)
     each_us = constants["replica.join_us"] + fleet.instances * constants["replica.join_instance_us"]
     core_s = (readers * each_us + fleet.instances * constants["replica.encode_us"]) / 1e6
     octets = readers * fleet.instances * constants["octets.snapshot"]
-    return Return(readers, core_s, octets, fleet.instances * constants["agent.join_us"] / 1e6)
+    return FleetReturn(readers, core_s, octets, fleet.instances * constants["agent.join_us"] / 1e6)
 
 
 class Sensitivity(NamedTuple):
