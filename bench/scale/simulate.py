@@ -125,8 +125,9 @@ def _plans(constants: ConstantValues, sizes: Iterable[int]) -> None:
         if plan is None:
             print(f"\n{instances:,} instances: no layout has room")
             continue
-        layout, used = plan
+        layout, used, room = plan
         programs = f"{layout.replicas} replicas, {layout.followers} followers, {layout.shards} shards"
+        programs += f", up to {room.cores:.0%} of a core each"
         print(f"\n{instances:,} instances: {programs}")
         for name, load in (
             ("replica", used.replica),
