@@ -62,7 +62,7 @@ from dns.listener import serve_dns
 from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.api.http_connection import serving
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
@@ -263,7 +263,7 @@ class Sidecar:
         self._stack.push_async_callback(self._names.close)
         where, most = self.settings.dns_listen, TcpLimits(connections=self._budget.dns_tcp)
         udp, tcp = await serve_dns(self.responder, where, most, setting=DNS_LISTEN.name)
-        self._stack.callback(udp.close)
+        self._stack.push_async_callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
         self._names.listens_on(where.host, udp.port)
@@ -278,7 +278,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         answering = runner.server
         assert answering is not None  # set by setup()
-        protocols = serving(self._connections, answering, http_logger())
+        protocols = serving(self._connections, answering, http_logger(), AtOnce(self._api.answer_at_once))
         server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
@@ -388,7 +388,7 @@ class Sidecar:
         for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
-            self.responder.counts.fold()
+            self.responder.tick()
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)

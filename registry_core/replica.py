@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -23,12 +23,15 @@ from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.follow_tree import FollowTree
-from registry_core.api.http_connection import serving
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.lookup_operations import Policy
 from registry_core.api.openapi import description
-from registry_core.api.operations import Operations, Policy
+from registry_core.api.operations import Operations
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
+from registry_core.api.ready_lookups import ReadyLookups
+from registry_core.api.ready_writes import ReadyWrites, writes_of
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
@@ -36,7 +39,7 @@ from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.spoken_clients import SpokenClients
 from registry_core.api.standstill import WriteGate
-from registry_core.api.steps import steps
+from registry_core.api.steps import Reception, steps
 from registry_core.api.usage import AgentReports
 from registry_core.api.usage_metrics import add_usage_metrics
 from registry_core.api.view_measures import ViewMeasures
@@ -72,6 +75,9 @@ from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.traces import Traces
 from registry_core.watch.limits import SYNC_EVERY_S
+
+if TYPE_CHECKING:
+    from registry_core.follow.follower import FollowingParts
 
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests in flight may take to finish at shutdown; part of the 2 s in which a replica stops.
@@ -216,30 +222,19 @@ class Replica:
             openapi=description(VERSION),
         )
         notes = RequestNotes(self._access, refusals, audit, self._clock)
+        every_step = steps(self._gate, audit, self._callers.authenticator, self.limits)
+        reception = Reception(every_step, self.limits, notes, self.metrics, settings.zone)
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, self._callers.authenticator, self.limits),
-            notes=notes,
+            reception,
             first=self._first,
-            limits=self.limits,
-            metrics=self.metrics,
-            zone=settings.zone,
             passing=None if self.follower is None else self.follower.passing,
         )
+        self.ready = ReadyLookups(operations, handlers.catalogs, self.view, reception, random=chance, clock=self._clock)
+        self.writes = ReadyWrites(writes_of(operations, self.limits), self.view, reception, self._clock)
         if self.follower is not None:
-            operations.lacking = self.follower.view.lacking
-            self.follower.add_metrics(self.metrics)
-            self.app.on_response_prepare.append(self.follower.say_age)
-            self.follower.join(
-                self._peers.id,
-                gate=self._gate,
-                hub=self.hub,
-                drains=drains,
-                agents=self.reports,
-                summary=deployment.own,
-            )
-            deployment.above = self.follower.deployment
+            self._follow(self.follower, operations, drains, deployment)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -259,6 +254,23 @@ class Replica:
             background=self._background,
             clock=self._clock,
         )
+
+    def _follow(self, follower: FollowingParts, operations: Operations, drains: Drains, deployment: Deployment) -> None:
+        """Make this the replica that `follower` is a part of."""
+        operations.lacking = follower.view.lacking
+        follower.add_metrics(self.metrics)
+        self.app.on_response_prepare.append(follower.say_age)
+        self.ready.said = follower.said
+        self.writes.usable = lambda: False  # the registry carries them out
+        follower.join(
+            self._peers.id,
+            gate=self._gate,
+            hub=self.hub,
+            drains=drains,
+            agents=self.reports,
+            summary=deployment.own,
+        )
+        deployment.above = follower.deployment
 
     async def start(self) -> None:
         """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
@@ -355,7 +367,9 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> Listening:
         server = runner.server
         assert server is not None  # set by setup()
-        protocols = self.tls.guarding(serving(self._connections, server, http_logger()))
+        protocols = self.tls.guarding(
+            serving(self._connections, server, http_logger(), AtOnce(self.ready.answer, self.writes.begin))
+        )
         return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops

@@ -22,9 +22,9 @@ from agent.view.lru import ServiceLru, ViewLimits
 from agent.view.staging import Staging, labels_of, size_of
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.digest import digest_number
-from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered
+from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.footprint import SERVICE_BYTES, instance_bytes
-from registry_core.domain.records import InstanceKey
+from registry_core.domain.records import Instance, InstanceKey
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.stage import Absent, Rest, absent_of
 
@@ -143,7 +143,7 @@ class ViewCache:
                 joined = self.absent[label] = reduce(Absent.joined_by, there, known)
                 if joined is not known:
                     changed.add(label)
-            elif self._has_no_room(label, size_of(there)):
+            elif self._has_no_room(label, there):
                 self._rest = None
                 self._put_away(label, absent_of(there))
                 changed.add(label)
@@ -194,7 +194,8 @@ class ViewCache:
         `change` is its effect on the registry's digest, and `count` the number of instances the service has after it;
         None and -1 if the registry does not say.
         """
-        label = event.key.label
+        key = event.key
+        label = key.label
         expected = self._expected.get(label)
         if expected is not None:
             expected.events.append(event)
@@ -205,18 +206,20 @@ class ViewCache:
         if self._has_happened(label, event.position):
             self._shift_rest(change)
             return set()
-        if isinstance(event, Registered) and self._has_no_room(label, SERVICE_BYTES + instance_bytes(event.instance)):
+        if isinstance(event, Registered) and self._has_no_room(label, [event.instance]):
             self._shift_rest(change)
             self._put_away(label, absent_of([event.instance]))
             return {label} | self.make_room()  # a name takes room, too
-        before, digest = self._size_of(event.key), self._digest
+        has_its_size = isinstance(event, StatusChanged)
+        before, digest = 0 if has_its_size else self._size_of(key), self._digest
         changed = self.catalog.apply(event)
         if label in self._unknown:  # applied to an old record, it does something else here than at the registry
             self._shift_rest(None if change is None else change ^ digest ^ self._digest)
         if changed is None:
             return set()
-        self._resize(label, self._size_of(event.key) - before)
-        return {label} | self.make_room()
+        if not has_its_size:
+            self._resize(label, self._size_of(key) - before)
+        return {label, *self.make_room()}
 
     def happened_unknown(self, label: str, change: int | None, cursor: Cursor) -> bool:
         """Record an event of an unknown kind, with the view at `cursor`; return whether its service must be read again.
@@ -248,11 +251,11 @@ class ViewCache:
             case _:
                 return set()
 
-    def _has_no_room(self, label: str, size: int) -> bool:
-        """Return whether a new service would have to evict another one."""
+    def _has_no_room(self, label: str, instances: Sequence[Instance]) -> bool:
+        """Return whether these instances, if they are a new service, would have to evict another one."""
         if self.catalog.instance_count(label) or label in self.lru.own:
             return False
-        return not self.lru.fits(size)
+        return not self.lru.fits(size_of(instances))
 
     def _has_happened(self, label: str, position: Position) -> bool:
         ahead = self._ahead.get(label)

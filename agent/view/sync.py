@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -36,8 +36,18 @@ from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
 from registry_core.watch.clock import time_of
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
-from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.limits import (
+    ACK_EVERY_HEADER,
+    LEAST_ACK_EVERY_S,
+    MOST_ACK_EVERY_S,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    SILENCE_S,
+    SYNC_EVERY_S,
+    WATCHER_HEADER,
+)
+from registry_core.watch.packing import DEFLATE, PACKING_HEADER
+from registry_core.watch.reader import BrokenPacking, BrokenStream, WatchReader
 from registry_core.watch.trust import Advice
 
 # The shortest wait between two tries, once every address was tried, while lookups get stale answers.
@@ -50,9 +60,12 @@ DOUBT_AGAIN_S: Final = 1.0
 NOBODY_S: Final = 0.5
 
 _VERSION: Final = {PROTOCOL_HEADER: str(PROTOCOL)}
+_VERSION_PACKED: Final = {**_VERSION, PACKING_HEADER: DEFLATE}
 # A stream that lasted this long was healthy: after its loss the first retry is not delayed.
 STEADY_S: Final = 4 * SYNC_EVERY_S
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
+# The longest wait that a registry can ask for.
+MOST_RETRY_AFTER_S: Final = 60.0
 # Unreadable lines are logged again after this time.
 SAY_AGAIN_S: Final = 60.0
 
@@ -60,7 +73,14 @@ _log = structlog.get_logger(component="agent.sync")
 
 
 class StreamEnded(Exception):
-    """Raised when a replica answers with something other than a stream, or ends it."""
+    """Raised when a replica answers with something other than a stream, or ends it.
+
+    `retry_after_s` is the earliest time at which it takes the request, as far as it said; else 0.
+    """
+
+    def __init__(self, said: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(said)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamChanged(Exception):
@@ -114,6 +134,7 @@ class WatchSync:
         self._chosen_anew = asyncio.Event()
         upstreams.subscribe(self._chosen_anew.set)
         self._anew = False  # the next stream starts with a full snapshot
+        self._takes_packed = True  # not after packed lines that something on the way has spoiled
         self._guard: LossGuard | None = None  # as last logged
         self._say_again_at = -math.inf
         self.connected_to: str | None = None
@@ -144,7 +165,11 @@ class WatchSync:
                 self._note_loss(url, error, failures)
                 if not is_shortage(error):
                     self._upstreams.failed(url, Use.WATCH, _trouble(error), cause_of(error))
-                wait_s = watch_retry_s(failures, self._random.random(), max(1, len(self._upstreams.urls)))
+                registries = max(1, len(self._upstreams.urls))
+                wait_s = watch_retry_s(failures, self._random.random(), registries)
+                if isinstance(error, StreamEnded) and error.retry_after_s and failures >= registries:
+                    # It has many readers to serve first. Its whole seconds are spread here once more.
+                    wait_s = max(wait_s, error.retry_after_s + self._random.random())
             finally:
                 self.connected_to = None
                 self._view.lost()
@@ -174,10 +199,10 @@ class WatchSync:
         response = await self._probes.patiently(url, Use.WATCH, opening, unwanted=aiohttp.ClientResponse.close)
         async with response:
             if response.status != 200:
-                raise StreamEnded(f"HTTP {response.status}")
+                raise StreamEnded(f"HTTP {response.status}", _retry_after_s(response))
             self._view.opened(time_of(response.headers.get("Date", "")))
             latency_s = self._clock.monotonic() - began
-            acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
+            acknowledger = self._acknowledger(url, response.headers)
             acknowledging = asyncio.ensure_future(acknowledger.run())
             reader = WatchReader(cursor, stage=self._view.staging)
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
@@ -195,7 +220,8 @@ class WatchSync:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, url: str, target: str) -> aiohttp.ClientResponse:
-        answer = await self._requests.open("GET", url, target, headers=_VERSION, within=self._timeout)
+        headers = _VERSION_PACKED if self._takes_packed else _VERSION
+        answer = await self._requests.open("GET", url, target, headers=headers, within=self._timeout)
         return answer.response
 
     async def _read(
@@ -222,7 +248,7 @@ class WatchSync:
                     self._note_progress(url)
                 self._note_guard()
                 if isinstance(change, Replaced):
-                    self._anew = False
+                    self._anew, self._takes_packed = False, True
                 if advice is Advice.REASSERT:
                     self._reassert()
                 elif advice is Advice.RESYNC:
@@ -231,7 +257,9 @@ class WatchSync:
                     return
         raise StreamEnded("the registry ended the stream")
 
-    def _acknowledger(self, url: str, watcher: str) -> Acknowledger:
+    def _acknowledger(self, url: str, headers: Mapping[str, str]) -> Acknowledger:
+        watcher, pace = headers.get(WATCHER_HEADER, ""), headers.get(ACK_EVERY_HEADER, "")
+
         async def send(cursor: Cursor) -> RegistryReply:
             return await self._client.acknowledge(url, watcher, cursor)
 
@@ -245,6 +273,7 @@ class WatchSync:
             tick=view.tick,
             drain_srv_s=lambda: view.draining.shown_s,
             asked=bool(watcher),
+            pace_s=min(float(pace), MOST_ACK_EVERY_S) if _SECONDS.fullmatch(pace) else LEAST_ACK_EVERY_S,
         )
 
     def _reports(self, url: str, response: aiohttp.ClientResponse) -> Coroutine[Any, Any, None] | None:
@@ -298,6 +327,8 @@ class WatchSync:
 
     def _note_loss(self, url: str, error: Exception, failures: int) -> None:
         self.losses += 1
+        if isinstance(error, BrokenPacking):
+            self._takes_packed = False
         expected = isinstance(error, aiohttp.ClientError | OSError | TimeoutError | BrokenStream | StreamEnded | Silent)
         if not expected or (isinstance(error, BrokenStream) and self.connected_to is None):
             # A snapshot or event that failed here would fail at the same cursor again.
@@ -307,6 +338,12 @@ class WatchSync:
         elif failures == 1:
             # Logged once, until it is connected again.
             _log.warning("watch_lost", registry=url, error=cause_of(error))
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds of Retry-After, bounded; 0 without one (RFC 9110 section 10.2.3; a registry sends no date)."""
+    told = response.headers.get("Retry-After", "")
+    return min(float(told), MOST_RETRY_AFTER_S) if _SECONDS.fullmatch(told) else 0.0
 
 
 def _trouble(error: Exception) -> Trouble:

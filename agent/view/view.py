@@ -284,8 +284,8 @@ class AgentView:
                 self.events += 1
                 changed = self._cache.apply(event, change=did, count=count)
                 if changed:
-                    instance = self._catalog.get(event.key)
-                    self.draining.note(event.key, None if instance is None else instance.status, now)
+                    instance = self._catalog.get(key := event.key)
+                    self.draining.note(key, None if instance is None else instance.status, now)
                     self._tell(frozenset(changed))
             case UnknownEvent():
                 self._take_unknown(change)
@@ -299,7 +299,8 @@ class AgentView:
             case Synced():
                 advice = self._sync(change)
         self.trust.taken()
-        self.tick()
+        if not (self.trust.live and isinstance(change, Happened)):  # an event makes no live view fresher
+            self.tick()
         return advice
 
     def tidy(self, most: int) -> list[str]:

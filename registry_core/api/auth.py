@@ -95,6 +95,9 @@ class Caller:
 
 
 CALLER: Final = web.RequestKey("caller", Caller)
+# Without a key, nothing in a caller changes: these are shared by all requests.
+_EVERYBODY: Final = Caller()
+_ANYONE: Final = Caller(ANYONE)
 
 
 class Authenticator:
@@ -129,9 +132,9 @@ class Authenticator:
         signed_once.set(None)  # requests of one connection share their context
         right = endpoint.right
         if self._is_open:
-            request[CALLER] = Caller()
+            request[CALLER] = _EVERYBODY
         elif right is Right.BE_PROBED or (self._reads_are_open and self._needs_nobody(request, right)):
-            request[CALLER] = Caller(ANYONE)
+            request[CALLER] = _ANYONE
         else:
             request[CALLER] = caller = self._caller(request, endpoint)
             caller.require(right)

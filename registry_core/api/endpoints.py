@@ -39,6 +39,7 @@ from registry_core.domain.records import Status
 from registry_core.security.rights import Right
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.lines import WatchLine
+from registry_core.watch.packing import DEFLATE, PACKING_HEADER
 
 __all__ = ["ENDPOINTS", "ERROR", "JSON", "NDJSON", "TEXT", "Endpoint", "Parameter"]
 
@@ -239,6 +240,12 @@ ENDPOINTS: Final = (
                 PROTOCOL_HEADER,
                 Annotated[int, msgspec.Meta(ge=FIRST_PROTOCOL, le=9999)],
                 "the newest version of the stream that the reader knows; the answer names the one that is sent",
+            ),
+            Parameter(
+                PACKING_HEADER,
+                str,
+                f"`{DEFLATE}`: parts of a snapshot may come packed, and the answer confirms it; each one is a line "
+                "`packed` and then so many octets of the zlib format, which become lines",
             ),
         ),
         answers={200: WatchLine},

@@ -1,27 +1,27 @@
 """The watch hub: the watchers of this replica, and what each of them gets.
 
 An event is encoded once; its bytes go into the history, from which broken streams resume, and to each watcher. The
-form of the stream is defined in `registry_core/watch/`. The hub does no I/O: `watch.py` takes bytes from a watcher
-and sends them.
+form of the stream is defined in `registry_core/watch/`. The hub does no I/O: `watch.py` sends what a reader needs for
+itself, and `fanout.py` writes what all get.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
 import msgspec
-import structlog
 
+from registry_core.api.fanout import Fanout
+from registry_core.api.openings import Openings
+from registry_core.api.snapshot_turns import AT_ONCE, MAX_WAITING
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch_counts import WatchCounts
-from registry_core.api.watcher import Watcher
+from registry_core.api.watcher import Watcher, WatcherKind
 from registry_core.domain.catalog import Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed
-from registry_core.domain.records import InstanceKey
 from registry_core.errors import Overloaded
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.history import History, HistoryEntry
@@ -39,13 +39,9 @@ from registry_core.watch.lines import (
     sync_line_of_version_1,
 )
 from registry_core.watch.outbox import Outbox
-from registry_core.watch.snapshot import SharedSnapshot
+from registry_core.watch.recent import LatestEvents
 
 _NOTHING: Final = Cursor()
-# A new reader shares a snapshot in use if at most this many events followed it, which it then gets as well.
-MAX_EVENTS_BEHIND: Final = 1000
-
-_log = structlog.get_logger(component="api.hub")
 
 
 class HubLimits(msgspec.Struct, frozen=True):
@@ -54,7 +50,12 @@ class HubLimits(msgspec.Struct, frozen=True):
     history_events: int = 10_000
     history_bytes: int = 32 * 1024 * 1024
     watchers: int = 20_000
+    # What is kept for slow readers: so much for all that get the same lines, not for each.
     queue_lines: int = 4096
+    queue_bytes: int = 32 * 1024 * 1024
+    # Readers that get a snapshot of everything at a time, and those that wait for their turn.
+    openings_at_once: int = AT_ONCE
+    openings_waiting: int = MAX_WAITING
 
 
 class WatchHub:
@@ -65,16 +66,19 @@ class WatchHub:
         self.counts = counts if counts is not None else WatchCounts()
         self._view = view
         self.history = History(self.limits.history_events, self.limits.history_bytes)
+        self.openings = Openings(view, self.history)
         self.watchers: set[Watcher] = set()
+        # `stand_by` is for the tasks of connections.
+        self.fanout = Fanout(self.counts, most_lines=self.limits.queue_lines, most_bytes=self.limits.queue_bytes)
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
+        self._renewal_readers: set[Watcher] = set()
         self._digest = view.catalog.digest_number
         self._at = view.cursor  # up to where readers were sent what happened
         self._told = _NOTHING  # the cursor of the last sign of life
-        # The snapshot that the latest readers of everything share, while any of them reads it.
-        self._shared: weakref.ref[SharedSnapshot] | None = None
         self._closed = False
-        view.subscribe(self)
+        self._at_close: list[Callable[[], None]] = []
+        view.subscribe(self, renewals=True)
 
     def __len__(self) -> int:
         """The number of watchers."""
@@ -87,27 +91,38 @@ class WatchHub:
         label: str | None = None,
         protocol: int = PROTOCOL,
         renewals: bool = False,
+        is_packed: bool = False,
+        in_turn: bool = False,
         watcher_id: str = "",
         connected: Callable[[], bool] = lambda: True,
     ) -> Watcher:
         """Add a watcher that has seen everything up to `cursor`; one with an id will acknowledge.
 
+        Its snapshots are packed if `is_packed`. With `in_turn`, it is owed the one that it begins with.
+
         Raises Overloaded when there are too many watchers, or the replica is closing.
         """
         if self._closed or len(self.watchers) >= self.limits.watchers:
             raise Overloaded("this replica takes no more watchers", retry_after_s=1.0)
-        reason = self.history.why_not(cursor, self._view.cursor, protocol)
+        reason = self.openings.why_not(cursor, protocol)
         if reason is not None:
-            opening = self.snapshot(label, reason, protocol)
+            opening: Iterator[bytes] = (
+                iter(()) if in_turn else self.snapshot(label, reason, protocol, is_packed=is_packed)
+            )
         else:
             renewed = self._renewed_lines(label) if renewals and protocol == FIRST_PROTOCOL else []
             sync = self._sync(label, protocol)
-            opening = iter([*self.history.after(cursor, label, protocol), *renewed, sync])
+            opening = chain(self.openings.missed(cursor, label, protocol, is_packed=is_packed), renewed, [sync])
+        # From version 2 on, the sign of life covers renewals, whatever the reader asks for.
+        kind = WatcherKind(label, protocol, renewals and protocol == FIRST_PROTOCOL)
         watcher = Watcher(
-            Outbox(opening, lambda again: self.snapshot(label, again, protocol), self.limits.queue_lines),
-            label,
-            protocol=protocol,
-            renewals=renewals,
+            Outbox(
+                opening,
+                lambda again: self.snapshot(label, again, protocol, is_packed=is_packed, is_kept=in_turn),
+                self.fanout.audience(kind).feed,
+                owes=reason if in_turn else None,
+            ),
+            kind,
             id=watcher_id,
             # The cursor of a resumed watcher says what it has applied; a snapshot must be acknowledged first.
             acknowledged=cursor if reason is None else _NOTHING,
@@ -115,6 +130,9 @@ class WatchHub:
             connected=connected,
         )
         self.watchers.add(watcher)
+        self.fanout.enter(watcher)
+        if kind.renewals:
+            self._renewal_readers.add(watcher)
         if watcher_id:
             self._by_id[watcher_id] = watcher
         return watcher
@@ -146,77 +164,59 @@ class WatchHub:
         standing = Counter(
             watcher.acknowledged
             for watcher in self._by_id.values()
-            if (watcher.label is None or watcher.label == label) and watcher.connected()
+            if watcher.kind.is_told_of(label) and watcher.connected()
         )
         return standing.total(), sum(count for seen, count in standing.items() if seen.covers(cursor))
 
     def sent(self, watcher: Watcher, octets: int) -> None:
-        """Note that what a watcher has taken was written to its connection."""
+        """Note that what a watcher's own task has taken was written to its connection."""
         self.counts.sent(octets, watcher.arrived())
 
     def behind(self) -> int:
         """Return how many readers have not got a change that came over a second ago."""
-        return sum(self.counts.is_behind(watcher.followed_at) for watcher in self.watchers)
+        return self.fanout.behind()
 
     def leave(self, watcher: Watcher) -> None:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
+        self.fanout.leave(watcher)
+        self._renewal_readers.discard(watcher)
         self._by_id.pop(watcher.id, None)
 
-    def snapshot(self, label: str | None, reason: str, protocol: int = PROTOCOL) -> Iterator[bytes]:
-        """Return the lines of a snapshot as of now, and a sign of life."""
+    def snapshot(
+        self,
+        label: str | None,
+        reason: str,
+        protocol: int = PROTOCOL,
+        *,
+        is_packed: bool = False,
+        is_kept: bool = False,
+    ) -> Iterator[bytes]:
+        """Return the lines of a snapshot as of now, and a sign of life; `is_kept` for those who come in turn after."""
         self.counts.snapshots[reason] += 1
-        if label is not None:
-            parts = self._snapshot_of(self._view.catalog.lived(label), self._view.catalog.digest_of(label))
-            return chain(parts.lines(reason), [self._sync(label, protocol)])
-        parts = self._shared_snapshot()
-        since = self.history.after(parts.cursor, None, protocol)
-        return chain(parts.lines(reason), since, [self._sync(None, protocol)])
-
-    def _shared_snapshot(self) -> SharedSnapshot:
-        """Return the snapshot in use if the events since are few and still in the history; otherwise a new one."""
-        shared = self._shared() if self._shared is not None else None
-        if shared is None or not self._goes_on_from(shared):
-            shared = self._snapshot_of(self._view.catalog.all(), self._view.catalog.digest)
-            self._shared = weakref.ref(shared)
-        return shared
-
-    def _goes_on_from(self, shared: SharedSnapshot) -> bool:
-        now, then = self._view.cursor, shared.cursor
-        if shared.state != self._view.state or (now != then and self.history.why_not(then, now, PROTOCOL) is not None):
-            return False
-        behind = sum(p.revision - seen.revision for p in now.positions if (seen := then.at(p.shard)) is not None)
-        return behind <= MAX_EVENTS_BEHIND
-
-    def _snapshot_of(self, instances: tuple[Lived, ...], digest: str) -> SharedSnapshot:
-        view = self._view
-        return SharedSnapshot(
-            instances, state=view.state, cursor=view.cursor, digest=digest, too_large=self._note_too_large
-        )
+        lines = self.openings.snapshot(label, reason, protocol, is_packed=is_packed, is_kept=is_kept)
+        return chain(lines, [self._sync(label, protocol)])
 
     def tick(self) -> None:
         """Send all watchers a sign of life, and the gathered renewals to readers of version 1."""
-        lines: dict[tuple[str | None, int], bytes] = {}
-        renewed: dict[str | None, list[bytes]] = {}
         news = self._view.cursor != self._told
-        for watcher in self.watchers:
-            label = watcher.label
-            if watcher.renewals:
-                if label not in renewed:
-                    renewed[label] = self._renewed_lines(label)
-                for line in renewed[label]:
-                    watcher.put(line)
-            kind = (label, watcher.protocol)
-            if kind not in lines:
-                lines[kind] = self._sync(label, watcher.protocol, news=news)
-            watcher.put(lines[kind])
+        for audience in self.fanout:
+            label, protocol = audience.kind.label, audience.kind.protocol
+            for line in self._renewed_lines(label) if audience.kind.renewals else ():
+                self.fanout.put(audience, line)
+            self.fanout.put(audience, self._sync(label, protocol, news=news))
         self._told = self._view.cursor
         self._renewed.clear()
+        self.openings.tick()
 
     @property
     def closed(self) -> bool:
         """Whether the hub accepts no more watchers, because its replica stops."""
         return self._closed
+
+    def at_close(self, call: Callable[[], None]) -> None:
+        """Call this as soon as the hub is closed."""
+        self._at_close.append(call)
 
     def close(self, replicas: Iterable[str] = ()) -> None:
         """Send every reader on, to one of these `replicas`, end every stream, and accept no new ones."""
@@ -224,12 +224,17 @@ class WatchHub:
         farewell = goodbye_line(len(self.watchers), replicas)
         for watcher in self.watchers:
             watcher.close(farewell)
+        for call in self._at_close:
+            call()
 
     # -- changes of the view
 
     def on_event(self, event: Event, service_name: str) -> None:
         """Pass an event on to the watchers of its service; gather renewals for the next tick."""
-        label, instance_id = event.key.label, event.key.instance_id
+        if isinstance(event, Renewed) and not self._renewal_readers:
+            return
+        key = event.key
+        label, instance_id = key.label, key.instance_id
         if isinstance(event, Renewed):
             self._renewed.setdefault(label, {})[instance_id] = (service_name, instance_id, event.heartbeat_at)
             return
@@ -242,19 +247,15 @@ class WatchHub:
         self.history.add(HistoryEntry(event.position, label, line, cursor, digest))
         at = self.counts.changed(is_read=bool(self.watchers))
         line_of_version_1: bytes | None = None
-        for watcher in self.watchers:
-            if watcher.label is not None and watcher.label != label:
-                continue
-            if watcher.protocol > FIRST_PROTOCOL:
-                watcher.put(line)
-                continue
-            if line_of_version_1 is None:
-                line_of_version_1 = event_line_of_version_1(line, cursor, digest)
-            watcher.put(line_of_version_1)
-        if at is not None:
-            for watcher in self.watchers:
-                if watcher.label in (None, label):
-                    watcher.follow(at)
+        for audience in self.fanout.of_service(label):
+            if audience.kind.protocol > FIRST_PROTOCOL:
+                self.fanout.put(audience, line)
+            else:
+                if line_of_version_1 is None:
+                    line_of_version_1 = event_line_of_version_1(line, cursor, digest)
+                self.fanout.put(audience, line_of_version_1)
+            if at is not None:
+                audience.follow(at)
 
     def on_moved(self, differences: Sequence[Event]) -> None:
         """Begin a new history, and send the differences from the old one, not everything.
@@ -270,22 +271,20 @@ class WatchHub:
         for key in gone:
             self._renewed.get(key.label, {}).pop(key.instance_id, None)
         removed = [(key.label, key.instance_id, catalog.instance_count(key.label)) for key in gone]
-        lines: dict[str | None, bytes] = {}
-        for watcher in self.watchers:
-            label = watcher.label
-            if not before.covers(watcher.began_at):
-                watcher.restart()  # it is ahead of what the differences are from: it has read elsewhere
+        for audience in self.fanout:
+            label = audience.kind.label
+            line = self._moved(
+                [lived for lived in changed if label in (None, lived.instance.key.label)],
+                [row for row in removed if label in (None, row[0])],
+                label,
+            )
+            if len(line) > MAX_LINE_BYTES:
+                audience.restart()  # too many changes for one line: send a snapshot
                 continue
-            if label not in lines:
-                lines[label] = self._moved(
-                    [lived for lived in changed if label in (None, lived.instance.key.label)],
-                    [row for row in removed if label in (None, row[0])],
-                    label,
-                )
-            if len(lines[label]) > MAX_LINE_BYTES:
-                watcher.restart()  # too many changes for one line: send a snapshot
-            else:
-                watcher.put(lines[label])
+            self.fanout.put(audience, line)
+            for watcher in audience:
+                if not before.covers(watcher.began_at):
+                    watcher.restart()  # it is ahead of what the differences are from: it has read elsewhere
 
     def _moved(self, changed: Iterable[Lived], removed: Iterable[Removal], label: str | None) -> bytes:
         view, digest = self._view, self._digest_of(label)
@@ -293,15 +292,15 @@ class WatchHub:
 
     def on_reset(self) -> None:
         """Begin a new history. Every reader gets a snapshot."""
-        self._begin()
+        self._begin(self._view.recent)
         self._renewed.clear()
-        for watcher in self.watchers:
-            watcher.restart()
+        for audience in self.fanout:
+            audience.restart()
 
-    def _begin(self) -> None:
+    def _begin(self, recent: Iterable[LatestEvents] = ()) -> None:
         self.history.clear(self._view.cursor)
         self._digest, self._at = self._view.catalog.digest_number, self._view.cursor
-        self._shared = None
+        self.openings.begin(recent)
 
     # -- lines
 
@@ -332,6 +331,3 @@ class WatchHub:
                 unread=store.unread[:MAX_UNREAD],
             )
         )
-
-    def _note_too_large(self, key: InstanceKey, size: int) -> None:
-        _log.error("record_too_large", service=key.label, instance=key.instance_id, bytes=size, sent=False)

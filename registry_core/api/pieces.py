@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from registry_core.api.unread import UnreadAnswers
+from registry_core.api.watcher import StreamEnd
 
 # What the kernel takes of an answer beyond what the reader's window has room for. Without this limit it took 900 KB of
 # each unread catalogue, which no process's memory shows.
@@ -56,6 +57,24 @@ class WatchStream(web.StreamResponse):
         else:
             await sent(self, request, (b"%x\r\n" % len(piece), piece, b"\r\n"), self._unread)
 
+    def end(self, request: web.Request) -> StreamEnd:
+        """Return the reader's end of the stream. Raises ConnectionError when the reader is gone."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        return StreamEnd(transport, self._is_framed, _most_waiting(transport))
+
+    async def read_up(self, request: web.Request) -> None:
+        """Return once the connection takes more. Raises ConnectionError when the reader is gone."""
+        transport, writer = request.transport, self._payload_writer
+        if transport is None or writer is None or transport.is_closing():
+            raise ConnectionResetError
+        number = self._unread.waits(transport.abort)
+        try:
+            await writer.drain()
+        finally:
+            self._unread.was_read(number)
+
     async def finish(self) -> None:
         """End the stream."""
         if self._is_framed:
@@ -72,7 +91,7 @@ async def begun(response: web.StreamResponse, request: web.Request) -> None:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
     if transport is not None:
-        transport.set_write_buffer_limits(high=_TLS_WAITING_BYTES if _is_encrypted(transport) else _UNSENT_BYTES)
+        transport.set_write_buffer_limits(high=_most_waiting(transport))
     await response.prepare(request)
     if request.method != "HEAD":
         await response.write(b"")
@@ -101,6 +120,10 @@ def _parts(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
         view = memoryview(piece)
         for start in range(0, len(view), _TLS_PART_BYTES):
             yield view[start : start + _TLS_PART_BYTES]
+
+
+def _most_waiting(transport: asyncio.BaseTransport) -> int:
+    return _TLS_WAITING_BYTES if _is_encrypted(transport) else _UNSENT_BYTES
 
 
 def _is_encrypted(transport: asyncio.BaseTransport) -> bool:

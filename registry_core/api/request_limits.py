@@ -74,7 +74,6 @@ _UNLIMITED: Final = ""
 _NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
 # Addresses that are named as proxies that are not trusted. Anybody can send such a header.
 MAX_UNBELIEVED: Final = 8
-_FORWARDING: Final = ("X-Forwarded-For", "Forwarded")
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -224,7 +223,8 @@ class RequestLimits:
         not of this machine.
         """
         origin = self.proxies.direct(peer)
-        if not any(name in request.headers for name in _FORWARDING):
+        headers = request.headers
+        if "X-Forwarded-For" not in headers and "Forwarded" not in headers:
             return origin
         if peer not in self.unbelieved and len(self.unbelieved) < MAX_UNBELIEVED:
             self.unbelieved[peer] = None
@@ -278,6 +278,8 @@ class RequestLimits:
 
     def _registers(self, request: web.Request, body: RegisterBody, instance_id: str) -> None:
         now, client = self._clock.monotonic(), request[CLIENT]
+        if not (client.limited_as or self._instances.limits_registrations):
+            return
         known = self._view.catalog.get(InstanceKey(label_of(body.service_name), instance_id))
         if known is not None and known.epoch == (body.epoch or 0) and client.limited_as and REGISTER in self._limiters:
             # A fleet that asserts what is registered already, after a failover, brings nothing new.
@@ -288,6 +290,8 @@ class RequestLimits:
             self._pass(request, taken, "for this instance")
 
     def _renews(self, request: web.Request, body: HeartbeatBody) -> frozenset[int]:
+        if not self._instances.limits_heartbeats:
+            return frozenset()
         now = self._clock.monotonic()
         if body.instances is None:
             if body.service_name is not None and body.instance_id is not None:

@@ -6,6 +6,7 @@ Each has the name of its row in the table of endpoints, like the operations, whi
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from aiohttp import web
 from registry_core.api.audit import AuditHandlers
 from registry_core.api.auth import CALLER
 from registry_core.api.calls import PARTIAL, answer, body_of
-from registry_core.api.catalog_answer import CatalogAnswers
+from registry_core.api.catalog_answer import GZIP, CatalogAnswers, takes_gzip
 from registry_core.api.certificate_endpoints import PEM
 from registry_core.api.certificates import Certificates
 from registry_core.api.clients import client_of
@@ -34,6 +35,7 @@ from registry_core.api.prometheus_discovery import PrometheusDiscovery, TargetQu
 from registry_core.api.queries import QueryParameters, boolean, filter_of
 from registry_core.api.request_bodies import decode
 from registry_core.api.request_limits import RequestLimits
+from registry_core.api.snapshot_turns import SnapshotTurns
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
@@ -85,7 +87,21 @@ class Handlers(AuditHandlers, UsageHandlers):
         self._peers = peers
         self.certificates = certificates
         self._unread = unread
-        self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
+        self.catalogs = CatalogAnswers(
+            operations.catalog,
+            operations.shown,
+            clock,
+            position=lambda: (view.cursor, view.catalog.digest_number),
+            may_lack=operations.may_lack,
+        )
+        self._turns = SnapshotTurns(
+            clock,
+            secrets.SystemRandom(),
+            at_once=hub.limits.openings_at_once,
+            most_waiting=hub.limits.openings_waiting,
+            has_room=unread.makes_room,
+        )
+        hub.at_close(self._turns.close)
         self._discovery = PrometheusDiscovery(view)
         self._health = health
         self._deployment = deployment
@@ -98,11 +114,15 @@ class Handlers(AuditHandlers, UsageHandlers):
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         self._operations.refuse_unknown_nothing()
         self._unread.admit()
-        catalog = await self._catalogs.current()
-        version = f"{catalog.frame.digest}.{catalog.frame.state}"
-        # Weak: heartbeats change how an instance is shown, but not the instance.
-        headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
-        return await self._in_pieces(request, version, headers, catalog.pieces, catalog.size)
+        catalog = await self.catalogs.current()
+        headers = {**dict(catalog.fields), **(PARTIAL if self._operations.may_lack() else {})}
+        if _has(request, catalog.version):
+            return web.Response(status=304, headers=headers)
+        pieces = catalog.pieces
+        if takes_gzip(request.headers.get("Accept-Encoding", "")):
+            pieces = await self.catalogs.zipped(catalog)
+            headers["Content-Encoding"] = GZIP
+        return await self._in_pieces(request, headers, pieces)
 
     async def prometheus_targets(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         service = query.get("service", "")
@@ -111,16 +131,16 @@ class Handlers(AuditHandlers, UsageHandlers):
         targets = await self._discovery.answer(asked)
         # Weak: replicas with the same instances list them in other orders.
         headers = {"ETag": f'W/"{targets.digest}"', **(PARTIAL if self._operations.may_lack() else {})}
-        return await self._in_pieces(request, targets.digest, headers, targets.pieces, targets.size)
+        if _has(request, targets.digest):
+            return web.Response(status=304, headers=headers)
+        return await self._in_pieces(request, headers, targets.pieces)
 
     async def _in_pieces(
-        self, request: web.Request, version: str, headers: Mapping[str, str], pieces: Sequence[bytes], size: int
+        self, request: web.Request, headers: Mapping[str, str], pieces: Sequence[bytes]
     ) -> web.StreamResponse:
-        """Send JSON that many readers share, or 304 to a reader who has this version."""
-        if any(known.value in ("*", version) for known in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
+        """Send JSON that many readers share."""
         response = web.StreamResponse(headers={"Content-Type": JSON, **headers, **RequestLimits.said(request)})
-        response.content_length = size
+        response.content_length = sum(map(len, pieces))
         try:
             await begun(response, request)
             if request.method != "HEAD":
@@ -149,6 +169,7 @@ class Handlers(AuditHandlers, UsageHandlers):
             replica=self._peers.id,
             report_every_s=self.reports.every_s,
             chain=self._tree.chain,
+            turns=self._turns,
         )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
@@ -182,7 +203,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         bundle = self.certificates.bundle()
         version = hashlib.sha256(bundle).hexdigest()[:16]
         headers = {"ETag": f'"{version}"'}
-        if any(known.value in ("*", version) for known in request.if_none_match or ()):
+        if _has(request, version):
             return web.Response(status=304, headers=headers)
         return web.Response(body=bundle, content_type=PEM, headers=headers)
 
@@ -211,3 +232,8 @@ class Handlers(AuditHandlers, UsageHandlers):
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)
+
+
+def _has(request: web.Request, version: str) -> bool:
+    """Return whether the reader says that it has this version."""
+    return any(known.value in ("*", version) for known in request.if_none_match or ())

@@ -35,13 +35,15 @@ class UnreadAnswers:
 
     def admit(self) -> None:
         """Make room for one more answer. Raises Overloaded when there is none."""
-        if len(self._waiting) < self._most:
-            return
-        if not self._close_oldest():
+        if not self.makes_room():
             self.refused += 1
             raise Overloaded(
                 f"this replica sends large answers to {self._most} slow readers already", retry_after_s=RETRY_AFTER_S
             )
+
+    def makes_room(self) -> bool:
+        """Return whether there is room for one more answer, for which the one that waits longest may be closed."""
+        return len(self._waiting) < self._most or self._close_oldest()
 
     def waits(self, close: Callable[[], None]) -> int:
         """Note that a piece of an answer is handed to its connection; return a number for `was_read`.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
@@ -24,6 +24,7 @@ from registry_core.ports.store import Snapshot
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import LATE_AFTER_TTLS
 from registry_core.watch.lines import Heartbeat
+from registry_core.watch.recent import LatestEvents
 
 
 class StoreAge(NamedTuple):
@@ -45,6 +46,11 @@ class ReplicaState(enum.StrEnum):
 
     WARMING = "warming"
     READY = "ready"
+
+
+# A member of an enumeration takes ten times as long to look up as a name here.
+WARMING: Final = ReplicaState.WARMING
+READY: Final = ReplicaState.READY
 
 
 def refuse_unknown(name: str, unknown: Callable[[str], str]) -> None:
@@ -87,6 +93,7 @@ class ReplicaView:
     ) -> None:
         self.catalog = Catalog()
         self.cursor = Cursor()
+        self.recent: tuple[LatestEvents, ...] = ()  # what changed last before the last reset
         self.store_age_s = store_age_s
         self.store = store if store is not None else lambda: StoreAge(store_age_s())
         self._clock = clock
@@ -103,12 +110,15 @@ class ReplicaView:
         self._not_heard: list[tuple[float, InstanceKey]] | None = None
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
+        self._hear_renewals: list[ViewListener] = []
         self.empty_since = -math.inf  # when the store was last found empty
         self.loaded = False  # whether the store has delivered any data
 
-    def subscribe(self, listener: ViewListener) -> None:
-        """Call `listener` for every change from now on."""
+    def subscribe(self, listener: ViewListener, *, renewals: bool = False) -> None:
+        """Call `listener` for every change from now on; for renewed leases only with `renewals`."""
         self._listeners.append(listener)
+        if renewals:
+            self._hear_renewals.append(listener)
 
     @property
     def state(self) -> ReplicaState:
@@ -116,7 +126,7 @@ class ReplicaView:
 
         The store started empty so recently that they may not have registered yet, or they were refused.
         """
-        return ReplicaState.WARMING if self._warm_at > self._clock.monotonic() else ReplicaState.READY
+        return WARMING if self._warm_at > self._clock.monotonic() else READY
 
     def warm_in_s(self) -> float:
         """Return the seconds until the state is `ready`; 0 when it is, infinite when that is unknown."""
@@ -217,7 +227,7 @@ class ReplicaView:
             self.catalog.exchange(snapshot.built)
         else:
             self.catalog.replace(snapshot.instances)
-        self.cursor = snapshot.cursor
+        self.cursor, self.recent = snapshot.cursor, snapshot.recent
         self._heard_at.clear()
         self._not_heard = None
         # A store of which no part could be read yet delivers an empty snapshot: that is not data.
@@ -243,12 +253,25 @@ class ReplicaView:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Apply `events`, and call the listeners after each one."""
+        now = self._clock.monotonic()
         for event in events:
+            if type(event) is Renewed:
+                self._renew(event, now)
+                continue
             known = self._take(event)
-            if not isinstance(event, Renewed):
-                self.cursor = self.cursor.moved_to(event.position)
+            self.cursor = self.cursor.moved_to(event.position)
             for listener in self._listeners:
                 listener.on_event(event, known.service_name if known is not None else event.key.label)
+
+    def _renew(self, event: Renewed, now: float) -> None:
+        """Apply a renewal: there are many, and few listeners for them."""
+        key = event.key
+        instance = self.catalog.renewed(key, event.heartbeat_at)
+        if instance is not None:
+            self._heard_at.pop(key, None)
+            self._heard_at[key] = now
+        for listener in self._hear_renewals:
+            listener.on_event(event, instance.service_name if instance is not None else key.label)
 
     def _take(self, event: Event) -> Instance | None:
         """Apply one event; return its instance as it is now, or last was."""
@@ -269,5 +292,5 @@ class ReplicaView:
         return self.catalog.get(key) or before
 
     def _hear(self, key: InstanceKey, now: float) -> None:
-        self._heard_at.pop(key, None)
+        self._heard_at.pop(key, None)  # so that it comes last
         self._heard_at[key] = now

@@ -41,11 +41,11 @@ class WatchCounts:
         self._followed_at = now
         return now
 
-    def sent(self, octets: int, followed_at: float | None) -> None:
-        """Count what was written to one reader, and the change of that time if it was part of it."""
+    def sent(self, octets: int, followed_at: float | None, readers: int = 1) -> None:
+        """Count what was written, and the change of that time if it was part of it for so many readers."""
         self.octets += octets
         if followed_at is not None:
-            self.lag.observe(self._now() - followed_at)
+            self.lag.observe(self._now() - followed_at, readers)
 
     def is_behind(self, followed_at: float | None) -> bool:
         """Return whether a reader is behind who has not got the followed change of that time; None if it has all."""

@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr
 from registry_core.domain.digest import digest_text, instance_digest
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of, short_id, unmapped_ip
-from registry_core.domain.records import Instance, InstanceKey, Service
+from registry_core.domain.records import Instance, InstanceKey, Service, Status
 
 # Fields that most instances of a service share, with few values in the whole fleet.
 _OFTEN_EQUAL: Final = ("service_name", "health_endpoint", "version", "zone")
@@ -41,10 +41,11 @@ class Catalog:
         self._services: dict[str, dict[str, Instance]] = {}
         self._found: dict[str, Service] = {}  # results of find(), dropped when they change
         self._lived: dict[InstanceKey, Lived] = {}
-        self._holders: dict[str, Instance] = {}  # by socket
-        self._shorts: dict[str, Instance] = {}
-        # The instance itself when there is one, as nearly always; a dictionary of several: a host may have thousands.
-        self._by_ip: dict[str, Instance | dict[InstanceKey, Instance]] = {}
+        # These have keys, which stay when a status changes.
+        self._holders: dict[str, InstanceKey] = {}  # by socket
+        self._shorts: dict[str, InstanceKey] = {}
+        # The key itself when there is one, as nearly always; a dictionary of several: a host may have thousands.
+        self._by_ip: dict[str, InstanceKey | dict[InstanceKey, None]] = {}
         self._digest = 0
 
     def __len__(self) -> int:
@@ -86,6 +87,10 @@ class Catalog:
         held = self._lived.get(key)
         return None if held is None else held.instance
 
+    def lived_of(self, key: InstanceKey) -> Lived | None:
+        """Return one instance with its last heartbeat, or None."""
+        return self._lived.get(key)
+
     def heartbeat_at(self, key: InstanceKey) -> float:
         """Return the time of the last heartbeat of `key`, Unix seconds; 0.0 when it is not registered."""
         held = self._lived.get(key)
@@ -93,19 +98,23 @@ class Catalog:
 
     def holders(self, sockets: Iterable[str]) -> tuple[Instance, ...]:
         """Return the instances that hold any of these sockets, each once."""
-        found = (self._holders.get(socket) for socket in sockets)
-        return tuple({holder.key: holder for holder in found if holder is not None}.values())
+        found = dict.fromkeys(map(self._holders.get, sockets))
+        return self._instances(key for key in found if key is not None)
 
     def by_short(self, short: str) -> Instance | None:
         """Return the instance whose short id is `short`, or None."""
-        return self._shorts.get(short)
+        key = self._shorts.get(short)
+        return None if key is None else self.get(key)
 
     def by_ip(self, ip: str) -> tuple[Instance, ...]:
         """Return the instances with the IP address `ip` (in its canonical spelling)."""
         found = self._by_ip.get(ip)
         if found is None:
             return ()
-        return (found,) if isinstance(found, Instance) else tuple(found.values())
+        return self._instances(found if isinstance(found, dict) else (found,))
+
+    def _instances(self, keys: Iterable[InstanceKey]) -> tuple[Instance, ...]:
+        return tuple([self._lived[key].instance for key in keys])
 
     def instance_count(self, label: str) -> int:
         """Return how many instances the service has."""
@@ -138,20 +147,26 @@ class Catalog:
     def apply(self, event: Event) -> str | None:
         """Apply one event; return the label of the service whose lookups it changed, or None."""
         match event:
+            case Renewed(key=key, heartbeat_at=at):  # of these there are the most
+                self.renewed(key, at)
+                return None
             case Registered(instance=instance, heartbeat_at=at):
                 return self._put(Lived(instance, at))
             case StatusChanged(key=key, status=status):
                 held = self._lived.get(key)
-                if held is None:
+                if held is None or held.instance.status is status:
                     return None
-                return self._put(Lived(msgspec.structs.replace(held.instance, status=status), held.heartbeat_at))
+                return self._restate(key, held, status)
             case Deregistered(key=key) | Expired(key=key):
                 return self._remove(key)
-            case Renewed(key=key, heartbeat_at=at):
-                held = self._lived.get(key)
-                if held is not None:
-                    self._lived[key] = Lived(held.instance, at)
-                return None
+
+    def renewed(self, key: InstanceKey, heartbeat_at: float) -> Instance | None:
+        """Take over a heartbeat; return its instance, or None when that is not registered."""
+        held = self._lived.get(key)
+        if held is None:
+            return None
+        self._lived[key] = Lived(held.instance, heartbeat_at)
+        return held.instance
 
     def exchange(self, other: Catalog) -> None:
         """Swap contents with `other`, in constant time."""
@@ -209,19 +224,32 @@ class Catalog:
             self._unindex(before.instance)
         self._services.setdefault(key.label, {})[key.instance_id] = instance
         self._found.pop(key.label, None)
+        self._index(key, instance)
+        self._digest ^= instance_digest(instance)
+        return key.label
+
+    def _restate(self, key: InstanceKey, held: Lived, status: Status) -> str:
+        """Change the status, the most frequent change by far: nothing else of the record is made or indexed anew."""
+        before = held.instance
+        instance = msgspec.structs.replace(before, status=status)
+        self._lived[key] = Lived(instance, held.heartbeat_at)
+        self._services[key.label][key.instance_id] = instance
+        self._found.pop(key.label, None)
+        self._digest ^= instance_digest(before) ^ instance_digest(instance)
+        return key.label
+
+    def _index(self, key: InstanceKey, instance: Instance) -> None:
         for socket in instance.sockets if self._sockets else ():
-            self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
-        self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
+            self._holders[instance.instance_id if instance.instance_id == socket else socket] = key
+        self._shorts[short_id(instance.service_name, instance.instance_id)] = key
         for ip in map(unmapped_ip, instance.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):
-                there[key] = instance
-            elif there is None or there.key == key:
-                self._by_ip[ip] = instance
+                there[key] = None
+            elif there is None or there == key:
+                self._by_ip[ip] = key
             else:
-                self._by_ip[ip] = {there.key: there, key: instance}
-        self._digest ^= instance_digest(instance)
-        return key.label
+                self._by_ip[ip] = {there: None, key: None}
 
     def _remove(self, key: InstanceKey) -> str | None:
         lived = self._lived.pop(key, None)
@@ -240,8 +268,7 @@ class Catalog:
         key = held.key
         # In a view that is one event behind, the address may already belong to its next holder.
         for socket in held.sockets if self._sockets else ():
-            holder = self._holders.get(socket)
-            if holder is not None and holder.key == key:
+            if self._holders.get(socket) == key:
                 del self._holders[socket]
         for ip in map(unmapped_ip, held.addresses):
             there = self._by_ip.get(ip)
@@ -249,7 +276,7 @@ class Catalog:
                 there.pop(key, None)
                 if not there:
                     del self._by_ip[ip]
-            elif there is not None and there.key == key:
+            elif there == key:
                 del self._by_ip[ip]
         self._digest ^= instance_digest(held)
 
@@ -261,7 +288,9 @@ def share(instance: Instance) -> None:
     each one, so that the freed memory is reused for the next. The values do not change: the record is frozen.
     """
     for field in _OFTEN_EQUAL:
-        force_setattr(instance, field, intern(getattr(instance, field)))
+        value = getattr(instance, field)
+        if (shared_value := intern(value)) is not value:
+            force_setattr(instance, field, shared_value)
     if instance.tags:
         force_setattr(instance, "tags", tuple(map(intern, instance.tags)))
     if not instance.metadata:

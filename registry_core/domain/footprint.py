@@ -6,7 +6,7 @@ compares with what Python really allocates.
 
 from __future__ import annotations
 
-import sys
+from sys import getsizeof
 from typing import Any, Final
 
 from registry_core.domain.records import Instance
@@ -24,28 +24,30 @@ _SHARED_KEY: Final = 32
 
 def instance_bytes(instance: Instance) -> int:
     """Return about how many bytes `instance` adds to a catalogue."""
-    size = sys.getsizeof(instance) + INDEX_BYTES + ADDRESS_BYTES * max(1, len(instance.addresses))
+    addresses, tags, metadata = instance.addresses, instance.tags, instance.metadata
     # Name, version, zone, health path and tags are objects shared by the service's instances: they count there.
-    size += sys.getsizeof(instance.instance_id)
-    if instance.host not in instance.addresses[:1]:
-        size += sys.getsizeof(instance.host)
-    size += _walked(instance.addresses, 0) if instance.addresses else 0
-    size += sys.getsizeof(instance.tags) if instance.tags else 0
-    return size + (_walked(instance.metadata, 0) if instance.metadata else 0)
+    size = getsizeof(instance) + INDEX_BYTES + ADDRESS_BYTES * (len(addresses) or 1) + getsizeof(instance.instance_id)
+    if instance.host not in addresses[:1]:
+        size += getsizeof(instance.host)
+    if addresses:
+        size += getsizeof(addresses) + sum(map(getsizeof, addresses))
+    if tags:
+        size += getsizeof(tags)
+    return size + _walked(metadata, 0) if metadata else size
 
 
 def _walked(value: Any, depth: int) -> int:
     """Return the bytes of a JSON value, down to the depth a registration may have."""
-    size = sys.getsizeof(value)
+    size = getsizeof(value)
     if depth == _MAX_DEPTH:
         return size
     if isinstance(value, dict):
-        return size + sum(_key_bytes(key) + _walked(inner, depth + 1) for key, inner in value.items())
+        # The decoder caches short keys and shares the object. Nearly all values are texts.
+        for key, inner in value.items():
+            if len(key) > _SHARED_KEY:
+                size += getsizeof(key)
+            size += getsizeof(inner) if type(inner) is str else _walked(inner, depth + 1)
+        return size
     if isinstance(value, list | tuple):
         return size + sum(_walked(inner, depth + 1) for inner in value)
     return size
-
-
-def _key_bytes(key: str) -> int:
-    # The decoder caches short keys and shares the object.
-    return sys.getsizeof(key) if len(key) > _SHARED_KEY else 0

@@ -194,8 +194,7 @@ class FollowerView(ReplicaView):
         self.trust.moved(change, whole=self._adds_up(change.digest))
 
     def _hear_of(self, renewed: Iterable[tuple[InstanceKey, float]]) -> None:
-        position = self.cursor.positions[0]
-        self.apply([Renewed(position, key, at) for key, at in renewed])
+        self.apply([Renewed(self.cursor.positions[0], key, at) for key, at in renewed])
         self._leases.heard_of((at for _, at in renewed), self.trust.heard_at, SILENT_AFTER_S)
 
     def _sync(self, change: Synced) -> Then:

@@ -15,6 +15,7 @@ from registry_core.domain.restoration import RestoreOutcome
 from registry_core.ports.denials import DenialStore
 from registry_core.ports.reports import GuardReport, ShardReport
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.recent import LatestEvents
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -22,7 +23,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     Not `whole`: part of the store could not be read, and its content is unknown. `born_empty`: part of the
     store started without any data, so a missing instance may be alive. `built` is a catalogue of these
-    instances, if one exists already: the receiver may swap it in instead of building its own.
+    instances, if one exists already: the receiver may swap it in instead of building its own. `recent`: what changed
+    last in each shard, as far as the store knows.
     """
 
     cursor: Cursor
@@ -30,6 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     whole: bool = True
     born_empty: bool = False
     built: Catalog | None = None
+    recent: tuple[LatestEvents, ...] = ()
 
 
 class Feed(Protocol):

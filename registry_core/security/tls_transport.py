@@ -138,10 +138,12 @@ class TlsTransport(asyncio.Transport):
         if self._closing:
             return
         if len(data) <= PIECE:
-            with self._aborting():
+            try:  # without `_aborting`, which costs as much as the encryption
                 if data:
                     self._tls.write(data)
                     self._flush()
+            except ssl.SSLError:
+                self.abort()
             return
         view, pieces = memoryview(data).cast("B"), []
         with self._aborting():

@@ -31,7 +31,8 @@ class Replaced(msgspec.Struct, frozen=True):
 class Moved(msgspec.Struct, frozen=True):
     """The registry's history continues under another name: what was read still holds, except for these instances.
 
-    `removed`: the removed instances, and how many instances their services have left.
+    `removed`: the removed instances, and how many instances their services have left. `is_resumed`: it is the history
+    that was read before, some of whose events a replica cannot send.
     """
 
     instances: tuple[Lived, ...]
@@ -39,6 +40,7 @@ class Moved(msgspec.Struct, frozen=True):
     digest: str
     state: str
     removed: tuple[tuple[InstanceKey, int], ...] = ()
+    is_resumed: bool = False
 
 
 class Happened(msgspec.Struct, frozen=True):

@@ -28,7 +28,10 @@ class Cursor(msgspec.Struct, frozen=True):
 
     def at(self, shard: int) -> Position | None:
         """Return the position in `shard`, or None when the reader has seen nothing of it."""
-        return next((p for p in self.positions if p.shard == shard), None)
+        for position in self.positions:
+            if position.shard == shard:
+                return position
+        return None
 
     def covers(self, other: Cursor) -> bool:
         """Return whether a reader at this cursor has seen everything up to `other`, in the same histories."""
@@ -39,13 +42,23 @@ class Cursor(msgspec.Struct, frozen=True):
 
     def moved_to(self, position: Position) -> Cursor:
         """Return the cursor with `position` as the new one of its shard."""
-        rest = [p for p in self.positions if p.shard != position.shard]
-        return cursor_of([*rest, position])
+        if len(self.positions) == 1 and self.positions[0].shard == position.shard:
+            return Cursor((position,))
+        shard = position.shard
+        if self.at(shard) is None:
+            return cursor_of([*self.positions, position])
+        return Cursor(tuple([position if p.shard == shard else p for p in self.positions]))
 
 
 def cursor_of(positions: Iterable[Position]) -> Cursor:
     """Return the cursor made of `positions`, at most one per shard."""
     return Cursor(tuple(sorted(positions)))
+
+
+def parse_position(text: str) -> Position | None:
+    """Return the position written as `text`, which is a cursor of one shard; None when it is not."""
+    match = _POSITION.fullmatch(text)
+    return None if match is None else Position(int(match[1]), match[2], int(match[3]))
 
 
 def parse_cursor(text: str, *, field: str = "cursor") -> Cursor:

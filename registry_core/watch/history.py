@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,8 @@ from registry_core.domain.events import Position
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import FIRST_PROTOCOL
 from registry_core.watch.lines import event_line_of_version_1
+
+BEHIND: Final = "behind"
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +39,7 @@ class History:
         self._bytes = 0
         self.dropped = 0  # events that no longer fit, since the start
         self._trimmed: dict[int, int] = {}  # by shard: the newest revision that was dropped
+        self._newest: dict[int, int] = {}  # by shard: the newest revision of all
 
     @property
     def size(self) -> int:
@@ -47,10 +51,12 @@ class History:
         self._entries.clear()
         self._bytes = 0
         self._trimmed = {p.shard: p.revision for p in cursor.positions}
+        self._newest = dict(self._trimmed)
 
     def add(self, entry: HistoryEntry) -> None:
         """Add an event, and drop the oldest ones that no longer fit."""
         self._entries.append(entry)
+        self._newest[entry.position.shard] = entry.position.revision
         self._bytes += len(entry.line)
         while len(self._entries) > self._most_events or self._bytes > self._most_bytes:
             old = self._entries.popleft()
@@ -76,14 +82,24 @@ class History:
             if seen.revision > now.revision and protocol <= FIRST_PROTOCOL:
                 return "epoch"
             if seen.revision < self._trimmed.get(now.shard, 0):
-                return "behind"
+                return BEHIND
         return None
 
     def after(self, cursor: Cursor, label: str | None, protocol: int) -> list[bytes]:
         """Return the lines of exactly the events after `cursor`, for one service or for all."""
         seen = {p.shard: p.revision for p in cursor.positions}
-        return [
-            entry.line_of(protocol)
-            for entry in self._entries
-            if entry.position.revision > seen.get(entry.position.shard, 0) and label in (None, entry.label)
-        ]
+        # The latest events come last, and a returning reader lacks few of them: it does not pay for the whole history.
+        behind = {shard for shard, newest in self._newest.items() if newest > seen.get(shard, 0)}
+        lines: list[bytes] = []
+        for entry in reversed(self._entries):
+            shard, revision = entry.position.shard, entry.position.revision
+            if shard in behind:
+                if revision > seen.get(shard, 0):
+                    if label in (None, entry.label):
+                        lines.append(entry.line_of(protocol))
+                else:
+                    behind.discard(shard)
+            if not behind:
+                break
+        lines.reverse()
+        return lines

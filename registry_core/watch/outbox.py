@@ -1,10 +1,14 @@
-"""The bounded queue of lines for one reader. Pure; the hub fills it, and `api/watch.py` sends from it."""
+"""What one reader has not got yet: an opening of its own, then the lines of a feed. Pure.
+
+`api/watch.py` sends from it; once the opening has been sent, `api/fanout.py` writes the feed's lines to many readers.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
+
+from registry_core.watch.feed import WatchFeed
 
 # How much to hand to a connection at a time; a snapshot is encoded only as fast as it is read.
 BATCH_BYTES: Final = 64 * 1024
@@ -13,17 +17,31 @@ SHARED_BYTES: Final = 8 * 1024
 
 
 class Outbox:
-    """An opening, then the lines that were put. A reader that is too slow loses its queue and gets a snapshot."""
+    """An opening, then the lines of `feed` that were put since. A reader that is too slow for it gets a snapshot."""
 
-    def __init__(self, opening: Iterator[bytes], everything: Callable[[str], Iterator[bytes]], most_lines: int) -> None:
-        """`everything(reason)` returns the lines of a snapshot as of the call."""
+    __slots__ = ("_everything", "_held", "_opening", "_owes", "feed", "position")
+
+    def __init__(
+        self,
+        opening: Iterator[bytes],
+        everything: Callable[[str], Iterator[bytes]],
+        feed: WatchFeed,
+        owes: str | None = None,
+    ) -> None:
+        """`everything(reason)` returns the lines of a snapshot as of the call; `owes` says why one is due at once."""
         self._opening: Iterator[bytes] | None = opening
         self._everything = everything
-        self._most_lines = most_lines
-        self._queue: deque[bytes] = deque()
+        self.feed = feed
+        self.position = feed.end  # the number of the next line of the feed
         self._held = b""  # a large line that is next
-        self._passed = 0  # lines that left the queue: handed out, or dropped for a snapshot
-        self.owes: str | None = None  # why a snapshot is due once the opening has been sent
+        self._owes = owes
+
+    @property
+    def owes(self) -> str | None:
+        """Why a snapshot is due once the opening has been sent; None when it is not."""
+        if self._owes is None and self.position < self.feed.start:
+            return "lagged"
+        return self._owes
 
     @property
     def opened(self) -> bool:
@@ -33,37 +51,16 @@ class Outbox:
     @property
     def waiting(self) -> bool:
         """Whether anything is waiting after the opening."""
-        return bool(self._queue or self._held) or self.owes is not None
-
-    @property
-    def queued(self) -> int:
-        """The number of lines ever queued, also of those that were dropped."""
-        return self._passed + len(self._queue)
+        return bool(self._held) or self.position < self.feed.end or self._owes is not None
 
     def is_through(self, number: int) -> bool:
-        """Return whether the first `number` queued lines were handed out, or are covered by a snapshot that was."""
-        return self._passed >= number and self.owes is None and self.opened
-
-    def put(self, line: bytes) -> bool:
-        """Queue a line, and return whether the reader should wake. When the queue is full, owe a snapshot instead."""
-        if self.owes is not None:
-            return False
-        if len(self._queue) >= self._most_lines:
-            self._owe("lagged")
-        else:
-            self._queue.append(line)
-        return True
+        """Return whether the feed's lines before `number` were handed out, or are covered by a snapshot that was."""
+        return self.position >= number and self._owes is None and self.opened
 
     def restart(self) -> None:
         """Drop everything unsent: it belongs to a history that is over."""
-        self._opening = None
-        self._owe("epoch")
-
-    def _owe(self, reason: str) -> None:
-        self._passed += len(self._queue)
-        self._queue.clear()
-        self._held = b""
-        self.owes = reason
+        self._opening, self._held = None, b""
+        self._owes, self.position = "epoch", self.feed.end
 
     def take(self, most_bytes: int = BATCH_BYTES) -> bytes:
         """Return the next bytes to send, bounded in size; empty when there is nothing."""
@@ -99,10 +96,10 @@ class Outbox:
 
     def _next(self) -> bytes | None:
         line = self._next_of_opening()
-        if line is None and self.owes is not None:
-            self._opening, self.owes = self._everything(self.owes), None
+        if line is None and (reason := self.owes) is not None:
+            self._opening, self._owes, self.position = self._everything(reason), None, self.feed.end
             line = self._next_of_opening()
-        if line is None and self._queue:
-            line = self._queue.popleft()
-            self._passed += 1
+        if line is None and self.position < self.feed.end:
+            line = self.feed.line(self.position)
+            self.position += 1
         return line

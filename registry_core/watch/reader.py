@@ -36,7 +36,7 @@ from registry_core.watch.changes import (
     UnknownEvent,
     WatchChange,
 )
-from registry_core.watch.cursor import Cursor, parse_cursor
+from registry_core.watch.cursor import Cursor, parse_cursor, parse_position
 from registry_core.watch.later_lines import EVENTS, WHOLES, AnyLine, event_with_foreign_values
 from registry_core.watch.limits import GOODBYE_MOST_S, MAX_INSTANCES, MAX_LINE_BYTES, MAX_REPLICAS_TOLD
 from registry_core.watch.lines import (
@@ -53,6 +53,7 @@ from registry_core.watch.lines import (
     SyncLine,
     WatchLine,
 )
+from registry_core.watch.packing import NotUnpackable, PackedLine, Unpacking
 from registry_core.watch.stage import Everything, Stage
 
 _DECODER: Final = msgspec.json.Decoder(WatchLine)
@@ -62,6 +63,10 @@ _SHOWN: Final = 200  # characters of a problem
 
 class BrokenStream(VerticeError):
     """Raised when a stream contradicts itself; the cursor from before is still valid."""
+
+
+class BrokenPacking(BrokenStream):
+    """Raised when packed lines cannot be unpacked: another stream may be asked for without packing."""
 
 
 class WatchReader:
@@ -92,22 +97,42 @@ class WatchReader:
         # A line was skipped: events may be missing, and the next sign of life gives the reader's position.
         self._lacks = False
         self._spoken = False  # a valid line has arrived
+        self._unpacking: Unpacking | None = None  # of the octets that follow a packed line
+        self._within = False  # whether the lines being read were packed
 
     def feed(self, data: bytes) -> Iterator[WatchChange]:
         """Yield the changes that `data` completes.
 
         Raises BrokenStream after yielding the changes before the broken line.
         """
-        piece, *rest = data.split(b"\n")
-        self._gather(piece)
-        for next_piece in rest:
+        at = 0
+        while at < len(data):
+            if self._unpacking is not None:
+                at = self._unpacking.take(data, at)
+                if self._unpacking.is_complete:
+                    yield from self._unpacked(self._unpacking)
+                continue
+            end = data.find(b"\n", at)
+            if end < 0:
+                self._gather(data[at:])
+                return
+            self._gather(data[at:end])
+            at = end + 1
             line, too_long = b"".join(self._pieces), self._too_long
             self._pieces, self._pieces_bytes, self._too_long = [], 0, False
-            self._gather(next_piece)
             if too_long:
                 yield self._passed_over(f"a line has more than {self._max_line_bytes} bytes")
             elif line.strip():
                 yield from self._changes(line)
+
+    def _unpacked(self, unpacking: Unpacking) -> Iterator[WatchChange]:
+        try:
+            lines = unpacking.lines()
+        except NotUnpackable as error:
+            raise BrokenPacking(str(error)) from None
+        self._unpacking, self._within = None, True
+        yield from self.feed(lines)
+        self._within = False
 
     def _gather(self, piece: bytes) -> None:
         self._pieces_bytes += len(piece)
@@ -138,18 +163,34 @@ class WatchReader:
             case MovedLine():
                 if self._staged is not None or not self._cursor.positions:
                     raise BrokenStream("a history continues that never began")
+                before = self._cursor
                 self._start_at(_cursor(line.cursor))
+                is_resumed = all(
+                    p.epoch == q.epoch for p, q in zip(before.positions, self._cursor.positions, strict=False)
+                )
                 self._told = digest_number(line.digest)
                 removed = tuple((InstanceKey(label_of(name), id_), left) for name, id_, left in line.removed)
-                return Moved(line.instances, self._cursor, line.digest, line.state, removed)
+                return Moved(line.instances, self._cursor, line.digest, line.state, removed, is_resumed)
             case RenewedLine(renewed=renewed):
                 return Heard(tuple(_heard(renewed).items()))
             case SyncLine():
                 return self._sign_of_life(line)
             case GoodbyeLine(within_s=within_s, replicas=replicas):
                 return SentOn(min(max(within_s, 0.0), GOODBYE_MOST_S), replicas[:MAX_REPLICAS_TOLD])
+            case PackedLine():
+                self._unpacks(line)
+                return None
             case RegisteredLine() | StatusChangedLine() | DeregisteredLine() | ExpiredLine():
                 return self._event(line)
+
+    def _unpacks(self, line: PackedLine) -> None:
+        """Take what follows as packed. Raises BrokenPacking."""
+        if self._within:
+            raise BrokenPacking("packed lines within packed lines")
+        try:
+            self._unpacking = Unpacking(line)
+        except NotUnpackable as error:
+            raise BrokenPacking(str(error)) from None
 
     # -- the kinds of lines
 
@@ -268,6 +309,8 @@ class WatchReader:
         self._spoken = True
         if known.type in WHOLES:
             yield from self._whole_with_foreign_values(known.type, raw)
+        elif known.type == "packed":
+            raise BrokenPacking("the length of packed lines cannot be read")
         elif known.type in _OTHERS:
             yield self._passed_over(f"a line of type {known.type!r} cannot be read: {problem}")
         elif known.type in EVENTS:
@@ -335,10 +378,10 @@ def _cursor(text: str) -> Cursor:
 
 
 def _position(text: str) -> Position:
-    positions = _cursor(text).positions
-    if len(positions) != 1:
+    position = parse_position(text)
+    if position is None:
         raise BrokenStream(f"an event has one position, not {text[:100]!r}")
-    return positions[0]
+    return position
 
 
 def _key(line: StatusChangedLine | DeregisteredLine | ExpiredLine) -> InstanceKey:

@@ -98,7 +98,7 @@ class ViewTrust:
         self.whole, self.state, self.live = whole, change.state, True
         self._settled_at = -math.inf if whole else self.heard_at + SETTLE_S
         # A write acknowledged just before the move may be missing there: its owner repeats it.
-        return Advice.REASSERT
+        return Advice.NOTHING if change.is_resumed else Advice.REASSERT
 
     def synced(self, change: Synced, *, whole: bool) -> Advice:
         """Record a keepalive; `whole`: the view adds up to its digest. Return what to do."""

@@ -32,6 +32,7 @@ from registry_core.store.redis.link import Link
 from registry_core.store.redis.lives import ForeignKeys, Lives
 from registry_core.store.redis.pages import Whole, looked_up, one, read_whole, set_aside
 from registry_core.store.redis.probes import fault_of
+from registry_core.store.redis.recent_keys import RecentKeys
 from registry_core.store.redis.rows import NOBODY, Order, StreamEntry, Unreadable
 from registry_core.store.redis.scripts import ScriptName, called
 from registry_core.store.redis.shard_feed import ShardFeed
@@ -92,6 +93,7 @@ class Follower:
         self.fault = ""  # why the shard cannot be read, when only a changed setting helps
         self.interrupted = ""  # why following was last interrupted
         self.aside: dict[str, Unreadable] = {}  # entries that cannot be read, by their fields
+        self.recent = RecentKeys()
         self._surplus = 0  # records beyond those delivered, at the last full read
         self._said: tuple[str, float] = ("", -math.inf)
         masters.subscribe(self._moved.set)
@@ -119,9 +121,10 @@ class Follower:
             async with asyncio.timeout(most_s):
                 await self._settled.wait()
 
-    def heard(self, key: InstanceKey, at_ms: int) -> None:
-        """Deliver a lease renewed through this store, and do not deliver it again when it is read."""
-        self._feed.shard_events([Renewed(self._position, key, at_ms / 1000)])
+    def heard(self, keys: Iterable[InstanceKey], at_ms: int) -> None:
+        """Deliver leases renewed through this store, and do not deliver them again when they are read."""
+        position, at_s = self._position, at_ms / 1000
+        self._feed.shard_events([Renewed(position, key, at_s) for key in keys])
 
     # -- following
 
@@ -234,9 +237,11 @@ class Follower:
         if isinstance(entry, Unreadable):
             self._set_aside([entry])
             # Every revision is delivered, so that readers see that none is missing.
-            return Deregistered(Position(self._shard, self._position.epoch, revision), NOBODY)
+            self.recent.add(position := Position(self._shard, self._position.epoch, revision), None)
+            return Deregistered(position, NOBODY)
         event = entry.event
         assert event is not None  # it was looked up
+        self.recent.add(event.position, event.key)
         self.aside.pop(entry.field.decode(errors="replace"), None)
         self._remember(event, entry)
         return event
@@ -298,6 +303,7 @@ class Follower:
             if entry.field in known:
                 self.aside[entry.field] = entry
         self._set_aside(whole.aside)
+        await self.recent.read(link, self._prefix, whole.position)
         # A shard that came up empty but has everything delivered before counts as one that never was empty.
         born_empty = born_empty and (bool(lost) or not self._position.epoch)
         await self._feed.shard_read(self._shard, whole.position, whole.records, whole=not lost, born_empty=born_empty)

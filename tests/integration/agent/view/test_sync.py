@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.registries.client import RegistryClient
-from agent.view.sync import WatchSync
+from agent.view.sync import MOST_RETRY_AFTER_S, WatchSync
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
@@ -25,6 +25,7 @@ from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import PROTOCOL
 from registry_core.watch.lines import goodbye_line
+from registry_core.watch.packing import packed
 from tests.integration.agents import line_to
 from tests.integration.registries import SmallestDraw, upstreams_at
 from tests.integration.replicas import READY, Api, serving
@@ -145,7 +146,7 @@ async def test_the_rest_of_a_lease_is_known_without_renewal_events(api: Api) -> 
         assert agent.view.ttl_remaining_s(key) <= 60.0
         assert agent.view.heartbeat_at(key) >= agent.view.catalog.heartbeat_at(key)
         (watcher,) = api.replica.hub.watchers
-        assert (watcher.protocol, watcher.renewals) == (PROTOCOL, False)
+        assert (watcher.kind.protocol, watcher.kind.renewals) == (PROTOCOL, False)
 
 
 class LargestDraw:
@@ -269,6 +270,71 @@ async def test_a_refused_snapshot_is_logged_once() -> None:
     assert said["log_level"] == "warning"
     assert "lacks 1 of 1 known services" in said["because"]
     assert agent.view.services.names() == ["osint_service"]
+
+
+class Scripted:
+    """A server that answers each connection with the next of these, the last one again and again."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.requests: list[bytes] = []
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            self.requests.append((await reader.readuntil(b"\r\n\r\n")).lower())
+            writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+            await writer.drain()
+            if b"close" not in self.answers[0]:
+                await reader.read()
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+
+
+ASKS = b"x-watch-packing: deflate"
+
+
+async def test_packed_lines_that_something_has_spoiled_are_asked_for_in_plain() -> None:
+    whole = b"".join(snapshot([lived(instance("osint_service"))], cursor=at(1), digest="0" * 16))
+    spoiled = STREAM + packed(whole)[:-4] + b"junk"
+    registry = Scripted(spoiled, STREAM + whole)
+    async with registry.running() as url, following(url) as agent:
+        await agent.names_are("osint_service")
+        assert [ASKS in request for request in registry.requests] == [True, False]
+        agent.sync._anew = True
+        assert agent.sync._takes_packed, "the next stream may be packed again"
+
+
+async def test_an_agent_comes_back_no_sooner_than_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = b"HTTP/1.1 503 Busy\r\nConnection: close\r\nRetry-After: %b\r\nContent-Length: 0\r\n\r\n"
+    waits: list[float] = []
+
+    async def pause(wait_s: float) -> None:
+        waits.append(wait_s)
+        await asyncio.sleep(0)
+
+    registry = Scripted(busy % b"9", busy % b"500", busy % b"soon")
+    async with registry.running() as url, following(url) as agent:
+        monkeypatch.setattr(agent.sync, "_random", LargestDraw())
+        monkeypatch.setattr(agent.sync, "_pause", pause)
+        await eventually(lambda: len(waits) >= 3, "it has tried often enough")
+    assert waits[:2] == [9.0 + 1.0, MOST_RETRY_AFTER_S + 1.0]
+    assert waits[2] <= WATCH_RETRY.most_s
+
+
+async def test_another_registry_is_tried_before_one_that_is_busy_again(api: Api) -> None:
+    await api.register("osint_service", "10.0.0.1")
+    registry = Scripted(b"HTTP/1.1 503 Busy\r\nConnection: close\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n")
+    async with registry.running() as url, following(url, api.url) as agent:
+        await agent.names_are("osint_service")
+        assert agent.sync.connected_to == api.url
 
 
 async def test_lookups_of_an_old_view_shorten_the_wait_for_the_next_try() -> None:

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.view.snapshot_file import ViewSnapshot
-from agent.view.snapshot_writer import SnapshotKeeper
+from agent.view.snapshot_writer import MOST_EVERY_S, SAVE_EVERY_S, SnapshotKeeper, pause_s
 from agent.view.state_dir import StateDir
 from agent.view.view import AgentView
 from tests.beside import task_of
@@ -60,6 +60,30 @@ async def test_changes_are_written_together_and_an_unchanged_view_is_not(disk: D
         view.tick()
         assert await keeper.save()
         assert len(disk.writes) == 1
+
+
+@pytest.mark.parametrize(
+    ("instances", "seconds"), [(0, SAVE_EVERY_S), (111, SAVE_EVERY_S), (10_000, 50.0), (1_000_000, MOST_EVERY_S)]
+)
+def test_a_large_view_is_written_less_often(instances: int, seconds: float) -> None:
+    assert pause_s(instances) == seconds
+
+
+async def test_the_next_write_of_a_large_view_waits_and_the_first_does_not(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.view.snapshot_writer.SAVE_THOUSAND_EVERY_S", 1e6)
+    clock = FakeClock()
+    view = AgentView(clock)
+    keeper = SnapshotKeeper(disk, view, clock, save_every_s=0.01)
+    async with task_of(keeper.run()):
+        view.apply(everything(instance(port=8001)))
+        await eventually(lambda: len(disk.writes) == 1, "the first is written")
+        view.apply(everything(instance(port=8002), revision=2))
+        await asyncio.sleep(0.1)  # several times the interval of a small view
+        assert len(disk.writes) == 1
+        assert await keeper.save(), "but an agent that stops writes at once"
+        assert len(disk.writes) == 2
 
 
 async def test_nothing_is_written_before_the_first_snapshot(disk: Disk) -> None:

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from registry_core.api.hub import MAX_EVENTS_BEHIND, HubLimits, WatchHub
+from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.openings import MAX_EVENTS_BEHIND
 from registry_core.api.view import ReplicaView, StoreAge
 from registry_core.api.watcher import Watcher
 from registry_core.domain.events import Deregistered, Position, Registered, Renewed
@@ -178,12 +179,12 @@ async def test_a_reader_that_is_ahead_gets_a_snapshot_when_the_history_moves(par
 async def test_a_move_names_the_removed_instances_and_the_count_of_the_rest(parts: Parts) -> None:
     for port in (8001, 8002):
         await parts.store.register(claim(port=port))
-        await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
     whole, part = (
         parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL),
         parts.hub.open(Cursor(), label="ip-intel"),
     )
     other = parts.hub.open(Cursor(), label="billing")
+    await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}") for port in (8001, 8002)])
     for watcher in (whole, part, other):
         lines(watcher)
     position = Position(0, "e2", 5)
@@ -195,6 +196,16 @@ async def test_a_move_names_the_removed_instances_and_the_count_of_the_rest(part
         assert (moved["type"], moved["instances"], moved["removed"]) == ("moved", [], removed)
     parts.hub.tick()
     assert [row[1] for row in lines(whole)[0]["renewed"]] == ["10.0.0.7:8002"]
+
+
+async def test_renewals_are_gathered_only_for_readers_of_them(parts: Parts) -> None:
+    await parts.store.register(claim())
+    parts.hub.open(Cursor())
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
+    assert kinds(parts.hub.open(parts.view.cursor, renewals=True, protocol=FIRST_PROTOCOL)) == ["sync"]
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
+    resumed = parts.hub.open(parts.view.cursor, renewals=True, protocol=FIRST_PROTOCOL)
+    assert kinds(resumed) == ["renewed", "sync"]
 
 
 async def test_renewals_of_gone_instances_are_not_sent(parts: Parts) -> None:
@@ -362,6 +373,7 @@ async def test_a_bare_snapshot_leaves_out_later_events(parts: Parts) -> None:
 
 @pytest.mark.untraced
 async def test_many_renewals_are_split_into_lines_of_bounded_size(parts: Parts) -> None:
+    parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL)
     for port in range(8001, 8001 + 1500):
         await parts.store.register(claim(port=port))
         await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
@@ -395,19 +407,20 @@ async def test_the_limit_on_watchers_counts_present_ones() -> None:
     parts.hub.open(Cursor())
 
 
-async def test_a_watcher_waits_until_there_is_a_line(parts: Parts) -> None:
+async def test_a_hub_that_is_closed_ends_its_watchers_and_takes_no_more(parts: Parts) -> None:
     watcher = parts.hub.open(parts.view.cursor)
-    lines(watcher)
-    with pytest.raises(TimeoutError):
-        await watcher.wait(0.01)
-    await parts.store.register(claim())
-    await watcher.wait(10)
-    assert kinds(watcher) == ["registered"]
     parts.hub.close()
-    await watcher.wait(10)
     assert watcher.closed
     with pytest.raises(Overloaded):
         parts.hub.open(Cursor())
+
+
+async def test_readers_that_left_leave_nothing_behind(parts: Parts) -> None:
+    watchers = [parts.hub.open(Cursor(), label=label) for label in (None, "billing", "billing")]
+    assert [len(audience) for audience in parts.hub.fanout] == [1, 2]
+    for watcher in watchers:
+        parts.hub.leave(watcher)
+    assert list(parts.hub.fanout) == []
 
 
 async def test_a_renewal_of_an_unknown_instance_changes_nothing(parts: Parts) -> None:
@@ -416,3 +429,16 @@ async def test_a_renewal_of_an_unknown_instance_changes_nothing(parts: Parts) ->
     parts.view.apply([Renewed(Position(0, "e1", 0), InstanceKey("nobody", "x"), 1.0)])
     assert parts.view.ttl_remaining_s(InstanceKey("nobody", "x")) == 0.0
     assert kinds(watcher) == []
+
+
+async def test_a_watcher_in_turn_is_owed_its_first_snapshot_and_gets_it_as_of_then(parts: Parts) -> None:
+    await parts.store.register(claim(port=8001))
+    watcher = parts.hub.open(Cursor(), in_turn=True)
+    assert watcher.outbox.owes == "start"
+    await parts.store.register(claim(port=8002))
+    snapshot, sync = lines(watcher)
+    assert (snapshot["reason"], len(snapshot["instances"])) == ("start", 2)
+    assert sync["cursor"] == str(parts.view.cursor)
+    known = parts.hub.open(parts.view.cursor, in_turn=True)
+    assert known.outbox.owes is None
+    assert kinds(known) == ["sync"]

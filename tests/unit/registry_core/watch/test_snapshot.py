@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import msgspec
 import pytest
 
@@ -104,3 +106,21 @@ def test_readers_for_the_same_reason_share_the_very_bytes() -> None:
     shared = Shared(*fleet(50), part_bytes=1000)
     first, second = list(shared.snapshot.lines("start")), list(shared.snapshot.lines("start"))
     assert all(one is other for one, other in zip(first, second, strict=True))
+
+
+def test_a_packed_instance_takes_few_octets() -> None:
+    """Records as they are: each with its own address, id, commit, time and epoch. A plain one takes some 400."""
+    records = [
+        lived(
+            instance(
+                f"fleet-service-{n // 10}",
+                f"10.0.{n // 250}.{n % 250 + 1}",
+                instance_id=f"instance-{n}",
+                metadata={"team": "osint", "commit": f"{crc32(b'%d' % n):08x}"},
+                epoch=1_764_000_000_000 + n * 7919,
+            )
+        )
+        for n in range(10_000)
+    ]
+    packed = Shared(*records).snapshot.lines("start", is_packed=True)
+    assert sum(map(len, packed)) / len(records) <= 60

@@ -1,4 +1,4 @@
-"""The ready bodies of localhost HTTP: drawn by weight, dropped when they change, and bounded."""
+"""The ready bodies of lookups: drawn by weight, dropped when they change, and bounded."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ from collections import Counter
 
 import pytest
 
-from agent.http import ready_bodies
-from agent.http.ready_bodies import KEPT_S, Body, ReadyBodies
-from agent.http.ready_response import Heads
-from registry_core.usage.asked import AskedNames
+from registry_core.api.ready_bodies import KEPT_S, Body, ReadyBodies
 from tests.samples import instance
 
 ONE = (instance("one"),)
 
 
-def ready() -> ReadyBodies:
-    found = ReadyBodies(random.Random(1), AskedNames())
+def ready(*, max_targets: int = 4000, max_bytes: int = 100_000) -> ReadyBodies:
+    found = ReadyBodies(random.Random(1), lambda _label: None, max_targets=max_targets, max_bytes=max_bytes)
     found.take("/", 0.0)  # from now on they are kept for a second
     return found
 
 
-def named(text: str, label: str = "one") -> Body:
-    return Body(label, ONE, lambda _at: text.encode())
+def named(text: str, label: str = "one", *, tail: bytes = b"") -> Body:
+    return Body(label, ONE, lambda _at: text.encode(), tail=tail)
 
 
 def test_a_body_is_kept_for_a_second() -> None:
-    bodies = ready()
-    assert bodies.put("/a", named("a")) == (b"a", "application/json")
-    assert bodies.take("/a", KEPT_S - 0.01) == (b"a", "application/json")
+    bodies, body = ready(), named("a")
+    assert bodies.put("/a", body) == b"a"
+    assert bodies.take("/a", KEPT_S - 0.01) == (b"a", body)
     assert bodies.take("/b", 0.5) is None
     assert bodies.take("/a", KEPT_S) is None
     assert bodies.take("/a", KEPT_S + 0.1) is None
@@ -66,29 +63,25 @@ def test_a_change_drops_what_depends_on_it(labels: set[str], left: list[str]) ->
     assert bodies.take("/services", 0.5) is None, "the list of all services depends on every one"
 
 
-def test_the_memory_does_not_grow_with_the_number_of_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready_bodies, "MAX_TARGETS", 10)
+def test_a_service_is_dropped_by_its_label_with_all_its_targets() -> None:
     bodies = ready()
+    for target in ("/a", "/a?tag=x", "/b"):
+        bodies.put(target, named("x", "two" if target == "/b" else "one"))
+    bodies.put("/a", named("again"))
+    bodies.drop(("one",))
+    assert [target for target in ("/a", "/a?tag=x", "/b") if bodies.take(target, 0.5)] == ["/b"]
+
+
+def test_the_memory_does_not_grow_with_the_number_of_targets() -> None:
+    bodies = ready(max_targets=10)
     for number in range(1000):
         bodies.put(f"/{number}", named("x"))
         assert len(bodies) <= 10
-    monkeypatch.setattr(ready_bodies, "MAX_BYTES", 1000)
-    bodies = ready()
-    for number in range(10):
-        bodies.put(f"/{number}", named("x" * 400))
-        assert len(bodies) <= 4
-
-
-def test_a_head_has_the_age_and_the_date() -> None:
-    heads = Heads()
-    first = heads.head("text/plain", 3, "fresh", 1_764_000_000.9)
-    assert first == (
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nAge: 3\r\nX-Cache: fresh\r\n"
-        b"Date: Mon, 24 Nov 2025 16:00:00 GMT\r\nContent-Length: "
-    )
-    assert heads.head("text/plain", 3, "fresh", 1_764_000_000.1) is first
-    assert b"16:00:01" in heads.head("text/plain", 3, "fresh", 1_764_000_001.0)
-    assert b"Age: 4" in heads.head("text/plain", 4, "fresh", 1_764_000_001.0)
+    for tail in (b"", b"t" * 200):
+        bodies = ready(max_bytes=1000)
+        for number in range(10):
+            bodies.put(f"/{number}", named("x" * (400 - len(tail)), tail=tail))
+            assert len(bodies) <= 4
 
 
 def test_what_is_taken_while_ready_is_counted_and_what_was_just_made_is_not() -> None:
