@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reo
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos observe fuzz gateways bench fmt lock map clean
+.PHONY: help setup setup-dev system-packages bench-packages run test compose-test vulnerabilities sbom check attack chaos observe fuzz gateways bench simulate fmt lock map clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -95,6 +95,9 @@ bench-packages: ## install the programs that the benchmark compares with (as roo
 
 bench: setup-dev bench-packages ## measure: prints tables, writes bench/results/*.json
 	$(BIN)/python -m bench.run; propagation=$$?; $(BIN)/python -m bench.dns && exit $$propagation
+
+simulate: setup-dev bench-packages system-packages ## measure what each program costs, and judge the cost model by whole systems (a quarter of an hour)
+	$(BIN)/python -m bench.scale.simulate; judged=$$?; $(BIN)/python -m tools.documents && exit $$judged
 
 fmt: setup-dev ## format, and mend what can be mended by itself
 	$(BIN)/ruff format .

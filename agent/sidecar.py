@@ -39,12 +39,8 @@ from agent.registration.identity import StartTime
 from agent.registration.own_in_view import sight_in
 from agent.registration.session import Session
 from agent.registration.session_settings import session_settings
-from agent.registries.choice import DEFAULT_PACE
 from agent.registries.client import RegistryClient
-from agent.registries.pool import Upstreams
-from agent.registries.probes import RegistryProbes
 from agent.registries.proven import ProvenKeeper
-from agent.registries.requests import RegistryRequests, log_note
 from agent.registries.srv import RegistryLookup
 from agent.registries.transport import registry_session, registry_tls
 from agent.settings.reload import Reloader
@@ -66,7 +62,7 @@ from dns.listener import serve_dns
 from dns.responder import Responder
 from dns.tcp import TcpLimits
 from registry_core.api.connections import ConnectionLimits, Connections
-from registry_core.api.http_connection import serving
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.descriptors import descriptor_limit
 from registry_core.listener import listening
 from registry_core.ports.clock import Clock, SystemClock
@@ -75,6 +71,10 @@ from registry_core.setting_values import MOST_SHOWN
 from registry_core.settings import Listen
 from registry_core.supervision import Background, end
 from registry_core.traces import Traces
+from registry_core.upstreams.choice import DEFAULT_PACE
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.probes import RegistryProbes
+from registry_core.upstreams.requests import RegistryRequests, log_note
 
 if TYPE_CHECKING:  # an agent without TLS does not load it
     from registry_core.security.tls_clients import ClientTls
@@ -263,7 +263,7 @@ class Sidecar:
         self._stack.push_async_callback(self._names.close)
         where, most = self.settings.dns_listen, TcpLimits(connections=self._budget.dns_tcp)
         udp, tcp = await serve_dns(self.responder, where, most, setting=DNS_LISTEN.name)
-        self._stack.callback(udp.close)
+        self._stack.push_async_callback(udp.close)
         self._stack.push_async_callback(tcp.close)
         self.dns_listen = Listen(where.host, udp.port)
         self._names.listens_on(where.host, udp.port)
@@ -278,7 +278,7 @@ class Sidecar:
         self._stack.push_async_callback(runner.cleanup)
         answering = runner.server
         assert answering is not None  # set by setup()
-        protocols = serving(self._connections, answering, http_logger())
+        protocols = serving(self._connections, answering, http_logger(), AtOnce(self._api.answer_at_once))
         server = await listening(protocols, where, "HTTP", setting=HTTP_LISTEN.name)
         self._stack.callback(server.close)
         self.http_listen = Listen(where.host, server.sockets[0].getsockname()[1])
@@ -388,7 +388,7 @@ class Sidecar:
         for number in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.view.tick()
-            self.responder.counts.fold()
+            self.responder.tick()
             if number % TIDY_EVERY_TICKS == 0:
                 for label in self.view.tidy(BACK_AT_ONCE):
                     loader.begin(label)

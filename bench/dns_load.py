@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 
 from bench.dns_servers import DnsServerProcess
+from bench.machine import cpu_us
 from tests.programs import find
 
 _COMPLETED: Final = re.compile(r"Queries completed:\s+(\d+)")
@@ -28,14 +28,12 @@ class DnsLoad(msgspec.Struct, frozen=True):
     lost: int
 
 
-def load(server: DnsServerProcess, questions: Path, seconds: float) -> DnsLoad:
-    """Return the result of a run at full load."""
-    process = psutil.Process(server.pid)
-    before = process.cpu_times()
-    out = dnsperf(server, questions, seconds)
-    after = process.cpu_times()
-    cpu_s = after.user + after.system - before.user - before.system
-    return DnsLoad(_number(_RATE, out), cpu_s * 1e6 / _number(_COMPLETED, out), int(_number(_LOST, out)))
+def load(server: DnsServerProcess, questions: Path, seconds: float, per_s: int = 0) -> DnsLoad:
+    """Return the result of a run at `per_s` queries a second; 0 is as many as are answered."""
+    before = cpu_us(server.pid)
+    out = dnsperf(server, questions, seconds, *(("-Q", str(per_s)) if per_s else ()))
+    used_us = cpu_us(server.pid) - before
+    return DnsLoad(_number(_RATE, out), used_us / _number(_COMPLETED, out), int(_number(_LOST, out)))
 
 
 def best(loads: list[DnsLoad]) -> DnsLoad:

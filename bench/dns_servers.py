@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shutil
 import socket
 import struct
 import sys
@@ -103,6 +104,26 @@ def unbound(folder: Path, fleet: BenchFleet) -> Iterator[DnsServerProcess]:
     )
     with running([find("unbound"), "-d", "-c", str(config)], folder / "unbound.log") as program:
         yield _answering(DnsServerProcess("unbound", program.pid, port), fleet)
+
+
+@contextmanager
+def coredns_if_there(folder: Path, fleet: BenchFleet) -> Iterator[list[DnsServerProcess]]:
+    """Run CoreDNS on one processor with the fleet's records as a zone file, where there is one on PATH."""
+    program = shutil.which("coredns")
+    if program is None:
+        print("no coredns on PATH: no row for it")
+        yield []
+        return
+    port, config, records = free_port(), folder / "Corefile", folder / "coredns.zone"
+    head = f"{ZONE}. 5 IN SOA ns.{ZONE}. hostmaster.{ZONE}. 1 60 60 60 5\n{ZONE}. 5 IN NS ns.{ZONE}.\n"
+    records.write_text(f"{head}ns.{ZONE}. 5 IN A 127.0.0.1\n{fleet.zone_file()}", encoding="utf-8")
+    config.write_text(
+        f"{ZONE}:{port} {{\n  bind 127.0.0.1\n  file {records}\n}}\n",
+        encoding="utf-8",
+    )
+    argv = [program, "-conf", str(config), "-quiet"]
+    with running(argv, folder / "coredns.log", {"GOMAXPROCS": "1"}) as server:
+        yield [_answering(DnsServerProcess("CoreDNS", server.pid, port), fleet)]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -76,13 +77,17 @@ def pin(servers: Iterable[int], *, beside: Iterable[int] = ()) -> str:
 
 def _pin(pid: int, processor: int) -> None:
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {processor})
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread.name), {processor})
 
 
 def cpu_us(pid: int) -> float:
     """Return the processor time of all threads of a process, in microseconds: to the nanosecond, where ps has ticks."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text(encoding="ascii").split()[0]) for thread in threads) / 1e3
+    used_ns = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            used_ns += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
+    return used_ns / 1e3
 
 
 def unpin(processors: set[int]) -> None:

@@ -19,7 +19,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
-from agent.registration.decisions import watch_retry_s
+from registry_core.upstreams.retries import watch_retry_s
 from registry_core.watch.changes import Moved, Replaced
 from registry_core.watch.cursor import parse_cursor
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER

@@ -15,12 +15,12 @@ from typing import Final
 
 import msgspec
 
-from agent.http.ready_bodies import KEPT_S, Body, ReadyBodies
 from bench.machine import this_machine
 from cli.table import aligned
 from dns.answer_cache import AnswerCache, CachedAnswers
 from dns.dns_settings import DnsSettings
 from dns.responder import Responder
+from registry_core.api.ready_bodies import KEPT_S, Body, ReadyBodies
 from registry_core.usage.asked import AskedNames
 from registry_core.usage.book import UsageBook
 from registry_core.usage.ledger import AgentLedger
@@ -49,16 +49,15 @@ class _Without(AnswerCache):
 class _BodiesWithout(ReadyBodies):
     """The ready bodies as they are without counting by service."""
 
-    def take(self, target: str, now: float) -> tuple[bytes, str] | None:
+    def take(self, target: str, now: float) -> tuple[bytes, Body] | None:
         if now >= self._until:
-            self._ready.clear()
-            self._bytes = 0
+            self.clear()
             self._until = now + KEPT_S
             return None
         body = self._ready.get(target)
         if body is None:
             return None
-        return self._drawn(body)
+        return self.beginning(body, body.draw(self._random)), body
 
 
 def best_ns(work: Callable[[], None], other: Callable[[], None], count: int) -> tuple[float, float]:
@@ -112,7 +111,7 @@ def http_ns() -> tuple[float, float]:
 
     def taking(*, counts: bool) -> Callable[[], None]:
         kind = ReadyBodies if counts else _BodiesWithout
-        bodies = kind(random.Random(1), AskedNames())
+        bodies = kind(random.Random(1), AskedNames().add)
         bodies.take("/", 0.0)
         bodies.put("/resolve/billing", Body("billing", (), lambda _: b"x"))
 

@@ -18,19 +18,19 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from agent.registries.clock import time_of
 from agent.settings.local_port import HTTP_TOKEN, WRITE_HEADER
-from agent.settings.registry_keys import REGISTRY_KEY_TABLE, REGISTRY_SEND, sender_keys
 from cli.terminal import printable
 from registry_core.causes import cause_of
 from registry_core.domain.host_port import host_port
 from registry_core.domain.names import MAX_LABEL_LENGTH, name_in_zone
 from registry_core.errors import SettingsError, VerticeError
 from registry_core.ports.clock import SystemClock
+from registry_core.security.registry_keys import REGISTRY_KEY_TABLE, REGISTRY_SEND, sender_keys
 from registry_core.security.sending import MAX_ATTEMPTS, CredentialRefusal, Note, RequestSigner
 from registry_core.setting_names import misspelt
 from registry_core.setting_sources import read_settings
 from registry_core.settings import http_url, items, listen, shown
+from registry_core.watch.clock import time_of
 
 AGENT_URL: Final = "http://127.0.0.1:8880"
 REGISTRY_URL: Final = "http://127.0.0.1:8888"

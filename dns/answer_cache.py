@@ -26,13 +26,14 @@ from registry_core.usage.asked import AskedNames
 # rotate several orders.
 _ENTRY_BYTES: Final = 640
 _ORDER_BYTES: Final = 170
-_TURNS_BYTES: Final = 760
-# Answers stocked for one entry at a time: with one order, and with several, where each takes memory.
-_STOCK: Final = 1024
+_TURNS_BYTES: Final = 2700
+# Answers stocked for one entry: with one order, more than are ever given; with several of which some have to be made.
+_STOCK: Final = 1 << 40
 _STOCK_IN_TURN: Final = 64
-# How often each order is given out, on average, before new ones are drawn. The few ready orders are not a fair sample:
-# they name some of a service's thousands of instances, and an instance with a low weight may lead none of them.
-ROUNDS: Final = 256
+# Answers in several orders before new ones are drawn, an octet each. The few ready orders are not a fair sample: they
+# name some of a service's thousands of instances, and an instance with a low weight may lead none of them. At 500
+# queries a second, the half of them lasts for two seconds: time to make new ones.
+LIVES: Final = 2048
 # How many recently used entries one eviction spares; after that, it removes the next one, used or not.
 _MOST_LET_OFF: Final = 32
 
@@ -71,6 +72,7 @@ class CachedAnswers:
         "number",
         "orders",
         "stock",
+        "ticker",
         "turns",
         "variants",
         "weight",
@@ -84,15 +86,16 @@ class CachedAnswers:
         self.variants: dict[int, Ready] = {}
         self.number = orders.number  # the number of the next variant
         self.turns = Turns(orders, draw) if self.orders > 1 else None
-        self.lives = ROUNDS * self.orders  # answers until new orders are drawn
+        self.lives = LIVES  # answers until new orders are drawn
         self.stock: Iterator[Ready] = _SPENT
+        self.ticker: Iterator[object] = _SPENT  # as long as the stock
         self.left = 0  # answers left in the stock when last checked
         self.asked_for = False  # used since it last came up for eviction
         self.weight = _ENTRY_BYTES
 
     def settle(self) -> int:
         """Count and return the answers given out since the last call."""
-        left = length_hint(self.stock)
+        left = length_hint(self.ticker)
         given, self.left = self.left - left, left
         if given:
             self.counter[0] += given
@@ -106,15 +109,32 @@ class CachedAnswers:
 
     def restock(self) -> bool:
         """Stock the next variant; return False when it has to be made first."""
-        if self.orders == 1:
-            self.stock, self.left = repeat(self.variants[0], _STOCK), _STOCK
-            return True
-        given: list[Ready] = []
-        while len(given) < _STOCK_IN_TURN and self.lives > 0 and self.number in self.variants:
-            given.append(self.variants[self.number])
-            self._turn()
-        self.stock, self.left = iter(tuple(given)), len(given)
-        return bool(given)
+        if self.orders == 1 or self.turns is None:
+            self.stock = repeat(self.variants[0], _STOCK)
+            self.ticker = self.stock
+        elif len(self.variants) == self.orders and self.lives > 0:
+            # All that are left: whoever takes them may have to do without the loop for a while.
+            first, turns = bytes((self.number,)), self.turns.many(self.lives)
+            ticker = iter((first + turns)[: self.lives])
+            variants = tuple(self.variants[number] for number in range(self.orders))
+            self.stock, self.ticker, self.lives = map(variants.__getitem__, ticker), ticker, 0
+        else:
+            given: list[Ready] = []
+            while len(given) < _STOCK_IN_TURN and self.lives > 0 and self.number in self.variants:
+                given.append(self.variants[self.number])
+                self._turn()
+            self.stock = iter(tuple(given))
+            self.ticker = self.stock
+        self.left = length_hint(self.ticker)
+        return self.left > 0
+
+    def lacking(self) -> bool:
+        """Turn to an order that has not been made; return False when all have been."""
+        for number in range(self.orders):
+            if number not in self.variants:
+                self.number = number
+                return True
+        return False
 
     def _turn(self) -> None:
         if self.turns is not None:
@@ -144,6 +164,7 @@ class AnswerCache:
         self.bytes = 0
         self.evictions = 0
         self._hits = 0
+        self._rotating: dict[bytes, CachedAnswers] = {}  # those with all their orders
         self._spent: bytes | None = None  # the key whose orders were used up last
 
     def __len__(self) -> int:
@@ -186,16 +207,29 @@ class AnswerCache:
     def restock(self, key: bytes) -> Ready | None:
         """Return the next answer for a key whose stock is used up; None when it has to be made."""
         entry = self._entries.get(key)
-        if entry is None:
-            return None
+        return next(entry.stock) if entry is not None and self.stock(key) else None
+
+    def stock(self, key: bytes) -> bool:
+        """Stock the answers of a key, and return whether there are any; drop it when its orders are used up."""
+        entry = self._entries[key]
         self._settle(entry)
         if not entry.restock():
             if entry.lives <= 0:
-                self._drop(key)
-                self._spent = key
-            return None
+                self.spend(key)
+            return False
         self._ready[key] = entry.stock
-        return next(entry.stock)
+        if entry.turns is not None and not entry.lives:
+            self._rotating[key] = entry
+        return True
+
+    def nearly_spent(self) -> list[bytes]:
+        """Return the keys of which less than half of the answers are left before new orders are drawn."""
+        return [key for key, entry in self._rotating.items() if length_hint(entry.ticker) < LIVES // 2]
+
+    def spend(self, key: bytes) -> None:
+        """Drop an entry, as if its orders were used up."""
+        self._drop(key)
+        self._spent = key
 
     def is_spent(self, key: bytes) -> bool:
         """Return whether the orders of `key` were just used up, so that new ones are to be drawn; say it once."""
@@ -235,6 +269,7 @@ class AnswerCache:
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self._ready.pop(key, None)
+        self._rotating.pop(key, None)
         self._settle(entry)
         self.bytes -= entry.weight
         keys = self._by_label[entry.label]
@@ -257,6 +292,15 @@ class ReadyAnswers:
     def take(self, keys: Iterable[bytes]) -> list[Ready]:
         """Return the next ready answer for each of `keys`; NONE_READY where `take_one` may still have one."""
         return list(map(next, map(self._stock_of, keys, _NOTHING), _ALWAYS_NONE))
+
+    def taker(self) -> tuple[Callable[[bytes], None], Iterator[Ready]]:
+        """Return what one thread takes ready answers with: it tells a key to the first, and gets the second's next.
+
+        As `take` does, it finds the entry and takes from it in one call of C code: no other thread drops the entry,
+        and settles its account, in between.
+        """
+        keys: list[bytes] = []
+        return keys.append, map(next, map(self._stock_of, iter(keys.pop, None), _NOTHING), _ALWAYS_NONE)
 
     def take_one(self, key: bytes) -> Ready | None:
         """Return the next ready answer for `key`, or None when one has to be made."""

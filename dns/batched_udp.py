@@ -25,7 +25,7 @@ from dns.responder import Responder
 _FEW: Final = 8
 _SMALL_BATCH: Final = 16
 # The bound on remembered local sources: this machine has many addresses of its own (127.0.0.0/8).
-_MAX_KNOWN: Final = 4096
+MAX_KNOWN: Final = 4096
 _SILENCE: Final = Ready(bytes(PLACE), b"")
 _place_of_ready: Final = itemgetter(0)
 
@@ -37,33 +37,54 @@ class Batched:
         self, responder: Responder, listening: socket.socket, source: ReplySource | None, calls: Calls
     ) -> None:
         self._responder = responder
-        self._counts = responder.counts
+        self._is_local = responder.is_local
         self._batch = Batch(calls, listening, source, size=BATCH, most=MAX_QUERY)
         self._size = BATCH  # size of the next batch
         self._local: set[Source] = set()
         self._late = LateAnswers(listening)
         self._ages = DatagramAges(listening)
         self._dropped = 0
-        self.received = 0
-        self.too_late = 0
+        self._too_late = 0
+        self._received = 0
 
     @property
     def dropped(self) -> int:
         """Answers that could not be sent."""
         return self._dropped + self._late.dropped
 
+    @property
+    def received(self) -> int:
+        """Datagrams that were read."""
+        return self._received
+
+    @property
+    def too_late(self) -> int:
+        """Queries that had waited for longer than their askers do, and were not answered."""
+        return self._too_late
+
     def drain(self) -> None:
         """Answer the datagrams that have arrived, at most one batch."""
-        batch = self._batch
-        lengths = batch.receive(self._size)
-        if not lengths:
-            return
+        self._take(self._size)
+
+    def _take(self, most: int) -> int:
+        """Answer at most `most` datagrams that have arrived; return how many there were. Never waits."""
+        lengths = self._batch.receive(most)
         count = len(lengths)
-        self.received += count
-        if count == self._size and self._ages.too_late():
+        if count == most and self._ages.too_late():
             # There is a backlog, and the youngest of these is too old: so are all.
-            self.too_late += count
-            return
+            self._too_late += count
+            self._received += count
+        elif count:
+            self._answer(lengths)
+        return count
+
+    def _answer(self, lengths: Sequence[int]) -> None:
+        """Answer the datagrams of these lengths, which are in the first slots, and count them."""
+        self._received += len(lengths)
+        self._answer_all(lengths)
+
+    def _answer_all(self, lengths: Sequence[int]) -> None:
+        batch, count = self._batch, len(lengths)
         keys = batch.keys(lengths)
         remote: dict[int, str] = {}
         if not self._local.issuperset(sources := batch.sources(count)):
@@ -77,7 +98,7 @@ class Batched:
         places = b"".join(map(_place_of_ready, ready))
         if len(places) == count * PLACE:
             self._size = BATCH
-            self._counts.given += count
+            self._give(count)
             batch.answer(places)
             self._dropped += batch.send(0, count)
         else:
@@ -85,32 +106,42 @@ class Batched:
 
     def _answer_one_by_one(self, lengths: Sequence[int], ready: list[Ready], remote: dict[int, str]) -> None:
         """Make the answers that are not ready, and send all."""
-        batch, responder, silent = self._batch, self._responder, []
-        self._counts.given += len(ready) - ready.count(NONE_READY)
-        made_before = responder.misses
+        batch, silent = self._batch, []
+        self._give(len(ready) - ready.count(NONE_READY))
+        made_before = self._responder.misses
         for slot, length in enumerate(lengths):
             if ready[slot] is not NONE_READY:
                 continue
-            query = batch.datagram(slot, length)
-            host = remote.get(slot)
-            reply = responder.udp(query, port=batch.port(slot)) if host is None else responder.remote(query, host)
+            reply = self._reply(slot, batch.datagram(slot, length), remote.get(slot))
             if reply is None:
                 # It cannot wait here: the next batch takes this slot.
-                later = responder.take_later()
-                if later is not None:
-                    self._late.expect(later, batch.asker(slot), batch.reply_from(slot))
                 silent.append(slot)
                 ready[slot] = _SILENCE
             else:
                 answer = reply[ID:]
                 ready[slot] = Ready(place_of(answer), answer)
-        made = responder.misses - made_before
+        made = self._responder.misses - made_before
         self._size = _SMALL_BATCH if made > _FEW else BATCH
         batch.answer(b"".join(map(_place_of_ready, ready)))
         first = 0
         for slot in (*silent, len(lengths)):
             self._dropped += batch.send(first, slot)
             first = slot + 1
+
+    def _give(self, count: int) -> None:
+        """Count ready answers that are given out."""
+        self._responder.counts.given += count
+
+    def _reply(self, slot: int, query: bytes, host: str | None) -> bytes | None:
+        """Return the answer to a query that is not ready, or None: then it comes later, or never.
+
+        `host` is the address of another machine, None for this one.
+        """
+        batch, responder = self._batch, self._responder
+        reply = responder.udp(query, port=batch.port(slot)) if host is None else responder.remote(query, host)
+        if reply is None and (later := responder.take_later()) is not None:
+            self._late.expect(later, batch.asker(slot), batch.reply_from(slot))
+        return reply
 
     def _remote(self, sources: Sequence[Source]) -> dict[int, str]:
         """Return the slots with sources that are not local, with their addresses; remember the local sources."""
@@ -119,9 +150,9 @@ class Batched:
             if source in self._local:
                 continue
             host = self._batch.host(slot)
-            if not self._responder.is_local(host):
+            if not self._is_local(host):
                 remote[slot] = host
-            elif len(self._local) < _MAX_KNOWN:
+            elif len(self._local) < MAX_KNOWN:
                 self._local.add(source)
             else:
                 self._local = {source}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dns.codec import Name, Query, Type
+from dns.codec import MIN_UDP_PAYLOAD, Name, Query, Type, read
 from dns.zone_names import ListedInstance, ServiceName, ServiceTypes, TransportOf, zone_name
 from registry_core.ports.local_view import LocalView
 
@@ -37,6 +37,11 @@ class AnswerCosts:
     def __init__(self, view: LocalView, apex: Name) -> None:
         self._view = view
         self._apex = apex
+
+    def of_message(self, message: bytes) -> int:
+        """Return the cost of an answer to a datagram, 0 if it is no question."""
+        query = read(message)
+        return self.of(query, query.edns.payload if query.edns else MIN_UDP_PAYLOAD) if isinstance(query, Query) else 0
 
     def of(self, query: Query, size: int) -> int:
         """Return the cost of an answer to `query` of at most `size` octets; that of a foreign name is not in it."""

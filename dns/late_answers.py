@@ -22,10 +22,13 @@ class LateAnswers:
         later.add_done_callback(partial(self._send, asker, source))
 
     def _send(self, asker: tuple[Any, ...], source: Ancillary, answer: asyncio.Future[bytes]) -> None:
-        if answer.cancelled() or self._socket.fileno() < 0:
-            return
+        if not answer.cancelled() and self._socket.fileno() >= 0:
+            self.send(answer.result(), asker, source)
+
+    def send(self, answer: bytes, asker: tuple[Any, ...], source: Ancillary) -> None:
+        """Send `answer` to `asker` from `source`. Never waits, although the socket may."""
         try:
-            self._socket.sendmsg((answer.result(),), source, 0, asker)
+            self._socket.sendmsg((answer,), source, socket.MSG_DONTWAIT, asker)
         except OSError:
             # A full buffer, an unreachable client, port 0: UDP may lose an answer, and the client retries.
             self.dropped += 1

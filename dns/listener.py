@@ -26,7 +26,7 @@ async def serve_dns(
             return udp, await serve_tcp(responder, where.host, udp.port, limits)
         except OSError as error:
             if udp is not None:
-                udp.close()
+                await udp.close()
             if not left:
                 what, kind = ("DNS", "udp") if udp is None else ("DNS over TCP", "tcp")
                 raise await cannot_listen(where, error, what, setting=setting, kind=kind) from error

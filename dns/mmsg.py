@@ -14,7 +14,8 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeAlias
+from functools import partial
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from dns.reply_source import NO_SOURCE, Ancillary, ReplySource
 
@@ -24,10 +25,12 @@ ID: Final = 2
 HEAD: Final = 254
 # MSG_DONTWAIT, and MSG_TRUNC: the length returned is the true one even when the datagram was truncated.
 _RECEIVE_FLAGS: Final = ctypes.c_int(0x40 | 0x20)
+_WAITING_FLAGS: Final = ctypes.c_int(0x20)
 _SEND_FLAGS: Final = ctypes.c_int(0x40)
 _NAME: Final = 32  # room for a sockaddr_in6 (28 octets), in whole words
 _NAME_LENGTHS: Final = {socket.AF_INET: 16, socket.AF_INET6: 28}
-# The 32-bit words of a sockaddr that are its IP address.
+# Where in a sockaddr its IP address lies, in octets, and in 32-bit words.
+_ADDRESSES: Final = {socket.AF_INET: (4, 8), socket.AF_INET6: (8, 24)}
 _ADDRESS_WORDS: Final = {socket.AF_INET: range(1, 2), socket.AF_INET6: range(2, 6)}
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 _PLACE: Final = struct.Struct("PP")  # struct iovec: address and length
@@ -67,6 +70,17 @@ class Calls(Protocol):
 
     def send(self, fd: ctypes.c_int, messages: ctypes.c_void_p, count: ctypes.c_uint) -> int: ...
 
+    def waiting(self, fd: ctypes.c_int, message: ctypes.c_void_p) -> Callable[[], int]:
+        """Return a call that waits for a datagram, as long as the socket does, and returns its length, or -1.
+
+        It releases the interpreter's lock while it waits.
+        """
+        ...
+
+    def sending(self, fd: ctypes.c_int, message: ctypes.c_void_p) -> Callable[[], int]:
+        """Return a call that sends one datagram, and returns -1 when it could not."""
+        ...
+
     def errno(self) -> int: ...
 
 
@@ -79,6 +93,9 @@ class SystemCalls:
         try:
             library = ctypes.PyDLL(None, use_errno=True)
             self._receive, self._send = library.recvmmsg, library.sendmmsg
+            # recvmsg and sendmsg take what a `struct mmsghdr` begins with. Nobody asks for their `errno`: keeping it
+            # for each thread would cost a third of such a call.
+            self._wait, self._send_one = ctypes.CDLL(None).recvmsg, ctypes.PyDLL(None).sendmsg
         except (AttributeError, OSError, TypeError):
             raise OSError(None, "this system has no recvmmsg and sendmmsg") from None
 
@@ -91,6 +108,12 @@ class SystemCalls:
     def send(self, fd: ctypes.c_int, messages: ctypes.c_void_p, count: ctypes.c_uint) -> int:
         moved: int = self._send(fd, messages, count, _SEND_FLAGS)
         return moved
+
+    def waiting(self, fd: ctypes.c_int, message: ctypes.c_void_p) -> Callable[[], int]:
+        return partial(self._wait, fd, message, _WAITING_FLAGS)
+
+    def sending(self, fd: ctypes.c_int, message: ctypes.c_void_p) -> Callable[[], int]:
+        return partial(self._send_one, fd, message, _SEND_FLAGS)
 
     def errno(self) -> int:
         return ctypes.get_errno()
@@ -125,6 +148,23 @@ _address_of: Final = _reader_of_addresses()
 def place_of(answer: bytes) -> bytes:
     """Return the location of `answer` in memory, as an iovec. It is valid while the object is alive."""
     return _PLACE.pack(_address_of(answer) or 0, len(answer))
+
+
+class First(NamedTuple):
+    """The parts of a batch's first slot, for who moves one datagram at a time.
+
+    They are raw, since each call of a Python function costs about a microsecond when the processor has done other
+    things meanwhile: a third of what an answer costs besides the kernel's part.
+    """
+
+    wait: Callable[[], int]
+    """Waits for a datagram, as long as the socket does; returns its length, or -1 when there is none."""
+    send: Callable[[], int]
+    """Sends the answer; returns -1 when it could not."""
+    head: memoryview  # the datagram after its id
+    address: memoryview  # of its sender
+    place: memoryview  # of the answer, as `place_of` returns it
+    interface: memoryview | None  # to be set to zero before the answer is sent, where there is one
 
 
 class Batch:
@@ -201,6 +241,18 @@ class Batch:
             self._interfaces[:count] = self._no_interfaces[:count]
         return self._lengths[:count].tolist()
 
+    def first(self) -> First:
+        """Return the parts of the first slot."""
+        at, end = _ADDRESSES[self._family]
+        return First(
+            wait=self._calls.waiting(self._fd, self._received_at),
+            send=self._calls.sending(self._fd, self._sending_at[0]),
+            head=self._head_view,
+            address=memoryview(self._names)[at:end],
+            place=memoryview(self._from)[PLACE : 2 * PLACE],
+            interface=self._interfaces[:1] if self._source is not None else None,
+        )
+
     def sources(self, count: int) -> Sequence[Source]:
         """Return the source addresses of the first `count` datagrams."""
         columns = [words[:count].tolist() for words in self._words]
@@ -208,8 +260,8 @@ class Batch:
 
     def host(self, slot: int) -> str:
         """Return a datagram's source address as text."""
-        at, length = (slot * _NAME + 4, 4) if self._family == socket.AF_INET else (slot * _NAME + 8, 16)
-        return socket.inet_ntop(self._family, self._names[at : at + length])
+        at, end = _ADDRESSES[self._family]
+        return socket.inet_ntop(self._family, self._names[slot * _NAME + at : slot * _NAME + end])
 
     def port(self, slot: int) -> int:
         """Return a datagram's source port."""

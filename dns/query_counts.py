@@ -36,15 +36,33 @@ def rcode_name(rcode: int) -> str:
         return OTHER
 
 
+class GivenBeside:
+    """What one thread counts of the datagrams that it takes beside the loop. That thread alone writes it."""
+
+    __slots__ = ("others", "received")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.others = 0  # of them, those that got no ready answer; counted first
+
+    @property
+    def count(self) -> int:
+        """Ready answers that the thread has given out."""
+        others = self.others
+        return self.received - others
+
+
 class QueryCounts:
-    """The counts of one responder."""
+    """The counts of one responder, which the loop alone changes."""
 
     def __init__(self, settle: Callable[[], object], age_s: Callable[[], float]) -> None:
         """`settle` brings the cells up to date; `age_s` returns the age of the view."""
         self._settle = settle
         self._view_age_s = age_s
-        # Ready answers given out, and new ones from the view, since the last fold. Added by all that give them.
+        # Ready answers given out on the loop, and new ones from the view, since the last fold. Added by all that give.
         self.given = 0
+        self._beside: list[GivenBeside] = []
+        self._folded = 0  # of those given beside the loop
         self.ages = BucketCounts(AGES_S)
         self._age_s = age_s()  # at the last fold
         self._cells: dict[tuple[str, str, str], list[int]] = {}
@@ -54,23 +72,30 @@ class QueryCounts:
         """Count a query whose answer does not come from the view."""
         self._cell(type_, rcode, _NO_VIEW)[0] += 1
 
-    def add_from_view(self, qtype: int, rcode: int, freshness: Freshness) -> list[int]:
-        """Count a query that is answered from the view; return the cell to count further ones with the same answer."""
+    def add_from_view(self, qtype: int, rcode: int, freshness: Freshness, count: int = 1) -> list[int]:
+        """Count queries that are answered from the view; return the cell to count further ones with the same answer."""
         key = qtype, rcode, freshness
         cell = self._cell_of.get(key)
         if cell is None:
             cell = self._cell(type_name(qtype), rcode, UNKNOWN if rcode == Rcode.SERVFAIL else freshness)
             if len(self._cell_of) < _MOST_KEPT:
                 self._cell_of[key] = cell
-        cell[0] += 1
-        self.given += 1
+        cell[0] += count
+        self.given += count
         return cell
+
+    def of_a_thread(self) -> GivenBeside:
+        """Return the count of another thread, which is read at each fold."""
+        self._beside.append(GivenBeside())
+        return self._beside[-1]
 
     def fold(self) -> None:
         """Note the age at the answers since the last fold: the age of then. Call it once a second, and to read ages."""
-        if self.given:
-            self.ages.observe(self._age_s, self.given)
-            self.given = 0
+        beside = sum(thread.count for thread in self._beside)
+        # What a thread counts at this moment may be off by one, until the next fold.
+        if (given := self.given + beside - self._folded) > 0:
+            self.ages.observe(self._age_s, given)
+            self.given, self._folded = 0, beside
         self._age_s = self._view_age_s()
 
     @property

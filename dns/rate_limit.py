@@ -2,13 +2,15 @@
 
 A UDP source address can be forged: without a limit, an attacker could make us flood the victim. Answers over
 the limit are dropped, but every second one is replaced by "retry over TCP", so that a real client still gets
-an answer; those are bounded as well. The memory used does not depend on the clients or their questions.
+an answer; those are bounded as well. The memory used does not depend on the clients or their questions. Several threads
+may use the same limit.
 """
 
 from __future__ import annotations
 
 import enum
 import ipaddress
+import threading
 from array import array
 from typing import Final
 
@@ -61,30 +63,35 @@ class RateLimit:
         self._octets = _Buckets(KINDS * per_second * USUAL_OCTETS, slots)
         self._advice = _Buckets(KINDS * per_second, slots)
         self._slipped = bytearray(slots)
+        self._lock = threading.Lock()  # only ever held briefly: whoever has it waits for nothing
 
     def excess(self, host: str, now_s: float) -> RateLimitAction:
         """Return what to do with a question from `host`, before its answer is made: SEND if it may have one."""
         # hash() of text is SipHash with a key of this process, so collisions cannot be provoked.
         slot = hash(network_of(host)) % len(self._slipped)
-        if self._answers.has(slot, now_s) and self._octets.has(slot, now_s):
-            return RateLimitAction.SEND
-        return self._over(slot, slot, now_s)
+        with self._lock:
+            if self._answers.has(slot, now_s) and self._octets.has(slot, now_s):
+                return RateLimitAction.SEND
+            return self._over(slot, slot, now_s)
 
     def verdict(self, host: str, answer: bytes, now_s: float) -> RateLimitAction:
         """Count `answer` to `host` and return what to do with it; `now_s` is of a monotonic clock."""
         network = network_of(host)
         slot = hash(network) % len(self._slipped)
         kind = hash((network, kind_of(answer))) % len(self._slipped)
-        if not self._kinds.has(kind, now_s):
-            return self._over(kind, slot, now_s)
-        self._kinds.take(kind, now_s)
-        self._answers.take(slot, now_s)
-        self._octets.take(slot, now_s, len(answer))
+        with self._lock:
+            if not self._kinds.has(kind, now_s):
+                return self._over(kind, slot, now_s)
+            self._kinds.take(kind, now_s)
+            self._answers.take(slot, now_s)
+            self._octets.take(slot, now_s, len(answer))
         return RateLimitAction.SEND
 
     def charge(self, host: str, octets: int, now_s: float) -> None:
         """Count octets of an answer that `verdict` was not shown."""
-        self._octets.take(hash(network_of(host)) % len(self._slipped), now_s, octets)
+        slot = hash(network_of(host)) % len(self._slipped)
+        with self._lock:
+            self._octets.take(slot, now_s, octets)
 
     def _over(self, limited: int, slot: int, now_s: float) -> RateLimitAction:
         """Return SLIP for every second answer over the limit of `limited`, within the advice for the network `slot`."""

@@ -16,8 +16,6 @@ import msgspec
 import structlog
 
 from dns import codec
-from dns.access import AllowedNetworks
-from dns.advice import RetryAdvice
 from dns.answer_cache import CachedAnswers, ReadyAnswers, folded, respelled
 from dns.answers import NOT_SUPPORTED, Zone
 from dns.askers import asker_of
@@ -32,9 +30,11 @@ from dns.foreign import can_be_forwarded
 from dns.foreign_drafts import ForeignDrafts
 from dns.forwarding import ForeignAnswer, Forwarder, Forwards
 from dns.hop import Hop, Hops
+from dns.order_renewal import OrderRenewal
 from dns.query_counts import OTHER, QueryCounts
 from dns.rate_limit import RateLimit, RateLimitAction
 from dns.record_data import name_of
+from dns.remote_limits import RemoteLimits
 from dns.reverse_fallback import ReverseFallback
 from registry_core.domain.freshness import freshness_of
 from registry_core.domain.selection import WhenNonePass
@@ -71,12 +71,11 @@ class Responder:
         if forwarder is not None and settings.reverse.fallback:
             self._forwarder = ReverseFallback(forwarder, self._zone.reverse)
         self._foreign = ForeignDrafts(self._zone, view, random)
-        access = AllowedNetworks(settings.allow_networks)
-        self.admits, self.is_local = access.admits, access.is_local
         self._clock = clock if clock is not None else SystemClock()
         self._hops = Hops(self._clock, settings.udp_payload, recursion=forwarder is not None)
-        self._advice = RetryAdvice(self._hops)
-        self._rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        rates = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        self.limits = RemoteLimits(settings.allow_networks, rates, self._hops, self._clock)
+        self.admits, self.is_local = self.limits.admits, self.limits.is_local
         # One budget for all that is dear on this loop.
         self.work = forwarder.work if isinstance(forwarder, Forwarder) else DearWork(self._clock)
         self._costs = AnswerCosts(view, name_of(settings.zone))
@@ -84,14 +83,11 @@ class Responder:
         self._ready = ReadyAnswers(settings.cache)
         # Apart, since a datagram must never get an answer that is made for TCP.
         self._ready_tcp = ReadyAnswers(settings.tcp_cache, self._ready.asked)
+        self._renewal = OrderRenewal(self._ready)
         self.counts = QueryCounts(lambda: self.hits, view.age_s)
         self._freshness = freshness_of(view.age_s())
-        self.ready, self.asked = self._ready.take, self._ready.asked
-        self.misses = 0
-        self.malformed = 0
-        self.prohibited = 0
-        self.limited = 0
-        self.failures = 0
+        self.ready, self.taker, self.asked = self._ready.take, self._ready.taker, self._ready.asked
+        self.misses = self.malformed = self.prohibited = self.failures = 0
         view.subscribe(self._changed)
 
     def prefer(self, local_zone: str, when_none_pass: WhenNonePass) -> None:
@@ -112,24 +108,23 @@ class Responder:
 
         The sender may be forged, so answers are limited, and truncated ones small, unless a cookie proves otherwise.
         """
-        admitted, now = self.admits(host), self._clock.monotonic()
-        excess = self._rates.excess(host, now) if self._rates is not None else RateLimitAction.SEND
-        if excess is not RateLimitAction.SEND and not self._proves(query, host):
+        limits, admitted = self.limits, self.admits(host)
+        excess = limits.excess(query, host)
+        if excess is not RateLimitAction.SEND:
             return self._limit(query, host, excess, admitted=admitted)
         answer = self.udp(query, host) if admitted else self.refuse(query, host)
         later = self._later
-        if (answer is None and later is None) or self._proves(query, host):
+        if (answer is None and later is None) or limits.proves(query, host):
             return answer
-        if self._rates is not None:
-            # A late answer is counted now, as an answer to its question; its octets are, when it is there.
-            counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
-            verdict = self._rates.verdict(host, counted, now)
-            if verdict is not RateLimitAction.SEND:
-                return self._limit(query, host, verdict, admitted=admitted)
+        # A late answer is counted now, as an answer to its question; its octets are, when it is there.
+        counted = answer if answer is not None else query[:6] + b"\0\1" + query[8:]
+        verdict = limits.verdict(counted, host)
+        if verdict is not RateLimitAction.SEND:
+            return self._limit(query, host, verdict, admitted=admitted)
         if answer is None and later is not None:
             self._later = after(later, partial(self._late, query, host))
             return None
-        return self._advice.brief(answer, query, host) if answer is not None else None
+        return limits.brief(answer, query, host) if answer is not None else None
 
     def tcp(self, query: bytes, host: str = _HERE, idle_s: float = 0.0, port: int | str = 0) -> bytes | None:
         """Return the answer to a message that came over TCP: in full, up to 64 KiB.
@@ -163,6 +158,16 @@ class Responder:
             return hop.finish(refusal_draft(asked))
         self.counts.add(codec.type_name(asked.qtype), Rcode.REFUSED)
         return hop.finish(draft_of(asked, _REFUSED, hop.room))
+
+    def tick(self) -> None:
+        """Do what is due about once a second: note the age at the answers, and draw new orders in time."""
+        self.counts.fold()
+        self._renewal.run(self._costs.of_message, partial(self._answer, host=_HERE, may_wait=False, gives=0))
+
+    @property
+    def limited(self) -> int:
+        """Questions and answers over a rate limit."""
+        return self.limits.limited
 
     @property
     def counters(self) -> Counter[tuple[str, str]]:
@@ -222,11 +227,13 @@ class Responder:
         idle_s: float | None = None,
         may_wait: bool = True,
         is_busy: bool = False,
+        gives: int = 1,
     ) -> bytes | None:
         """Return a new answer; `idle_s` is None over UDP. `key`, folded, is its cache key; None: not cached.
 
         Without `may_wait`, an answer that is not available now is not sent later either. With `is_busy`, there is no
-        time for it: over UDP, an asker that is still there asks again, later.
+        time for it: over UDP, an asker that is still there asks again, later. It `gives` one answer, or none: then it
+        is for the cache alone, and not counted.
         """
         if is_busy and idle_s is None:
             return None
@@ -241,7 +248,7 @@ class Responder:
                 return self._answer_refusal(asked, hop)
             if is_busy:
                 return self._busy(asked, hop)
-            return self._answer_query(asked, message, key, hop, may_wait=may_wait)
+            return self._answer_query(asked, message, key, hop, may_wait=may_wait, gives=gives)
         except Exception:  # noqa: BLE001 - the last line of defence: no packet stops the server
             return self._failed(message, hop)
 
@@ -261,7 +268,7 @@ class Responder:
         return hop.finish(refusal_draft(msgspec.structs.replace(refusal, question=asked.question if asked else b"")))
 
     def _answer_query(
-        self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool
+        self, query: Query, message: bytes, key: bytes | None, hop: Hop, *, may_wait: bool, gives: int
     ) -> bytes | None:
         if freshness_of(self._view.age_s()) is not self._freshness:
             self._changed(frozenset())  # earlier answers say that they are fresher than they are
@@ -299,8 +306,8 @@ class Responder:
             packed = hop.finish(made.draft)
         else:
             packed = hop.finish(made.answering(query))
-        counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness)
-        self.asked.add(made.label, is_found=made.found)
+        counter = self.counts.add_from_view(query.qtype, made.rcode, self._freshness, gives)
+        self.asked.add(made.label, gives, is_found=made.found)
         if key is not None and keeps:
             kept = ready.found if made.found else ready.missing
             if entry is None or entry is not kept.get(key):
@@ -365,26 +372,17 @@ class Responder:
 
     def _limit(self, query: bytes, host: str, action: RateLimitAction, *, admitted: bool) -> bytes | None:
         """Return what a client above its limit gets, if anything, and forget its answer."""
-        self.limited += 1
         later, self._later = self._later, None
         if later is not None:
             later.cancel()
-        return self._advice.instead_of_any(query, host) if action is RateLimitAction.SLIP and admitted else None
+        return self.limits.instead(query, host, action if admitted else RateLimitAction.DROP)
 
     def _late(self, query: bytes, host: str, answered: asyncio.Future[bytes]) -> bytes | None:
         if answered.cancelled():
             return None
-        answer = self._advice.brief(answered.result(), query, host)
-        if self._rates is not None:
-            self._rates.charge(host, len(answer), self._clock.monotonic())
+        answer = self.limits.brief(answered.result(), query, host)
+        self.limits.charge(len(answer), host)
         return answer
-
-    def _proves(self, query: bytes, host: str) -> bool:
-        # The option's code and the upper half of its length: without them there is no need to parse again.
-        if b"\0\x0a\0" not in query:
-            return False
-        asked = codec.read(query)
-        return asked is not None and self._hops.proves(asked.edns, host)
 
     def _changed(self, labels: frozenset[str]) -> None:
         if labels:

@@ -45,6 +45,14 @@ class Turns:
         share = orders.shares[orders.number]
         self._at = (self._ends[orders.number] - share + draw * share) / self._ends[-1]
 
+    def many(self, count: int) -> bytes:
+        """Return the numbers of the orders of the next `count` turns."""
+        ends, total, at = self._ends, self._ends[-1], self._at
+        last = len(ends) - 1
+        numbers = bytes(min(bisect_right(ends, (at + n * _STEP) % 1.0 * total), last) for n in range(1, count + 1))
+        self._at = (at + count * _STEP) % 1.0
+        return numbers
+
     def next(self) -> int:
         """Return the number of the order whose turn it is."""
         self._at = (self._at + _STEP) % 1.0

@@ -1,7 +1,7 @@
-"""DNS over UDP: a listening socket for each address, on the event loop. It decides nothing.
+"""DNS over UDP: a listening socket for each address, in a thread of its own or on the event loop. It decides nothing.
 
-It reads directly from the sockets, a bounded batch per turn of the loop: asyncio's datagram transport
-runs a callback for each datagram, which costs more than the answer.
+It reads directly from the sockets, on the loop a bounded batch per turn: asyncio's datagram transport runs a callback
+for each datagram, which costs more than the answer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from dns.batched_udp import Batched
+from dns.beside_loop import END_S, BesideLoop, can_have_threads
 from dns.mmsg import system_calls
 from dns.one_by_one_udp import OneByOne
 from dns.reply_source import ReplySource, reply_source
@@ -46,7 +47,7 @@ class Exchange(Protocol):
         ...
 
     def drain(self) -> None:
-        """Answer the datagrams that have arrived, at most one batch. Never waits."""
+        """Answer the datagrams that have arrived, at most one batch. Never waits. It is the loop's."""
         ...
 
 
@@ -54,11 +55,11 @@ ExchangeMaker: TypeAlias = Callable[[Responder, socket.socket, ReplySource | Non
 
 
 def fastest(responder: Responder, listening: socket.socket, source: ReplySource | None) -> Exchange:
-    """Return the batched exchange where the system supports it, else the one that works everywhere."""
+    """Return the exchange in a thread where the system supports it, else the batched one, or that for all systems."""
     calls = system_calls(listening)
     if calls is None:
         return OneByOne(responder, listening, source)
-    return Batched(responder, listening, source, calls)
+    return (BesideLoop if can_have_threads() else Batched)(responder, listening, source, calls)
 
 
 class UdpServer:
@@ -70,7 +71,8 @@ class UdpServer:
         self._exchanges = exchanges
         self._loop = asyncio.get_running_loop()
         for listening, exchange in exchanges:
-            self._loop.add_reader(listening.fileno(), exchange.drain)
+            if not (isinstance(exchange, BesideLoop) and exchange.begin()):
+                self._loop.add_reader(listening.fileno(), exchange.drain)
 
     @property
     def port(self) -> int:
@@ -92,12 +94,17 @@ class UdpServer:
         """Queries that had waited for longer than their askers do, and were not answered."""
         return sum(exchange.too_late for _, exchange in self._exchanges)
 
-    def close(self) -> None:
-        """Stop answering. Safe to call twice."""
-        for listening, _ in self._exchanges:
-            if listening.fileno() >= 0:
+    async def close(self) -> None:
+        """Stop answering, and wait up to END_S for it. Safe to call twice."""
+        threads = []
+        for listening, exchange in self._exchanges:
+            if isinstance(exchange, BesideLoop) and (thread := exchange.end()) is not None:
+                threads.append(thread)
+            elif listening.fileno() >= 0:
                 self._loop.remove_reader(listening.fileno())
                 listening.close()
+        for thread in threads:
+            await thread.wait(END_S)
 
 
 async def serve_udp(responder: Responder, host: str, port: int, *, exchange: ExchangeMaker = fastest) -> UdpServer:

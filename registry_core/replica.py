@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -22,29 +22,32 @@ from registry_core.api.connections import ConnectionLimits, Connections, wait_to
 from registry_core.api.deployment import Deployment
 from registry_core.api.drains import Drains
 from registry_core.api.first_delivery import FirstDelivery
-from registry_core.api.http_connection import serving
+from registry_core.api.follow_tree import FollowTree
+from registry_core.api.http_connection import AtOnce, serving
 from registry_core.api.hub import HubLimits, WatchHub
+from registry_core.api.lookup_operations import Policy
 from registry_core.api.openapi import description
-from registry_core.api.operations import Operations, Policy
+from registry_core.api.operations import Operations
 from registry_core.api.peer_watch import LOOK_EVERY_S, PeerWatch
 from registry_core.api.peers import Peers
+from registry_core.api.ready_lookups import ReadyLookups
+from registry_core.api.ready_writes import ReadyWrites, writes_of
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.request_counts import request_counts
 from registry_core.api.request_limits import RequestLimits
 from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
+from registry_core.api.spoken_clients import SpokenClients
 from registry_core.api.standstill import WriteGate
-from registry_core.api.steps import steps
+from registry_core.api.steps import Reception, steps
 from registry_core.api.usage import AgentReports
 from registry_core.api.usage_metrics import add_usage_metrics
-from registry_core.api.view import ReplicaView, store_age
 from registry_core.api.view_measures import ViewMeasures
 from registry_core.api.watch_counts import WatchCounts
 from registry_core.api.write_access import WriteAccess
 from registry_core.descriptors import descriptor_limit
 from registry_core.domain.selection import Random
 from registry_core.domain.standstill import TURN_EVERY_S
-from registry_core.errors import StoreUnavailable
 from registry_core.installed import VERSION
 from registry_core.listener import Listening, listening
 from registry_core.ports.audit import NoAudit
@@ -53,11 +56,12 @@ from registry_core.repeating import repeat
 from registry_core.replica_access import ReplicaAccess
 from registry_core.replica_audit import EXCHANGE_EVERY_S, audit_of, exchange_of
 from registry_core.replica_descriptors import replica_budget
-from registry_core.replica_health import ReplicaHealth
+from registry_core.replica_health import UPSTREAM, ReplicaHealth
 from registry_core.replica_log_levels import use_settings_again
 from registry_core.replica_metrics import add_metrics
 from registry_core.replica_settings import LISTEN, ReplicaSettings
-from registry_core.replica_store import store_of
+from registry_core.replica_store import source_of
+from registry_core.replica_sweep import ReplicaSweep
 from registry_core.resolution import Resolver
 from registry_core.security.replica_tls import ReplicaTls
 from registry_core.security.secret_files import CHECK_EVERY_S
@@ -67,11 +71,13 @@ from registry_core.settings import Listen
 from registry_core.store.redis.tls import keep_certificates
 from registry_core.supervision import Background, end
 from registry_core.telemetry.exposition import Exposition
-from registry_core.telemetry.guard_log import GuardLog
 from registry_core.telemetry.metrics import ReplicaMetrics
 from registry_core.telemetry.system import SystemSampler
 from registry_core.traces import Traces
 from registry_core.watch.limits import SYNC_EVERY_S
+
+if TYPE_CHECKING:
+    from registry_core.follow.follower import FollowingParts
 
 SAMPLE_EVERY_S: Final = 5.0
 # How long requests in flight may take to finish at shutdown; part of the 2 s in which a replica stops.
@@ -100,15 +106,10 @@ class Replica:
         chance = random if random is not None else secrets.SystemRandom()
         self.metrics = ReplicaMetrics()
         self._background = Background(self._clock)
-        self.store = store_of(settings, self._clock, chance, self.metrics, self._background)
-        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
-        self.view = ReplicaView(
-            self._clock,
-            ttl_s=settings.terms.ttl_s,
-            warming_s=settings.warming_s,
-            store_age_s=self.store.age_s,
-            store=lambda: store_age(self.store.shards()),
+        self.store, self.view, self.follower = source_of(
+            settings, self._clock, chance, self.metrics, self._background, hub=lambda: self.hub
         )
+        self._traces = Traces(settings.traces, "vertice-registry", settings.zone, self._clock)
         self.hub = WatchHub(self.view, hub_limits, WatchCounts(self.metrics.watch_lag.of()))
         self._measures = ViewMeasures(
             self.view, self.metrics.lookups, self._clock, least_lookups=settings.health.least_lookups
@@ -128,6 +129,7 @@ class Replica:
             settings, self._clock, store_lets_once=self.store.lets_once, certified=self.tls.mutual.certified
         )
         unbelieved, report = lambda: self.limits.unbelieved, self._callers.report
+        self.limits.spoken_for = SpokenClients(self._callers.keyring, self.tls.mutual.certified, self._clock).origin
         self._access = WriteAccess(self.view, self._clock, settings.terms.ttl_s, secrets=report, unbelieved=unbelieved)
         self._sampler = SystemSampler()
         self._connections = Connections(
@@ -161,12 +163,17 @@ class Replica:
             self.view,
             self._peers,
             settings.usage,
-            knows_all=lambda: not operations.may_lack() and (bool(settings.peers) or settings.redis is None),
+            knows_all=lambda: (
+                not operations.may_lack()
+                and (bool(settings.peers) or (settings.redis is None and not settings.follow.urls))
+            ),
             clock=self._clock,
             background=self._background,
         )
         operations.asked = self.reports.looked_up
         self._peer_watch = PeerWatch(self._peers, self._clock)
+        self.tree = FollowTree(self._peers.id, self._clock, tuple if self.follower is None else self.follower.path)
+        self.reports.followed = self.tree.usage
         self.health = ReplicaHealth(
             self.store,
             self.view,
@@ -180,14 +187,27 @@ class Replica:
             watchers=lambda: len(self.hub),
             tls=self.tls.health,
             authority_problem=lambda: self._authority.problem,
-            store_kind="memory" if settings.redis is None else "redis",
+            followers=self.tree.health,
+            follow=lambda: None if self.follower is None else self.follower.health(),
+            store_kind=UPSTREAM if settings.follow.urls else "memory" if settings.redis is None else "redis",
             clock=self._clock,
+        )
+        drains = Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown)
+        deployment = Deployment(
+            self.health.view,
+            self.view,
+            self._peers,
+            lambda: request_counts(self.metrics.requests()),
+            version=VERSION,
+            zone=settings.zone,
+            clock=self._clock,
+            tree=self.tree,
         )
         handlers = Handlers(
             operations,
             self.view,
             self.hub,
-            Drains(self.view, self.hub, self._peers.id, unknown=self.store.unknown),
+            drains,
             audit=self.audit,
             reports=self.reports,
             first=self._first,
@@ -196,34 +216,29 @@ class Replica:
             unread=self.limits.unread,
             clock=self._clock,
             health=self.health.view,
-            deployment=Deployment(
-                self.health.view,
-                self.view,
-                self._peers,
-                lambda: request_counts(self.metrics.requests()),
-                version=VERSION,
-                zone=settings.zone,
-                clock=self._clock,
-            ),
+            deployment=deployment,
+            tree=self.tree,
             exposition=Exposition(self.metrics.registry, self._clock).text,
             openapi=description(VERSION),
         )
         notes = RequestNotes(self._access, refusals, audit, self._clock)
+        every_step = steps(self._gate, audit, self._callers.authenticator, self.limits)
+        reception = Reception(every_step, self.limits, notes, self.metrics, settings.zone)
         self.app = build_app(
             operations,
             handlers,
-            steps=steps(self._gate, audit, self._callers.authenticator, self.limits),
-            notes=notes,
+            reception,
             first=self._first,
-            limits=self.limits,
-            metrics=self.metrics,
-            zone=settings.zone,
+            passing=None if self.follower is None else self.follower.passing,
         )
+        self.ready = ReadyLookups(operations, handlers.catalogs, self.view, reception, random=chance, clock=self._clock)
+        self.writes = ReadyWrites(writes_of(operations, self.limits), self.view, reception, self._clock)
+        if self.follower is not None:
+            self._follow(self.follower, operations, drains, deployment)
         self._runner: web.AppRunner | None = None
         self._server: Listening | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._spared = False
-        self._guard_log = GuardLog()
+        self.sweeping = ReplicaSweep(self.store, self._access, self.health, self.metrics, settings.terms)
         add_usage_metrics(self.metrics, self.reports)
         add_metrics(
             self,
@@ -239,6 +254,23 @@ class Replica:
             background=self._background,
             clock=self._clock,
         )
+
+    def _follow(self, follower: FollowingParts, operations: Operations, drains: Drains, deployment: Deployment) -> None:
+        """Make this the replica that `follower` is a part of."""
+        operations.lacking = follower.view.lacking
+        follower.add_metrics(self.metrics)
+        self.app.on_response_prepare.append(follower.say_age)
+        self.ready.said = follower.said
+        self.writes.usable = lambda: False  # the registry carries them out
+        follower.join(
+            self._peers.id,
+            gate=self._gate,
+            hub=self.hub,
+            drains=drains,
+            agents=self.reports,
+            summary=deployment.own,
+        )
+        deployment.above = follower.deployment
 
     async def start(self) -> None:
         """Listen, and start everything behind it. Raises CannotListen, and SettingsError from the store and from TLS.
@@ -274,8 +306,11 @@ class Replica:
                 self._run("secrets", self._callers.files.refresh, lambda: CHECK_EVERY_S)
             if self.settings.peers:
                 self._run("peers", self._peer_watch.look, lambda: LOOK_EVERY_S)
+            if self.follower is not None:
+                await self.follower.start()
             await self.store.start(self.view)
-            self._run("sweep", self._sweep, self._next_sweep_s)
+            if self.follower is None:
+                self._run("sweep", self.sweeping.sweep, self.sweeping.next_s)
             self._run("authority", self.certificates.refresh, lambda: REFRESH_S, at_once=True)
         except BaseException:
             await self.close()
@@ -292,6 +327,8 @@ class Replica:
 
     async def close(self) -> None:
         """Stop everything: accept no connections, end streams, finish requests. Safe to call twice."""
+        if self.follower is not None:
+            await self.follower.leave()
         # First, so that load balancers and readers go elsewhere while requests in flight are finished.
         self.hub.close(self.settings.peers)
         if self._server is not None:
@@ -310,6 +347,8 @@ class Replica:
             await self.audit.close()
         await self._peers.close()
         await self.store.close()
+        if self.follower is not None:
+            await self.follower.close()
         await self._traces.close()
         await self._background.close()
 
@@ -328,7 +367,9 @@ class Replica:
     async def _listen(self, runner: web.AppRunner) -> Listening:
         server = runner.server
         assert server is not None  # set by setup()
-        protocols = self.tls.guarding(serving(self._connections, server, http_logger()))
+        protocols = self.tls.guarding(
+            serving(self._connections, server, http_logger(), AtOnce(self.ready.answer, self.writes.begin))
+        )
         return await listening(protocols, self.settings.listen, setting=LISTEN.name)
 
     # -- background loops
@@ -339,41 +380,19 @@ class Replica:
         repeated = partial(repeat, name, work, every_s, self._clock, at_once=at_once)
         self._tasks.append(self._background.keep(name, repeated))
 
-    async def _sweep(self) -> None:
-        if self._access.refuses_all:
-            return  # the first sweep after this extends all leases by the gap
-        report = await self.store.sweep()
-        self._spared = report.spared
-        if not report.unswept:
-            self.health.swept()
-        if report.amnesty_s:
-            log.warning("nobody swept for a while: all leases extended", amnesty_s=round(report.amnesty_s, 1))
-        if report.expired:
-            self.metrics.expired.inc(len(report.expired))
-            log.info(
-                "instances expired",
-                count=len(report.expired),
-                instances=[f"{key.label}/{key.instance_id}" for key in report.expired[:20]],
-            )
-        self._guard_log.see(self.store.guards())
-        if report.unswept:
-            raise StoreUnavailable("; ".join(f"shard {shard!r}: {reason}" for shard, reason in report.unswept))
-
-    def _next_sweep_s(self) -> float:
-        # Timers fire late and a sweep takes time, but the terms promise that the period is never exceeded.
-        # An instance that a sweep spared so as not to empty its service is overdue all the same.
-        return (0.1 if self._spared else 0.8) * self.settings.terms.sweep_every_s
-
     async def _sample(self) -> None:
         self._measures.look()
         await self._sampler.refresh()
 
     async def _sync(self) -> None:
-        self.hub.tick()
+        tick = self.hub.tick if self.follower is None else self.follower.watch.tell_if_due
+        tick()
         self._access.see()
         self.reports.sample()
 
     def _next_sync_s(self) -> float:
+        if self.follower is not None:
+            return max(_LEAST_WAIT_S, self.follower.watch.due_s())
         # Tells readers of the end of warming at once.
         warm_in_s = self.view.warm_in_s()
         return min(SYNC_EVERY_S, max(_LEAST_WAIT_S, warm_in_s)) if warm_in_s > 0 else SYNC_EVERY_S

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
+from registry_core.api.follow_health import follow_problem
 from registry_core.api.guard_report import GUARD_HEALTH, guard_view
 from registry_core.api.health import Health, breaker_health, judged, judged_rate, of_shards, redis_health, worst
 from registry_core.api.health_reasons import health_reasons
@@ -17,6 +18,8 @@ from registry_core.api.health_schemas import (
     AccessHealth,
     CacheHealth,
     ComponentsHealth,
+    FollowersHealth,
+    FollowHealth,
     GuardView,
     HealthView,
     PeersHealth,
@@ -40,6 +43,8 @@ from registry_core.telemetry.system import SystemSampler
 # A store that has not been swept for this long may still show instances that are gone.
 SWEEP_OVERDUE_S: Final = 10.0
 BYTES_PER_MB: Final = 1_000_000
+# The kind of a follower's store.
+UPSTREAM: Final = "upstream"
 
 
 class ReplicaHealth:
@@ -62,7 +67,12 @@ class ReplicaHealth:
         authority_problem: Callable[[], str] = lambda: "",
         store_kind: str,
         clock: Clock,
+        follow: Callable[[], FollowHealth | None] = lambda: None,
+        followers: Callable[[], FollowersHealth | None] = lambda: None,
     ) -> None:
+        """`follow` returns what a follower follows; `followers` those that report to this replica, if any do."""
+        self._follow = follow
+        self._followers = followers
         self._store = store
         self._view = view
         self._measures = measures
@@ -111,6 +121,8 @@ class ReplicaHealth:
                 tls_problem=tls.problem if tls is not None else "",
                 peers=peers,
                 authority=facts.authority,
+                follow=follow_problem(facts.follow),
+                followers=facts.followers,
             ),
             timestamp=datetime.fromtimestamp(self._clock.wall(), UTC).isoformat(),
             uptime_seconds=round(now - self._started_at, 3),
@@ -141,6 +153,8 @@ class ReplicaHealth:
                 audit=facts.audit,
                 tls=tls if tls is not None else UNSET,
                 peers=peers if peers.known else UNSET,
+                follow=facts.follow if facts.follow is not None else UNSET,
+                followers=facts.followers if facts.followers is not None else UNSET,
                 background=self._background.report(),
             ),
         )
@@ -148,7 +162,8 @@ class ReplicaHealth:
     def _facts(self) -> _Facts:
         sample, hit_rate, access = self._sampler.latest, self._measures.hit_rate, self._access.report()
         sweep_age_s = self._clock.monotonic() - self._swept_at
-        is_late = sweep_age_s > SWEEP_OVERDUE_S and _accepts(access) is Health.HEALTHY
+        # The one that a follower follows sweeps.
+        is_late = self._store_kind != UPSTREAM and sweep_age_s > SWEEP_OVERDUE_S and _accepts(access) is Health.HEALTHY
         return _Facts(
             cpu=round(self._sampler.average_cpu_percent, 1) if sample is not None else None,
             memory=sample.machine_memory_percent if sample is not None else None,
@@ -161,6 +176,8 @@ class ReplicaHealth:
             tls=self._tls(),
             peers=self._peers.report(),
             authority=self._authority_problem(),
+            follow=self._follow(),
+            followers=self._followers(),
         )
 
     def _status(self, facts: _Facts) -> Health:
@@ -176,6 +193,8 @@ class ReplicaHealth:
             _degraded_if(facts.audit.status not in ("off", "ok")),
             health_of_peers(facts.peers),
             _degraded_if(bool(facts.authority)),
+            _degraded_if(bool(follow_problem(facts.follow))),
+            _degraded_if(facts.followers is not None and bool(facts.followers.silent)),
         )
 
     def _stored(self, facts: _Facts) -> Health:
@@ -196,6 +215,8 @@ class _Facts(NamedTuple):
     tls: CertificateHealth | None
     peers: PeersHealth
     authority: str
+    follow: FollowHealth | None
+    followers: FollowersHealth | None
 
 
 def _degraded_if(ill: bool) -> Health:

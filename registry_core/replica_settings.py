@@ -14,16 +14,17 @@ import msgspec
 from registry_core.api.health_settings import HEALTH_SETTINGS, HealthLimits, health_settings
 from registry_core.api.limit_settings import LIMIT_SETTINGS, LimitSettings, limit_settings
 from registry_core.api.usage_settings import USAGE_SETTINGS, UsageSettings, usage_settings
-from registry_core.authority_settings import AUTHORITY_SETTINGS, AuthoritySettings, authority_settings
+from registry_core.authority_settings import AUTHORITY_SETTINGS, CA_CERT, AuthoritySettings, authority_settings
 from registry_core.domain.breaker import BreakerTerms
 from registry_core.domain.guard import GuardTerms
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.registration import MAX_PORT, Rules
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError
+from registry_core.follow.settings import FOLLOW_SETTINGS, FollowSettings, check_follower, follow_settings
 from registry_core.replica_log_levels import LOG_LEVEL, LOG_LEVEL_FILE
 from registry_core.security.access_settings import ACCESS_SETTINGS, READ, AccessSettings, access_settings
-from registry_core.security.audit.settings import AUDIT_SETTINGS, AuditSettings, audit_settings
+from registry_core.security.audit.settings import AUDIT, AUDIT_SETTINGS, AuditSettings, audit_settings
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS, ClientTlsSettings, client_tls_settings
 from registry_core.security.tls_settings import TLS_SETTINGS, TlsSettings, tls_settings
 from registry_core.setting_sources import given_in, unknown_names
@@ -255,6 +256,7 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (
     *HEALTH_SETTINGS,
     *USAGE_SETTINGS,
     *TRACE_SETTINGS,
+    *FOLLOW_SETTINGS,
 )
 
 
@@ -286,6 +288,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     health: HealthLimits = HealthLimits()
     usage: UsageSettings = UsageSettings()
     traces: TraceSettings = TraceSettings()
+    follow: FollowSettings = FollowSettings()  # without URLs: this replica has a store of its own
     unknown: tuple[str, ...] = ()  # names in the environment that look like settings and are none
 
 
@@ -356,6 +359,7 @@ def settings_from(values: Values) -> ReplicaSettings:
         health=health_settings(values),
         usage=usage_settings(values),
         traces=trace_settings(values),
+        follow=_follow(values),
         unknown=values.unknown,
     )
 
@@ -367,6 +371,13 @@ def _access(values: Values) -> AccessSettings:
         return AccessSettings()
     least = 1 if values[LISTEN].is_loopback else MIN_SECRET_LENGTH
     return msgspec.structs.replace(access_settings(values), least_secret=least)
+
+
+def _follow(values: Values) -> FollowSettings:
+    follow = follow_settings(values)
+    if follow.urls:
+        check_follower(values, (STORE, AUDIT, CA_CERT))
+    return follow
 
 
 def _with_pool(redis: RedisSettings | None, pool: PoolTerms) -> RedisSettings | None:

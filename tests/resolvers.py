@@ -175,7 +175,7 @@ async def face(
     try:
         yield Face(server, forwarder, udp, tcp)
     finally:
-        udp.close()
+        await udp.close()
         await tcp.close()
         await forwarder.close()
 
@@ -186,7 +186,7 @@ async def _both(server: Responder, port: int) -> tuple[UdpServer, TcpServer]:
         try:
             return udp, await serve_tcp(server, "127.0.0.1", udp.port, TcpLimits(idle_s=5.0))
         except OSError:
-            udp.close()
+            await udp.close()
     raise AssertionError("no port is free for both UDP and TCP")
 
 

@@ -22,6 +22,7 @@ from tools.images_page import images_text
 from tools.log_page import log_events_text
 from tools.metrics_page import metrics_text
 from tools.rights_page import rights_text
+from tools.scale_page import scale_svg, scale_text
 from tools.settings_page import settings_text
 from tools.sources import ROOT, modules
 
@@ -58,6 +59,8 @@ def _map_lines() -> Iterator[str]:
 
 MADE: Final[Mapping[Path, Callable[[], str]]] = {
     DOCS / "map.md": map_text,
+    DOCS / "scale.md": scale_text,
+    DOCS / "scale.svg": scale_svg,
     DOCS / "reference" / "settings.md": settings_text,
     DOCS / "reference" / "http-api.md": http_text,
     DOCS / "reference" / "metrics.md": metrics_text,

@@ -30,8 +30,6 @@ from agent.http.view_samples import (
 )
 from agent.registration.decisions import Phase
 from agent.registration.session import Session
-from agent.registries.choice import Use
-from agent.registries.pool import Upstreams
 from agent.registries.srv import RegistryLookup
 from agent.settings.reload import Reloader
 from agent.view.loader import ServiceLoader
@@ -47,6 +45,8 @@ from registry_core.installed import VERSION
 from registry_core.ports.clock import Clock
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import Background
+from registry_core.upstreams.choice import Use
+from registry_core.upstreams.pool import Upstreams
 
 
 class About:

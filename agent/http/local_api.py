@@ -3,8 +3,8 @@
 `routes.py` has the paths and the right that each needs, `hosts.py` judges under which name the agent is asked, and
 `own_machine.py` who asks.
 
-It uses aiohttp's low-level server: a router, middlewares and a full Request cost more than the answer, which is
-mostly ready (`ready_bodies.py`).
+It uses aiohttp's low-level server: a router, middlewares and a full Request cost more than the answer. Most answers are
+ready (`ready_bodies.py`), and are given at once, without a handler.
 
 Every answer from the view states the view's age: `Age` in seconds, and `X-Cache: fresh`, `stale` or `expired`. With
 `X-Cache: partial` a fresh answer may lack something, because the registry does not know everything yet.
@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import msgspec
 import structlog
@@ -29,8 +29,6 @@ from agent.http.hosts import AcceptedHosts
 from agent.http.lookups import RETRY_AFTER_S, Lookups
 from agent.http.own_machine import LocalCallers
 from agent.http.prometheus_discovery import AgentTargets
-from agent.http.ready_bodies import Body, ReadyBodies
-from agent.http.ready_response import Heads, ReadyResponse, may_have
 from agent.http.routes import ROUTES, matched, path_of, target_of
 from agent.http.summaries import ServiceSummary, summary
 from agent.registration.drain import OperatorDrain
@@ -42,7 +40,10 @@ from registry_core.api import log_level
 from registry_core.api.expectations import close_if_unasked
 from registry_core.api.problems import error_response, problem_response
 from registry_core.api.queries import FILTERS, QueryParameters, boolean, filter_of, read_query
-from registry_core.api.schemas import Problem, service_view
+from registry_core.api.ready_bodies import JSON_FIELDS, Body, HeaderFields, ReadyBodies
+from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer, ReadyHeads
+from registry_core.api.request_head import RequestHead
+from registry_core.api.schemas import END, Problem, beginning_of
 from registry_core.domain.names import label_of, name_in_zone
 from registry_core.domain.records import Status
 from registry_core.domain.selection import Random
@@ -52,7 +53,7 @@ from registry_core.telemetry.spans import serving
 from registry_core.telemetry.trace_context import TRACEPARENT
 
 JSON: Final = "application/json"
-PLAIN: Final = "text/plain"
+PLAIN_FIELDS: Final[HeaderFields] = (("Content-Type", "text/plain"),)
 PROMETHEUS: Final = "prometheus"
 FORMATS: Final = ("json", "url", "hostport")
 SUMMARIES_AT_ONCE: Final = 200
@@ -98,10 +99,10 @@ class LocalApi:
         self._about = about
         self._health = health
         self._exposition = exposition
-        self._ready = ReadyBodies(random, lookups.asked)
+        self._ready = ReadyBodies(random, lookups.asked.add)
         self._counts = lookups.counts
         self._discovery = AgentTargets(lookups, view)
-        self._heads = Heads()
+        self._heads = ReadyHeads()
         self.handlers: dict[str, dict[str, Handler]] = {
             "/services": _read(self._services),
             "/services/{name}": _read(self._service),
@@ -125,18 +126,21 @@ class LocalApi:
         """Return the server, ready to listen."""
         return web.Server(self._serve)
 
+    def answer_at_once(self, request: RequestHead) -> ReadyAnswer:
+        """Return the answer to a request without a body if it is ready, or nothing."""
+        if not self._hosts.remembers(request.headers.get(HOST)):
+            return NO_ANSWER
+        ready = self._ready.take(request.raw_path, self._clock.monotonic())
+        if ready is None:
+            return NO_ANSWER
+        self._lookups.hits += 1
+        beginning, body = ready
+        age_s, freshness = self._view.age_s(), self._view.freshness
+        self._counts.looked_up(freshness, age_s)
+        fields = (*body.fields, *_said_of(age_s, self._view.trust.confidence(freshness)))
+        return self._heads.ok(fields, (beginning, body.tail), self._clock.wall())
+
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        if may_have(request) and self._hosts.remembers(request.headers.get(HOST)):
-            ready = self._ready.take(request.raw_path, self._clock.monotonic())
-            if ready is not None:
-                self._lookups.hits += 1
-                body, content_type = ready
-                age_s, freshness = self._view.age_s(), self._view.freshness
-                self._counts.looked_up(freshness, age_s)
-                confidence = self._view.trust.confidence(freshness)
-                head = self._heads.head(content_type, int(age_s), confidence, self._clock.wall())
-                answer = ReadyResponse(b"%b%d\r\n\r\n%b" % (head, len(body), body))
-                return cast("web.StreamResponse", answer)
         with serving("", request.headers.get(TRACEPARENT)):
             response = await self._answered(request)
             close_if_unasked(request, response)
@@ -208,12 +212,12 @@ class LocalApi:
         name = self._named(name)
         await self._lookups.fetched(name)
         found = self._lookups.find(name, wanted)
-        instances = self._lookups.ranked(found)
+        instances = _ENCODER.encode(self._lookups.ranked(found))
 
-        def made(at: int) -> bytes:
-            return _ENCODER.encode(service_view(self._lookups.shown(found.near[at]), instances))
+        def beginning(at: int) -> bytes:
+            return beginning_of(self._lookups.shown(found.near[at]))
 
-        return self._keep(request, Body(label_of(name), found.near, made))
+        return self._keep(request, Body(label_of(name), found.near, beginning, tail=instances + END))
 
     async def _resolve(self, request: web.BaseRequest, name: str) -> web.Response:
         query = read_query(request, (*FILTERS, "format"))
@@ -234,7 +238,9 @@ class LocalApi:
             endpoint = near[at].endpoint
             return f"{endpoint if form == 'url' else endpoint.partition('://')[2]}\n".encode()
 
-        return self._keep(request, Body(label_of(name), near, made, JSON if form == "json" else PLAIN))
+        return self._keep(
+            request, Body(label_of(name), near, made, fields=JSON_FIELDS if form == "json" else PLAIN_FIELDS)
+        )
 
     async def _targets(self, request: web.BaseRequest, program: str) -> web.Response:
         if program != PROMETHEUS:
@@ -251,7 +257,7 @@ class LocalApi:
 
     def _keep(self, request: web.BaseRequest, body: Body) -> web.Response:
         body.counter = self._counts.cell(path_of(request.raw_path), 200)
-        return self._aged(*self._ready.put(request.raw_path, body))
+        return self._aged(self._ready.put(request.raw_path, body) + body.tail, body.fields)
 
     async def _explain(self, request: web.BaseRequest, name: str) -> web.Response:
         wanted = filter_of(read_query(request, FILTERS))
@@ -265,11 +271,10 @@ class LocalApi:
             raise Overloaded("too many explanations are asked for at a time", retry_after_s=RETRY_AFTER_S)
         return self._aged(_ENCODER.encode(explained))
 
-    def _aged(self, body: bytes, content_type: str = JSON) -> web.Response:
+    def _aged(self, body: bytes, fields: HeaderFields = JSON_FIELDS) -> web.Response:
         view = self._view
-        confidence = view.trust.confidence(view.freshness)
-        headers = {"Content-Type": content_type, "Age": str(int(view.age_s())), "X-Cache": confidence}
-        return web.Response(body=body, headers=headers)
+        said = _said_of(view.age_s(), view.trust.confidence(view.freshness))
+        return web.Response(body=body, headers=dict((*fields, *said)))
 
     # -- this agent's own services
 
@@ -334,6 +339,11 @@ async def _set_log_level(request: web.BaseRequest) -> web.Response:
 async def _reset_log_level(request: web.BaseRequest) -> web.Response:
     read_query(request, ())
     return web.Response(body=_ENCODER.encode(log_level.reset("agent")), content_type=JSON)
+
+
+def _said_of(age_s: float, confidence: str) -> HeaderFields:
+    """Return what each answer from the view says of it."""
+    return ("Age", str(int(age_s))), ("X-Cache", confidence)
 
 
 def own_query(request: web.BaseRequest) -> QueryParameters:

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 from agent.http.explain import Explanation, ExplanationInput, explained, near_misses
 from agent.http.port_counts import LocalPortCounts
 from agent.registration.member import ServiceReport
-from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.api.schemas import InstanceView, ServiceView, instance_view, service_view
 from registry_core.domain.names import NAME_EXAMPLE, check_known_name, label_of
@@ -21,6 +20,7 @@ from registry_core.domain.records import Instance, InstanceKey
 from registry_core.domain.selection import ANY, Filter, Random, WhenNonePass, drawn, nearest, ranked, serving, why_none
 from registry_core.errors import NotFound, Unavailable, ValidationError, Warming
 from registry_core.usage.asked import AskedNames
+from registry_core.watch.trust import READY
 
 # A client that gets "cannot tell yet" may retry soon: the watch brings the answer by itself.
 RETRY_AFTER_S: Final = 2.0

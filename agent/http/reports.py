@@ -6,7 +6,6 @@ import msgspec
 
 from agent.certificates.reports import CertificateReport
 from agent.registration.member import ServiceReport
-from agent.registries.pool import UpstreamsReport
 from agent.registries.srv import SrvReport
 from agent.settings.reload import ReloadReport
 from agent.view.snapshot_writer import SnapshotReport
@@ -14,6 +13,7 @@ from dns.forwarding import ForwardingReport
 from registry_core.domain.freshness import Freshness
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
+from registry_core.upstreams.pool import UpstreamsReport
 
 
 class SyncReport(msgspec.Struct, kw_only=True):

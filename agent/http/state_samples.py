@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from agent.certificates.part import CertificatesPart
 from agent.http.samples import CounterSample, GaugeSample, Sample, by_word, gauge
-from agent.registries.choice import Trouble, Use
-from agent.registries.pool import Upstreams
 from agent.settings.reload import ReloadReport
 from registry_core.security.certificate_health import CertificateHealth
 from registry_core.supervision import BackgroundReport
+from registry_core.upstreams.choice import Trouble, Use
+from registry_core.upstreams.pool import Upstreams
 
 
 def program_samples(version: str, zone: str, started_at: float, uptime_s: float) -> Iterable[Sample]:

@@ -31,9 +31,6 @@ from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.records import Status
 
 NEVER: Final = float("inf")
-WATCH_RETRY_FIRST_S: Final = 0.1
-# Short, so that a registry that came back empty hears from every agent while it warms up.
-WATCH_RETRY: Final = Backoff(1.0, 5.0, jitter=Jitter.FULL)
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
@@ -372,17 +369,6 @@ def backoff_s(failures: int, draw: float, timings: Timings) -> float:
     """
     backoff = Backoff(timings.backoff_first_s, timings.backoff_most_s, jitter=Jitter.FULL)
     return max(timings.backoff_first_s / 2, backoff.wait_s(failures, draw))
-
-
-def watch_retry_s(failures: int, draw: float, addresses: int) -> float:
-    """Return the seconds to wait before reopening the watch, after that many failures in a row.
-
-    Almost none while there are untried addresses; then by WATCH_RETRY.
-    """
-    rounds = (failures - 1) // addresses
-    if rounds == 0:
-        return draw * WATCH_RETRY_FIRST_S
-    return WATCH_RETRY.wait_s(rounds, draw)
 
 
 def batches(items: Sequence[bytes], *, most_items: int, most_bytes: int) -> list[list[bytes]]:

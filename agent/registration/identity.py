@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from agent.registries.clock import ERROR_S
 from agent.settings.settings import ServiceSpec
 from registry_core.domain.names import check_instance_id, ip_address, label_of
 from registry_core.domain.records import Protocol, Registration
 from registry_core.errors import ValidationError
+from registry_core.watch.clock import ERROR_S
 
 ID_DIGITS = 8
 # The year 2286, in milliseconds. The registry takes more, but an agent with a later one could hardly claim a newer one.

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from agent.registration.decisions import Sight
-from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.domain.freshness import Freshness
 from registry_core.domain.records import Claimed, Instance, Registration, Status
+from registry_core.watch.trust import READY
 
 # An operator may have set these at the registry. They stay until the agent sends another status.
 _OPERATORS: Final = (Status.DRAINING, Status.MAINTENANCE)

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.registries.choice import RegistryAddress
 from dns.codec import Name, Type
 from dns.foreign import ForeignReply
 from dns.name_limits import MAX_NAME
 from registry_core.domain.host_port import host_port
 from registry_core.settings import http_url
+from registry_core.upstreams.choice import RegistryAddress
 
 # Further addresses are ignored; each one has a few labels in the metrics.
 MAX_ADDRESSES: Final = 16

@@ -18,11 +18,6 @@ import aiohttp
 import msgspec
 
 from agent.registration.decisions import RequestOutcome, batches
-from agent.registries.choice import Trouble, Use
-from agent.registries.clock import time_of
-from agent.registries.pool import Upstreams
-from agent.registries.probes import RegistryProbes, Silent, zone_in
-from agent.registries.requests import RegistryRequests
 from registry_core.api.drain_schemas import DrainView
 from registry_core.api.schemas import CHECK_HEADER, MAX_BEATS, MAX_BODY_BYTES, HeartbeatView, Problem, RegisteredView
 from registry_core.bodies import decoded
@@ -33,7 +28,12 @@ from registry_core.ports.clock import Clock
 from registry_core.security.signatures import NO_HEADERS
 from registry_core.security.signing_keys import SigningKey
 from registry_core.shortages import is_shortage
+from registry_core.upstreams.choice import Trouble, Use
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.probes import RegistryProbes, Silent, zone_in
+from registry_core.upstreams.requests import RegistryRequests
 from registry_core.usage.report import AgentReport
+from registry_core.watch.clock import time_of
 from registry_core.watch.cursor import Cursor
 
 # A header, because a registry of the previous release rejects unknown fields but ignores unknown headers.

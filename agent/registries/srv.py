@@ -23,13 +23,13 @@ from agent.registries.addresses import (
     read_source,
     srv_records,
 )
-from agent.registries.pool import Upstreams
 from dns.codec import Name, Rcode, Type
 from dns.foreign import ForeignReply, lifetime_s
 from dns.resolver_client import Unanswered
 from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.domain.host_port import host_port
 from registry_core.domain.selection import Random
+from registry_core.upstreams.pool import Upstreams
 
 # A TTL is limited to this range, in seconds.
 TTL_LEAST_S: Final = 5.0

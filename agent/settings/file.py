@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.settings.registry_keys import KEY_EXAMPLE
 from agent.settings.toml_text import read_toml
 from registry_core.errors import SettingsError
+from registry_core.security.registry_keys import KEY_EXAMPLE
 from registry_core.setting_names import did_you_mean
 from registry_core.setting_sources import given_in
 from registry_core.setting_values import MASK, Given

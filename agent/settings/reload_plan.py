@@ -10,12 +10,12 @@ import msgspec
 from agent.settings import table
 from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.local_port import LOCAL_PORT_TABLE
-from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from agent.settings.settings import AgentSettings, ServiceSpec
 from agent.settings.usage import USAGE
 from registry_core.domain.records import InstanceKey
 from registry_core.errors import SettingsError
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
+from registry_core.security.registry_keys import REGISTRY_KEY_TABLE
 from registry_core.telemetry.trace_settings import TRACE_SETTINGS
 
 # Sockets and what depends on them, and the state folder, which is locked from start to end.

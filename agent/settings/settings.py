@@ -19,7 +19,6 @@ from agent.settings.certificates import CertificateSettings, certificate_setting
 from agent.settings.checks import CheckDefaults, default_kind, read_checks
 from agent.settings.file import ServiceTable
 from agent.settings.local_port import LocalPortSettings, local_port_settings
-from agent.settings.registry_keys import sender_keys, service_keys
 from agent.settings.sources import NO_FLAGS, AgentSources, read_agent_sources
 from agent.settings.table import (
     CHECK,
@@ -77,6 +76,7 @@ from registry_core.domain.registration import Rules, checked
 from registry_core.domain.selection import WhenNonePass
 from registry_core.errors import SettingsError, ValidationError
 from registry_core.security.client_settings import ClientTlsSettings, client_tls_settings
+from registry_core.security.registry_keys import sender_keys, service_keys
 from registry_core.security.sending import SenderKeys
 from registry_core.setting_values import Given, Values
 from registry_core.settings import Listen, RemovedSetting

@@ -11,7 +11,6 @@ from agent.registries.addresses import source_text
 from agent.settings.certificates import CERTIFICATE_SETTINGS
 from agent.settings.checks import MAX_CHECK_TIMEOUT_S
 from agent.settings.local_port import LOCAL_PORT_TABLE
-from agent.settings.registry_keys import REGISTRY_KEY_TABLE
 from agent.settings.usage import USAGE
 from dns.access import LOOPBACK
 from dns.forward_rules import ForwardRules, read_rules
@@ -21,6 +20,7 @@ from registry_core.domain.networks import network_of
 from registry_core.domain.records import Protocol
 from registry_core.domain.selection import WhenNonePass
 from registry_core.security.client_settings import CLIENT_TLS_SETTINGS
+from registry_core.security.registry_keys import REGISTRY_KEY_TABLE
 from registry_core.settings import (
     Listen,
     RemovedSetting,

@@ -15,17 +15,17 @@ from typing import Final
 import aiohttp
 import structlog
 
-from agent.registries.requests import RegistryRequests
-from agent.view.trust import READY
 from agent.view.view import AgentView
 from registry_core.causes import cause_of
 from registry_core.domain.freshness import Refresh, decide
 from registry_core.supervision import Background, end
 from registry_core.telemetry.spans import traced
+from registry_core.upstreams.requests import RegistryRequests
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER
 from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.trust import READY
 
 # How long a lookup waits; the read itself may take longer, and serves the next lookup.
 WAIT_S: Final = 1.0

@@ -11,35 +11,44 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import structlog
 
-from agent.registration.decisions import WATCH_RETRY_FIRST_S, watch_retry_s
-from agent.registries.choice import Trouble, Use
 from agent.registries.client import RegistryClient, RegistryReply
-from agent.registries.clock import time_of
-from agent.registries.pool import Upstreams
-from agent.registries.probes import RegistryProbes, Silent, zone_in
-from agent.registries.requests import RegistryRequests
 from agent.usage.reporter import Reporter
 from agent.view.acknowledge import Acknowledger
 from agent.view.cache import LossGuard
-from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
+from registry_core.upstreams.choice import Trouble, Use
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.probes import RegistryProbes, Silent, zone_in
+from registry_core.upstreams.requests import RegistryRequests
+from registry_core.upstreams.retries import WATCH_RETRY_FIRST_S, watch_retry_s
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
+from registry_core.watch.clock import time_of
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
+from registry_core.watch.limits import (
+    ACK_EVERY_HEADER,
+    LEAST_ACK_EVERY_S,
+    MOST_ACK_EVERY_S,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    SILENCE_S,
+    SYNC_EVERY_S,
+    WATCHER_HEADER,
+)
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER
 from registry_core.watch.reader import BrokenPacking, BrokenStream, WatchReader
+from registry_core.watch.trust import Advice
 
 # The shortest wait between two tries, once every address was tried, while lookups get stale answers.
 HURRIED_S: Final = 1.0
@@ -193,7 +202,7 @@ class WatchSync:
                 raise StreamEnded(f"HTTP {response.status}", _retry_after_s(response))
             self._view.opened(time_of(response.headers.get("Date", "")))
             latency_s = self._clock.monotonic() - began
-            acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
+            acknowledger = self._acknowledger(url, response.headers)
             acknowledging = asyncio.ensure_future(acknowledger.run())
             reader = WatchReader(cursor, stage=self._view.staging)
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
@@ -248,7 +257,9 @@ class WatchSync:
                     return
         raise StreamEnded("the registry ended the stream")
 
-    def _acknowledger(self, url: str, watcher: str) -> Acknowledger:
+    def _acknowledger(self, url: str, headers: Mapping[str, str]) -> Acknowledger:
+        watcher, pace = headers.get(WATCHER_HEADER, ""), headers.get(ACK_EVERY_HEADER, "")
+
         async def send(cursor: Cursor) -> RegistryReply:
             return await self._client.acknowledge(url, watcher, cursor)
 
@@ -262,6 +273,7 @@ class WatchSync:
             tick=view.tick,
             drain_srv_s=lambda: view.draining.shown_s,
             asked=bool(watcher),
+            pace_s=min(float(pace), MOST_ACK_EVERY_S) if _SECONDS.fullmatch(pace) else LEAST_ACK_EVERY_S,
         )
 
     def _reports(self, url: str, response: aiohttp.ClientResponse) -> Coroutine[Any, Any, None] | None:

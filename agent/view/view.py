@@ -17,11 +17,9 @@ from agent.view.cache import LossGuard, ViewCache
 from agent.view.draining import DrainingInstances
 from agent.view.fallback import Fallback
 from agent.view.known import KnownServices
-from agent.view.lease_times import LeaseTimes
 from agent.view.lru import ViewLimits
 from agent.view.snapshot_file import ViewSnapshot
 from agent.view.staging import Staging
-from agent.view.trust import READY, SILENT_AFTER_S, Advice, ViewTrust
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Position, Renewed
 from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness, FreshnessLimits, Refresh, decide, freshness_of
@@ -31,6 +29,8 @@ from registry_core.domain.records import Instance, InstanceKey, Protocol, Servic
 from registry_core.ports.clock import Clock
 from registry_core.watch.changes import Happened, Heard, Moved, PassedOver, Replaced, Synced, UnknownEvent, WatchChange
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.lease_times import LeaseTimes
+from registry_core.watch.trust import READY, SILENT_AFTER_S, Advice, ViewTrust
 
 _NOWHERE: Final = Position(0, "", 0)  # a renewal has no place in history
 

@@ -1,7 +1,7 @@
 """Run one registry replica: it keeps the leases and sends every change to the agents.
 
-It listens on loopback by default. SIGTERM and Ctrl-C end it cleanly. On SIGHUP it logs at the
-levels of its settings again.
+With REGISTRY_FOLLOW it is a follower of another registry, and keeps none. It listens on loopback by
+default. SIGTERM and Ctrl-C end it cleanly. On SIGHUP it logs at the levels of its settings again.
 """
 
 from __future__ import annotations
@@ -96,6 +96,12 @@ def _listed(args: argparse.Namespace, values: Values, settings: ReplicaSettings)
     if args.show_settings:
         print_settings(args.output, setting_rows(SETTINGS, values))
     else:
-        where = "this process" if settings.redis is None else values.shown(STORE)
-        print_check("registry", f"it listens on {settings.listen}, and keeps registrations in {where}")
+        print_check("registry", f"it listens on {settings.listen}, and {_source(settings, values)}")
     return OK
+
+
+def _source(settings: ReplicaSettings, values: Values) -> str:
+    """Return where it has its data from, in words."""
+    if settings.follow.urls:
+        return f"follows {' or '.join(settings.follow.urls)}"
+    return f"keeps registrations in {'this process' if settings.redis is None else values.shown(STORE)}"

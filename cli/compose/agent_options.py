@@ -12,11 +12,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from agent.registries.addresses import read_source, source_text
-from agent.registries.choice import RegistryAddress
 from agent.settings.table import DNS_ZONE
 from cli.compose.interpolation import BadVariable, fill
 from dns.forward_rules import System, read_rules
 from registry_core.domain.names import ip_address
+from registry_core.upstreams.choice import RegistryAddress
 
 # The grammar of github.com/distribution/reference, which Docker and podman share.
 _HOST: Final = (

@@ -99,6 +99,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     java_keeps_s: float | None = None  # how long a program in Java here keeps an address; None: there is none
 
 
+class FollowSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a follower says of the registry that it follows."""
+
+    connected_to: str = ""  # "" while it follows none
+    problem: str = ""
+    lost_s: float | None = None
+    hops: int = 0  # up to the registry with the store; 0: not known
+
+
 class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     """One address of REGISTRY_URL, probed from here. `problem` is empty when a registry answered."""
 
@@ -122,6 +131,7 @@ class RegistrySeen(msgspec.Struct, frozen=True, kw_only=True):
     plain_secrets: int = 0  # accepted from other machines over plain HTTP, while that is neither refused nor silent
     is_audited: bool | None = None
     unbelieved_proxies: tuple[str, ...] = ()  # they forward for others, and the registry does not trust them
+    follow: FollowSeen | None = None  # None: it has a store of its own, or does not say
 
 
 class StateDirFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,9 +14,8 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from agent.registries.clock import time_of
 from cli.client import HttpResponse, Unreachable, ask, get
-from cli.doctor.facts import AdvertisedService, Agent, RegistrySeen
+from cli.doctor.facts import AdvertisedService, Agent, FollowSeen, RegistrySeen
 from cli.terminal import printable
 from registry_core.causes import cause_of
 from registry_core.domain import names
@@ -24,6 +23,7 @@ from registry_core.domain.host_port import split_host_port
 from registry_core.errors import PLAIN_HTTP, SettingsError
 from registry_core.ports.clock import SystemClock
 from registry_core.security.sending import RequestSigner, SenderKeys
+from registry_core.watch.clock import time_of
 
 TIMEOUT_S: Final = 2.0
 CONNECT_S: Final = 1.0
@@ -107,6 +107,7 @@ def ask_registry(url: str, keys: SenderKeys) -> RegistrySeen:
             plain_secrets=_plain_secrets(said),
             is_audited=_is_audited(said),
             unbelieved_proxies=_unbelieved(said),
+            follow=_follow(said),
         )
     except SettingsError as error:  # of the files of TLS
         return RegistrySeen(url=url, problem=str(error))
@@ -146,6 +147,8 @@ def _plain_secrets(health: Any) -> int:
 
 def _is_audited(health: Any) -> bool | None:
     with contextlib.suppress(KeyError, TypeError):
+        if "follow" in health["components"]:
+            return None  # what it passes on, the registry audits that carries it out
         return bool(health["components"]["audit"]["status"] != "off")
     return None
 
@@ -154,6 +157,19 @@ def _unbelieved(health: Any) -> tuple[str, ...]:
     with contextlib.suppress(KeyError, TypeError):
         return _texts(health["components"]["access"]["unbelieved_proxies"])
     return ()
+
+
+def _follow(health: Any) -> FollowSeen | None:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        follow = health["components"]["follow"]
+        lost_s = follow["lost_s"]
+        return FollowSeen(
+            connected_to=_line(follow["connected_to"]),
+            problem=_line(follow["problem"]),
+            lost_s=None if lost_s is None else float(lost_s),
+            hops=len(follow["path"]),
+        )
+    return None
 
 
 def _texts(given: Any) -> tuple[str, ...]:

@@ -11,12 +11,15 @@ from cli.durations import lag, lasting
 from cli.plurals import counted
 from cli.table import aligned
 from cli.terminal import printable
+from registry_core.domain.chain import MAX_DEPTH
 
 # The order of statuses for people; others follow.
 _STATUSES: Final = ("passing", "warning", "critical", "draining", "maintenance")
 _FRESHNESS: Final = ("fresh", "stale", "expired")
 _INDENT: Final = " " * 12
 MAX_REASONS: Final = 12
+# Of the random id of a follower; nobody needs to reach it, so it has no URL.
+_ID_SHOWN: Final = 8
 
 
 def deployment_lines(url: str, said: Mapping[str, Any], agents: Mapping[str, Any] | None) -> Iterator[str]:
@@ -31,6 +34,7 @@ def deployment_lines(url: str, said: Mapping[str, Any], agents: Mapping[str, Any
     if len(reasons) > MAX_REASONS:
         yield f"{_INDENT}and {len(reasons) - MAX_REASONS} more: -o json has all"
     yield from _replicas(said["replicas"], said["silent"])
+    yield from _followers(said["replicas"])
     yield from _shards(said["shards"])
     yield from _agents(agents)
     yield from _services(said["services"])
@@ -58,6 +62,41 @@ def _replicas(replicas: Sequence[Mapping[str, Any]], silent: Sequence[str]) -> I
     ]
     rows += [(f"  {url}", "-", "-", "silent", "-", "-", "-", "-") for url in silent]
     yield from _table(rows)
+
+
+def _followers(replicas: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a table of the followers, each below the one that it follows; nothing where there are none."""
+    rows = list(_below(replicas, 0))
+    left_out = sum(one.get("followers_left_out", 0) for one in replicas)
+    if not rows and not left_out:
+        return
+    more = f", and {left_out} that are not shown" if left_out else ""
+    yield f"followers   {counted(len(rows), 'follower')}{more}"
+    yield from _table([("  FOLLOWER", "FOLLOWS", "ZONE", "VERSION", "HEALTH", "STATE", "UP", "WATCHES", "VIEW"), *rows])
+
+
+def _below(replicas: Sequence[Mapping[str, Any]], depth: int) -> Iterator[tuple[str, ...]]:
+    if depth > MAX_DEPTH:
+        return
+    for replica in replicas:
+        for one in replica.get("followers", ()):
+            yield (
+                f"  {'  ' * depth}{_follower_name(one)}",
+                str(replica["url"] or _follower_name(replica)),
+                one["zone"] or "-",
+                one["version"] or "earlier",
+                one["status"],
+                one["state"],
+                lasting(one["uptime_seconds"]),
+                str(one["watchers"]),
+                f"{lag(one['view_age_seconds'])} old",
+            )
+            yield from _below([one], depth + 1)
+
+
+def _follower_name(one: Mapping[str, Any]) -> str:
+    address = one.get("address") or ""
+    return f"{one['id'][:_ID_SHOWN]} {address}".rstrip()
 
 
 def _shards(shards: Sequence[Mapping[str, Any]]) -> Iterator[str]:

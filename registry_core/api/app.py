@@ -15,11 +15,12 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from registry_core.api.calls import EndpointHandler, looking_up, writing, written_by
+from registry_core.api.calls import EndpointHandler, Writing, looking_up, written_by
 from registry_core.api.endpoints import ENDPOINTS, NDJSON, Endpoint
 from registry_core.api.expectations import close_if_unasked, no_answer_yet
 from registry_core.api.first_delivery import FirstDelivery
 from registry_core.api.operations import Operations
+from registry_core.api.passed_on import PassingOn
 from registry_core.api.pieces import WatchStream
 from registry_core.api.problems import INTERNAL, aiohttp_response, error_response, problem_response
 from registry_core.api.queries import read_query
@@ -28,7 +29,7 @@ from registry_core.api.request_notes import RequestNotes
 from registry_core.api.routes import Handlers
 from registry_core.api.schemas import MAX_BODY_BYTES, ZONE_HEADER
 from registry_core.api.server_spans import answered, serving_request
-from registry_core.api.steps import RequestStep
+from registry_core.api.steps import Reception, RequestStep, passed
 from registry_core.errors import VerticeError
 from registry_core.telemetry.logs import trace_id
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -41,15 +42,16 @@ log = structlog.get_logger()
 def build_app(
     operations: Operations,
     handlers: Handlers,
+    reception: Reception,
     *,
-    steps: Sequence[RequestStep],
-    notes: RequestNotes,
     first: FirstDelivery,
-    limits: RequestLimits,
-    metrics: ReplicaMetrics,
-    zone: str = "",
+    passing: PassingOn | None = None,
 ) -> web.Application:
-    """Return the application, ready to serve. Every request passes `steps`; every answer names `zone`, if set."""
+    """Return the application, ready to serve. Every request passes the steps of `reception`.
+
+    What `passing` takes is judged elsewhere, and passes the limits alone.
+    """
+    steps, limits, notes, metrics, zone = reception
     app = web.Application(middlewares=[_surrounding(limits, metrics)], client_max_size=MAX_BODY_BYTES)
 
     async def name_zone(_: web.Request, response: web.StreamResponse) -> None:
@@ -58,9 +60,17 @@ def build_app(
     if zone:
         app.on_response_prepare.append(name_zone)
     for endpoint in ENDPOINTS:
-        handler = _handler(
-            endpoint, _method(endpoint, operations, handlers, limits), steps, notes=notes, first=first, limits=limits
-        )
+        if passing is not None and passing.takes(endpoint):
+            handler = _passed_on(endpoint, passing, limits)
+        else:
+            handler = _handler(
+                endpoint,
+                _method(endpoint, operations, handlers, limits),
+                steps,
+                notes=notes,
+                first=first,
+                limits=limits,
+            )
         app.router.add_route(endpoint.method, endpoint.path, handler, expect_handler=no_answer_yet)
         if endpoint.method == "GET" and endpoint.media_type != NDJSON:
             app.router.add_route("HEAD", endpoint.path, handler, expect_handler=no_answer_yet)
@@ -90,7 +100,7 @@ def _method(endpoint: Endpoint, operations: Operations, handlers: Handlers, limi
         return own
     operation = getattr(operations, endpoint.name, None) or getattr(handlers.certificates, endpoint.name)
     if endpoint.writes:
-        return writing(endpoint, operation, limits)
+        return Writing(endpoint, operation, limits).handle
     return looking_up(endpoint, operation, operations.may_lack if endpoint.is_list else operations.is_warming)
 
 
@@ -106,8 +116,7 @@ def _handler(
     known = [parameter.name for parameter in endpoint.query]
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        for step in steps:
-            step(request, endpoint)
+        passed(request, endpoint, steps)
         query = read_query(request, known)
         if endpoint.from_store:
             await first.require()
@@ -127,11 +136,22 @@ def _handler(
     return noted
 
 
+def _passed_on(
+    endpoint: Endpoint, passing: PassingOn, limits: RequestLimits
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        limits.check(request, endpoint)
+        return await passing.handle(request, endpoint)
+
+    return handle
+
+
 def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
         limits.arrived(request)
-        with serving_request(request) as own:
+        route = _route(request)
+        with serving_request(request, route) as own:
             started = time.perf_counter()
             response = await _answered(request, handler, limits)
             close_if_unasked(request, response)
@@ -140,8 +160,8 @@ def _surrounding(limits: RequestLimits, metrics: ReplicaMetrics) -> Callable[...
                 response.headers.update(said)
             if not isinstance(response, WatchStream):
                 took_s = time.perf_counter() - started
-                metrics.request(_template(request), request.method, response.status, took_s, trace_id.get())
-            answered(own, request, response)
+                metrics.request(route or UNMATCHED, request.method, response.status, took_s, trace_id.get())
+            answered(own, request, route, response)
             return response
 
     return surround
@@ -159,10 +179,11 @@ async def _answered(request: web.Request, handler: Handler, limits: RequestLimit
         return aiohttp_response(error)
     except Exception:
         # The top of one request: whatever fails here, others are still served.
-        log.exception("request failed", method=request.method, endpoint=_template(request))
+        log.exception("request failed", method=request.method, endpoint=_route(request) or UNMATCHED)
         return problem_response(500, INTERNAL)
 
 
-def _template(request: web.Request) -> str:
+def _route(request: web.Request) -> str:
+    """Return the path of the route in the table of endpoints, or nothing when there is none."""
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else UNMATCHED
+    return resource.canonical if resource is not None else ""

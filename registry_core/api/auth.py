@@ -20,6 +20,7 @@ from aiohttp import web
 
 from registry_core.api.endpoints import Endpoint
 from registry_core.api.plain_forms import PlainPolicy
+from registry_core.domain.chain import VIA_HEADER
 from registry_core.errors import Forbidden, Unauthorized, VerticeError
 from registry_core.ports.clock import Clock
 from registry_core.ports.once import signed_once
@@ -94,6 +95,9 @@ class Caller:
 
 
 CALLER: Final = web.RequestKey("caller", Caller)
+# Without a key, nothing in a caller changes: these are shared by all requests.
+_EVERYBODY: Final = Caller()
+_ANYONE: Final = Caller(ANYONE)
 
 
 class Authenticator:
@@ -128,9 +132,9 @@ class Authenticator:
         signed_once.set(None)  # requests of one connection share their context
         right = endpoint.right
         if self._is_open:
-            request[CALLER] = Caller()
+            request[CALLER] = _EVERYBODY
         elif right is Right.BE_PROBED or (self._reads_are_open and self._needs_nobody(request, right)):
-            request[CALLER] = Caller(ANYONE)
+            request[CALLER] = _ANYONE
         else:
             request[CALLER] = caller = self._caller(request, endpoint)
             caller.require(right)
@@ -178,6 +182,8 @@ class Authenticator:
         return Caller(identity, signature=signature)
 
     def _by_certificate(self, request: web.Request, _endpoint: Endpoint) -> Caller | None:
+        if VIA_HEADER in request.headers:
+            return None  # it is the certificate of the follower that passes the request on, not of its sender
         identity = self._certified(request.transport)
         return None if identity is None else Caller(identity)
 

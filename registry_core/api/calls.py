@@ -35,6 +35,8 @@ B = TypeVar("B")
 EndpointHandler: TypeAlias = Callable[[web.Request, QueryParameters], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
 _JSON: Final[Mapping[str, str]] = {"Content-Type": JSON}
+_NOTHING_GIVEN: Final[Mapping[str, str]] = {}
+_PATH: Final = web.RequestKey("path", Mapping)
 _BODY: Final = web.RequestKey("body", object)
 _RESULT: Final = web.RequestKey("result", object)
 # Of a request about many: a note of it names the first ones.
@@ -80,38 +82,56 @@ def looking_up(
     return handle
 
 
-def writing(
-    endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], limits: RequestLimits
-) -> EndpointHandler:
-    """Return the handler of an endpoint that is one writing operation, for a caller that is known by then."""
-    status = min(endpoint.answers)
-    is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
+class Writing:
+    """An endpoint that is one writing operation, for a caller that is known by the time that it is called."""
 
-    async def handle(request: web.Request, query: QueryParameters) -> web.StreamResponse:
+    def __init__(
+        self, endpoint: Endpoint, operation: Callable[[WriteCall[Any]], Awaitable[object]], limits: RequestLimits
+    ) -> None:
+        self.endpoint = endpoint
+        self.status = min(endpoint.answers)
+        self._operation = operation
+        self._limits = limits
+        self._body = endpoint.body
+        self._is_ordered = any(header.name == SEQUENCE_HEADER for header in endpoint.headers)
+
+    async def handle(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
+        """Carry a request out, and answer it."""
+        content = await body_of(request) if self._body is not None else b""
+        return answer(await self.carry_out(request, content, query, request.match_info), self.status)
+
+    async def carry_out(
+        self,
+        request: web.Request,
+        content: bytes,
+        query: QueryParameters = _NOTHING_GIVEN,
+        path: Mapping[str, str] = _NOTHING_GIVEN,
+    ) -> object:
+        """Carry a request out, and return the body of the answer. Raises ValidationError and what the operation does.
+
+        `content` is its body, which its sender signed.
+        """
+        request[_PATH] = path
         body = None
-        if endpoint.body is not None:
-            content = await body_of(request)
+        if self._body is not None:
             with span("validation"):
-                body = decode(content, endpoint.body)
+                body = decode(content, self._body)
         request[_BODY] = body
-        too_many = limits.after_body(request, endpoint, body)
-        sequence = sequence_of(request) if is_ordered else None
+        too_many = self._limits.after_body(request, self.endpoint, body)
         call = WriteCall(
-            path=request.match_info,
+            path=path,
             query=query,
             caller=request[CALLER],
             body=body,
-            sequence=sequence,
+            sequence=sequence_of(request) if self._is_ordered else None,
             passing=request.headers.get(CHECK_HEADER, "").lower() == Status.PASSING,
             origin=origin_of(request),
             too_many=too_many,
         )
-        with limits.shedding:
-            result = await operation(call)
+        with self._limits.shedding:
+            result = await self._operation(call)
         request[_RESULT] = result
-        return answer(result, status)
-
-    return handle
+        return result
 
 
 def origin_of(request: web.Request) -> Origin:
@@ -134,8 +154,11 @@ def subject_of(request: web.Request) -> tuple[str, str]:
     if many:
         named = ", ".join(f"{one.service_name}/{one.instance_id or ''}" for one in many[:MAX_SUBJECTS])
         return "", f"{len(many)}: {named}"
-    service = request.match_info.get("service") or getattr(body, "service_name", None) or ""
-    instance = request.match_info.get("instance") or getattr(body, "instance_id", None)
+    path = request.get(_PATH)
+    if path is None:
+        path = request.match_info
+    service = path.get("service") or getattr(body, "service_name", None) or ""
+    instance = path.get("instance") or getattr(body, "instance_id", None)
     return service, instance or getattr(result, "instance_id", None) or ""
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from registry_core.api.known_heads import KnownHeads
 from registry_core.blocking import NoThread, Threads
 from registry_core.deadlines import Deadlines
 from registry_core.domain.connection_slots import LOOPBACK, Closing, ConnectionSlots, SlotTerms, owner_of
@@ -72,6 +73,7 @@ class Connections:
         self._headers = Deadlines(self.limits.header_s, self._late)
         self._unread = Deadlines(self.limits.unread_s, self._not_read)
         self._lingering: Deadlines[HttpConnection] = Deadlines(self.limits.linger_s, _end)
+        self.heads = KnownHeads()
         self._turns = LoopTurns(PIPELINED_PER_TURN)
         self._leftover: set[asyncio.Task[None]] = set()
         self._survey = LoopbackSurvey(self._belong)
@@ -124,15 +126,16 @@ class Connections:
         self._headers.stop(connection)
         self._lingering.start(connection)
 
-    def left(self, connection: HttpConnection, task: asyncio.Task[None] | None) -> None:
-        """A connection has ended; `task` has served it, and may still do so."""
+    def left(self, connection: HttpConnection, *tasks: asyncio.Task[None] | None) -> None:
+        """A connection has ended; `tasks` have served it, and may still do so."""
         self.open.discard(connection)
         self.slots.leave(connection)
         for deadlines in (self._headers, self._unread, self._lingering):
             deadlines.stop(connection)
-        if task is not None and not task.done():
-            self._leftover.add(task)
-            task.add_done_callback(self._leftover.discard)
+        for task in tasks:
+            if task is not None and not task.done():
+                self._leftover.add(task)
+                task.add_done_callback(self._leftover.discard)
         if self._peak > MANY and 2 * len(self.open) < self._peak:
             self._peak = 0
             asyncio.get_running_loop().call_later(_CALM_S, self._give_memory_back)

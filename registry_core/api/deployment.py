@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,6 +22,8 @@ from registry_core.api.deployment_schemas import (
     ServiceCounts,
     ShardSummary,
 )
+from registry_core.api.follow_tree import FollowTree
+from registry_core.api.follower_book import flat, with_followers
 from registry_core.api.health import Health, worst
 from registry_core.api.health_schemas import HealthView
 from registry_core.api.peers import Peers
@@ -40,6 +42,8 @@ MAX_REASONS: Final = 8
 MAX_REASON: Final = 300
 MAX_SHARDS: Final = 64
 MAX_NAMED: Final = 16
+# One replica with all the followers that it may show.
+MAX_SUMMARY_BYTES: Final = 1024 * 1024
 _USABLE: Final = frozenset({Status.PASSING, Status.WARNING})
 # Calm to alarmed; a state that only a later release knows comes after them.
 _BREAKERS: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
@@ -60,7 +64,11 @@ class Deployment:
         version: str,
         zone: str,
         clock: Clock,
+        tree: FollowTree,
     ) -> None:
+        self._tree = tree
+        # Of a follower: returns what the registry says of the whole; None while that does not answer.
+        self.above: Callable[[], Awaitable[DeploymentView | None]] | None = None
         self._health = health
         self._view = view
         self._peers = peers
@@ -72,8 +80,11 @@ class Deployment:
         self._latest: tuple[float, DeploymentView] | None = None
 
     def own(self) -> ReplicaSummary:
-        """Return the state of this replica."""
-        return summary(self._health(), self._requests(), replica=self._peers.id, version=self._version, zone=self._zone)
+        """Return the state of this replica, and of its followers."""
+        alone = summary(
+            self._health(), self._requests(), replica=self._peers.id, version=self._version, zone=self._zone
+        )
+        return msgspec.structs.replace(with_followers(alone, self._tree.followers()), follows=self._tree.follows())
 
     async def whole(self) -> DeploymentView:
         """Return the state of all replicas, SHARED_S old at most."""
@@ -85,6 +96,8 @@ class Deployment:
 
     async def _made(self) -> DeploymentView:
         own, urls = self.own(), self._peers.urls
+        if self.above is not None and (above := await self.above()) is not None:
+            return seen_below(above, own)
         said = await asyncio.gather(*map(self._summary_at, urls))
         found = {own.id: own}
         silent = []
@@ -97,7 +110,7 @@ class Deployment:
         return deployment_view(list(found.values()), silent, counts(self._view.catalog), at=at)
 
     async def _summary_at(self, url: str) -> ReplicaSummary | None:
-        status, body = await self._peers.ask("GET", url, "/deployment")
+        status, body = await self._peers.ask("GET", url, "/deployment", most_bytes=MAX_SUMMARY_BYTES)
         if status == 200:
             return decoded(body, ReplicaSummary)
         if status != 404:
@@ -180,10 +193,15 @@ def deployment_view(
     """Return the state of the deployment of these replicas; `silent` are the addresses at which none answers."""
     reasons = [f"no replica answers at {url}" for url in silent[:MAX_NAMED]]
     reasons += (f"{one.url or 'this replica'}: {reason}" for one in replicas for reason in one.reasons)
+    below = flat(follower for one in replicas for follower in one.followers)
+    reasons += (f"follower {_named(one)}: {reason}" for one in below[:MAX_NAMED] for reason in one.reasons)
     shards = _shards(replicas)
     reasons += (f"shard {one.shard}: {one.problem}" for one in shards if one.problem.startswith(_DISAGREE))
-    status = worst(*(_health(one) for one in replicas), Health.DEGRADED if silent else Health.HEALTHY)
-    versions = sorted({one.version for one in replicas})
+    status = worst(
+        *(_health(one) for one in replicas),
+        Health.DEGRADED if silent or any(_health(one) is not Health.HEALTHY for one in below) else Health.HEALTHY,
+    )
+    versions = sorted({one.version for one in (*replicas, *below)})
     if len(versions) > 1:
         reasons.append(f"the replicas are of several releases: {', '.join(v or 'an earlier one' for v in versions)}")
     return DeploymentView(
@@ -197,6 +215,22 @@ def deployment_view(
         guard=_worst((one.guard for one in replicas), _GUARDS),
         suspects=max((one.suspects for one in replicas), default=0),
     )
+
+
+def seen_below(above: DeploymentView, own: ReplicaSummary) -> DeploymentView:
+    """Return what a follower answers: the whole as the registry says it, with itself if that does not know it."""
+    known = {one.id for one in flat(above.replicas)}
+    if own.id in known:
+        return above
+    return msgspec.structs.replace(
+        above,
+        replicas=[*above.replicas, own],
+        reasons=[*above.reasons, f"follower {own.id}, which answers this, is not among those that the registry knows"],
+    )
+
+
+def _named(follower: ReplicaSummary) -> str:
+    return " ".join(filter(None, (follower.id, follower.zone, follower.address)))
 
 
 def _health(replica: ReplicaSummary) -> Health:

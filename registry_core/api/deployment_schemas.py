@@ -31,7 +31,11 @@ class RequestTotals(msgspec.Struct, kw_only=True):
 
 
 class ReplicaSummary(msgspec.Struct, kw_only=True):
-    """One replica. `url` is where the answering replica reaches it, "" for itself without REGISTRY_PEERS."""
+    """One replica, or a follower. `url` is where the answering replica reaches it.
+
+    It is "" for itself without REGISTRY_PEERS, and for followers, which nobody need reach. `followers` are those that
+    follow it, as they report.
+    """
 
     id: str
     url: str = ""
@@ -51,6 +55,11 @@ class ReplicaSummary(msgspec.Struct, kw_only=True):
     guard: str = "clear"
     suspects: int = 0
     shards: list[ShardSummary] = []
+    follows: str = ""  # the id of the replica that it follows
+    address: str = ""  # of a follower: where its reports come from
+    reported_ago_seconds: float | None = None  # of a follower
+    followers: list[ReplicaSummary] = []
+    followers_left_out: int = 0  # those for which there was no room, at any depth
 
 
 class EarlierHealth(msgspec.Struct, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from registry_core.api.follower_schemas import FollowerReport
 from registry_core.domain.records import Status
 from registry_core.usage.report import AgentReport
 
@@ -11,12 +12,14 @@ from registry_core.usage.report import AgentReport
 class AcknowledgeBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`POST /watch/ack`: the id of X-Watcher, and the cursor up to which everything is in use.
 
-    An empty cursor acknowledges nothing. A report goes only to a replica whose answer to /watch asks for reports.
+    An empty cursor acknowledges nothing. A report goes only to a replica whose answer to /watch asks for reports, and a
+    follower's to one whose answer names its chain.
     """
 
     watcher: str
     cursor: str
     report: AgentReport | None = None
+    follower: FollowerReport | None = None
 
 
 class AcknowledgedView(msgspec.Struct, kw_only=True):

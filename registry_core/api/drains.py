@@ -5,7 +5,7 @@ A replica knows only its own watchers; `peers.py` asks the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from registry_core.api.drain_schemas import DrainView, ReplicaDrain
 from registry_core.api.hub import WatchHub
@@ -53,6 +53,10 @@ class Drains:
             acknowledged=acknowledged,
             by_replica={self._replica: ReplicaDrain(watchers=watchers, acknowledged=acknowledged)},
         )
+
+    def announced(self) -> Iterator[tuple[str, Cursor]]:
+        """Yield the label of each instance that drains, and the cursor at which that was announced."""
+        return ((key.label, said_at) for key, said_at in self._said_at.items())
 
     # -- what the view says
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from registry_core.api.health import Health, judged, judged_rate, of_shard
-from registry_core.api.health_schemas import AccessHealth, GuardView, PeersHealth
+from registry_core.api.health_schemas import AccessHealth, FollowersHealth, GuardView, PeersHealth
 from registry_core.api.health_settings import HealthLimits
 from registry_core.domain.guard import GuardPhase
 from registry_core.ports.audit import AuditReport
@@ -30,6 +30,8 @@ def health_reasons(
     peers: PeersHealth,
     tls_problem: str = "",
     authority: str = "",
+    follow: str = "",
+    followers: FollowersHealth | None = None,
 ) -> list[str]:
     """Return the reasons, the most urgent first; none when every part is healthy.
 
@@ -37,12 +39,14 @@ def health_reasons(
     """
     return [
         *_of_access(access),
+        *([follow] if follow else []),
         *([f"TLS: {tls_problem}"] if tls_problem else []),
         *_of_shards(shards, limits),
         *_of_audit(audit),
         *([] if swept_late_s is None else [f"the leases were last swept {swept_late_s:.0f} s ago"]),
         *(shard.reason for shard in guard.shards if shard.phase is not GuardPhase.CLEAR),
         *_of_peers(peers),
+        *_of_followers(followers),
         *([authority] if authority else []),
         *_of_hits(hit_percent, limits),
         *_of_load("the processor", "of one core", cpu, judged(cpu, limits.cpu)),
@@ -70,6 +74,11 @@ def _of_audit(audit: AuditReport) -> Iterable[str]:
 def _of_peers(peers: PeersHealth) -> Iterable[str]:
     if peers.silent:
         yield f"{peers.silent} of {peers.known} replicas (REGISTRY_PEERS) do not answer: {', '.join(peers.silent_urls)}"
+
+
+def _of_followers(followers: FollowersHealth | None) -> Iterable[str]:
+    if followers is not None and followers.silent:
+        yield f"followers of this replica have stopped reporting: {', '.join(followers.silent)}"
 
 
 def _of_shards(shards: Sequence[ShardReport], limits: HealthLimits) -> Iterable[str]:

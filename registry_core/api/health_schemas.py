@@ -95,6 +95,27 @@ class PeersHealth(msgspec.Struct, kw_only=True):
     silent_urls: list[str]  # the first ones
 
 
+class FollowHealth(msgspec.Struct, kw_only=True):
+    """The registry that a follower follows. `age_s` counts since it last confirmed what is in view."""
+
+    upstreams: list[str]
+    connected_to: str  # "" while no watch is up
+    state: str  # of the registry, as it was last reported: "ready" | "warming"; "" before
+    freshness: str  # of what lookups answer: "fresh" | "stale" | "expired"
+    age_s: float | None  # None before the first snapshot
+    lost_s: float | None  # since the watch was lost; None while it is up
+    problem: str  # why it is not up; "" while it is
+    path: list[str]  # the ids of the replicas from the one that it follows up to the registry with the store
+
+
+class FollowersHealth(msgspec.Struct, kw_only=True):
+    """The followers of this replica that report: `direct` ones, and in all with those below them."""
+
+    direct: int
+    below: int
+    silent: list[str]  # the ids of the first direct ones that have stopped reporting
+
+
 class ShardGuardView(msgspec.Struct, kw_only=True):
     """The mass-expiry guard of one shard, as of the last sweep."""
 
@@ -137,6 +158,8 @@ class ComponentsHealth(msgspec.Struct, kw_only=True):
     audit: AuditReport
     tls: CertificateHealth | UnsetType = UNSET  # only with TLS on the port
     peers: PeersHealth | UnsetType = UNSET  # only with REGISTRY_PEERS
+    follow: FollowHealth | UnsetType = UNSET  # only of a follower
+    followers: FollowersHealth | UnsetType = UNSET  # only while any report here
     background: list[BackgroundReport]
 
 

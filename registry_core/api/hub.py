@@ -72,11 +72,13 @@ class WatchHub:
         self.fanout = Fanout(self.counts, most_lines=self.limits.queue_lines, most_bytes=self.limits.queue_bytes)
         self._by_id: dict[str, Watcher] = {}
         self._renewed: dict[str, dict[str, Heartbeat]] = {}  # by label and instance id
+        self._renewal_readers: set[Watcher] = set()
         self._digest = view.catalog.digest_number
+        self._at = view.cursor  # up to where readers were sent what happened
         self._told = _NOTHING  # the cursor of the last sign of life
         self._closed = False
         self._at_close: list[Callable[[], None]] = []
-        view.subscribe(self)
+        view.subscribe(self, renewals=True)
 
     def __len__(self) -> int:
         """The number of watchers."""
@@ -124,10 +126,13 @@ class WatchHub:
             id=watcher_id,
             # The cursor of a resumed watcher says what it has applied; a snapshot must be acknowledged first.
             acknowledged=cursor if reason is None else _NOTHING,
+            began_at=cursor if reason is None else _NOTHING,
             connected=connected,
         )
         self.watchers.add(watcher)
         self.fanout.enter(watcher)
+        if kind.renewals:
+            self._renewal_readers.add(watcher)
         if watcher_id:
             self._by_id[watcher_id] = watcher
         return watcher
@@ -175,6 +180,7 @@ class WatchHub:
         """Remove a watcher. Removing it again does nothing."""
         self.watchers.discard(watcher)
         self.fanout.leave(watcher)
+        self._renewal_readers.discard(watcher)
         self._by_id.pop(watcher.id, None)
 
     def snapshot(
@@ -225,7 +231,10 @@ class WatchHub:
 
     def on_event(self, event: Event, service_name: str) -> None:
         """Pass an event on to the watchers of its service; gather renewals for the next tick."""
-        label, instance_id = event.key.label, event.key.instance_id
+        if isinstance(event, Renewed) and not self._renewal_readers:
+            return
+        key = event.key
+        label, instance_id = key.label, key.instance_id
         if isinstance(event, Renewed):
             self._renewed.setdefault(label, {})[instance_id] = (service_name, instance_id, event.heartbeat_at)
             return
@@ -233,7 +242,7 @@ class WatchHub:
             self._renewed[label].pop(instance_id, None)
         catalog, cursor = self._view.catalog, self._view.cursor
         digest, before = catalog.digest_number, self._digest
-        self._digest = digest
+        self._digest, self._at = digest, cursor
         line = event_line(event, service_name, change=digest ^ before, count=catalog.instance_count(label))
         self.history.add(HistoryEntry(event.position, label, line, cursor, digest))
         at = self.counts.changed(is_read=bool(self.watchers))
@@ -253,6 +262,7 @@ class WatchHub:
 
         Missing instances were removed in the new history: a store that cannot be sure resets the view instead.
         """
+        before = self._at
         self._begin()
         self.counts.events += len(differences)
         catalog = self._view.catalog
@@ -268,10 +278,13 @@ class WatchHub:
                 [row for row in removed if label in (None, row[0])],
                 label,
             )
-            if len(line) <= MAX_LINE_BYTES:
-                self.fanout.put(audience, line)
-            else:
+            if len(line) > MAX_LINE_BYTES:
                 audience.restart()  # too many changes for one line: send a snapshot
+                continue
+            self.fanout.put(audience, line)
+            for watcher in audience:
+                if not before.covers(watcher.began_at):
+                    watcher.restart()  # it is ahead of what the differences are from: it has read elsewhere
 
     def _moved(self, changed: Iterable[Lived], removed: Iterable[Removal], label: str | None) -> bytes:
         view, digest = self._view, self._digest_of(label)
@@ -286,7 +299,7 @@ class WatchHub:
 
     def _begin(self, recent: Iterable[LatestEvents] = ()) -> None:
         self.history.clear(self._view.cursor)
-        self._digest = self._view.catalog.digest_number
+        self._digest, self._at = self._view.catalog.digest_number, self._view.cursor
         self.openings.begin(recent)
 
     # -- lines

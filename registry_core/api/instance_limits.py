@@ -65,6 +65,16 @@ class InstanceLimits:
         self._heartbeats = None if beats is None else RateLimiter("instance-heartbeats", beats)
         self._is_fresh = is_fresh
 
+    @property
+    def limits_registrations(self) -> bool:
+        """Whether registrations are counted at all."""
+        return self._registrations is not None
+
+    @property
+    def limits_heartbeats(self) -> bool:
+        """Whether heartbeats are counted at all."""
+        return self._heartbeats is not None
+
     def registration(self, who: Claimant, now: float) -> Allowance | None:
         """Count a registration."""
         return self._taken(self._registrations, who, now)

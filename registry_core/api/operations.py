@@ -9,25 +9,22 @@ while handling them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import structlog
 
-from registry_core.api.beats import beats_of, refusal_of
 from registry_core.api.by_name import ByName
 from registry_core.api.calls import Call, WriteCall
 from registry_core.api.guard_report import guard_view
 from registry_core.api.health_schemas import GuardReleasedView, GuardView
 from registry_core.api.log_level_operations import LogLevelOperations
-from registry_core.api.queries import boolean, filter_of, integer
+from registry_core.api.lookup_operations import LookupOperations, Policy
+from registry_core.api.queries import boolean, integer
 from registry_core.api.refusal_log import RefusalLog
+from registry_core.api.renewals import Renewals
 from registry_core.api.request_bodies import registration_of
 from registry_core.api.schemas import (
-    BeatView,
-    CatalogView,
     DeregisteredView,
     HeartbeatBody,
     HeartbeatView,
@@ -36,30 +33,19 @@ from registry_core.api.schemas import (
     RegisteredView,
     RestoreBody,
     RestoredView,
-    ServiceView,
     StatusBody,
-    instance_view,
-    service_view,
 )
 from registry_core.api.standstill import WriteGate
-from registry_core.api.view import ReplicaState, ReplicaView, refuse_unknown
+from registry_core.api.view import ReplicaView
 from registry_core.domain.admission import Newcomer
-from registry_core.domain.catalog import Lived
-from registry_core.domain.leases import LeaseTerms
-from registry_core.domain.names import NAME_EXAMPLE, all_loopback, check_instance_id, check_known_name, label_of
-from registry_core.domain.records import Instance, InstanceKey, Registration, Service, copied_as
-from registry_core.domain.registration import MAX_EPOCH, Rules, checked
+from registry_core.domain.names import all_loopback, check_instance_id, check_known_name, is_plain_ipv4, label_of
+from registry_core.domain.records import Instance, InstanceKey, Registration, copied_as
+from registry_core.domain.registration import MAX_EPOCH, checked
 from registry_core.domain.restoration import checked_record, restored
-from registry_core.domain.selection import Random, WhenNonePass, pick, ranked, serving, why_none
-from registry_core.errors import (
-    Fenced,
-    NotFound,
-    StoreUnavailable,
-    ValidationError,
-    Warming,
-)
+from registry_core.domain.selection import Random
+from registry_core.errors import NotFound, ValidationError
 from registry_core.ports.clock import Clock
-from registry_core.ports.store import BeatResult, Store
+from registry_core.ports.store import Store
 from registry_core.resolution import Resolver
 from registry_core.security.rights import Right
 from registry_core.telemetry.metrics import ReplicaMetrics
@@ -70,19 +56,7 @@ _MAX_WARNED: Final = 1_000
 log = structlog.get_logger()
 
 
-class Policy(msgspec.Struct, frozen=True):
-    """The choices that the domain leaves to the replica."""
-
-    rules: Rules
-    terms: LeaseTerms
-    zone: str
-    when_none_pass: WhenNonePass
-    serves_loopback_alone: bool = False
-    # For clients that take a 503 for a broken registry: say that a name does not exist while that is not known yet.
-    denies_while_warming: bool = False
-
-
-class Operations(LogLevelOperations):
+class Operations(LookupOperations, LogLevelOperations):
     """The operations of one replica."""
 
     def __init__(
@@ -98,18 +72,12 @@ class Operations(LogLevelOperations):
         random: Random,
         clock: Clock,
     ) -> None:
-        self._store = store
-        self._view = view
-        self._policy = policy
-        self._metrics = metrics
+        super().__init__(store, view, policy, metrics=metrics, random=random)
         self._gate = gate
-        self._refusals = refusals
         self._resolver = resolver
-        self._random = random
         self._by_name = ByName(view.catalog, clock, policy.terms.heartbeat_s)
+        self._renewals = Renewals(store, view.catalog, self._by_name, gate=gate, refusals=refusals)
         self._warned: set[InstanceKey] = set()
-        # Set by the composition root: counts the labels that are looked up.
-        self.asked: Callable[[str], None] = lambda _label: None
 
     # -- writes
 
@@ -159,7 +127,7 @@ class Operations(LogLevelOperations):
     async def _with_addresses(self, claim: Registration) -> Registration:
         if claim.addresses:
             return claim
-        addresses = await self._resolver.resolve(claim.host)
+        addresses = (claim.host,) if is_plain_ipv4(claim.host) else await self._resolver.resolve(claim.host)
         if not addresses:
             held = self._view.catalog.get(claim.key)
             if held is not None and held.host == claim.host:
@@ -174,46 +142,7 @@ class Operations(LogLevelOperations):
         each result says so. A heartbeat that names only its service is for what its sender registered.
         """
         with self._metrics.operation("heartbeat"):
-            beats, field = beats_of(call.body)
-            for number, beat in enumerate(beats):
-                prefix = field.format(number)
-                check_known_name(beat.service_name, field=f"{prefix}service_name")
-                if beat.instance_id is not None:
-                    check_instance_id(beat.instance_id, field=f"{prefix}instance_id")
-                call.caller.require(Right.WRITE, beat.service_name)
-            self._gate.check()
-            named = [self._by_name.beat(beat, call.origin) for beat in beats]
-            meant = [beat for number, beat in enumerate(named) if beat is not None and number not in call.too_many]
-            known = iter(await self._store.renew(meant) if meant else ())
-            results = [
-                BeatResult("unknown")
-                if beat is None
-                else BeatResult("renewed")  # a moment ago: the limit knows that more than half of the TTL is left
-                if number in call.too_many
-                else next(known)
-                for number, beat in enumerate(named)
-            ]
-            views = [
-                BeatView(
-                    service_name=beat.service_name,
-                    instance_id=result.key.instance_id if result.key is not None else beat.instance_id,
-                    status=result.outcome,
-                )
-                for beat, result in zip(beats, results, strict=True)
-            ]
-            for view, beat, result in zip(views, beats, results, strict=True):
-                owner = self._view.catalog.get(result.key) if result.key is not None else None
-                refusal = refusal_of(view, beat, owner)
-                if refusal is not None and call.body.instances is None:
-                    raise refusal
-                if isinstance(refusal, Fenced):
-                    there = {"service": view.service_name, "instance": view.instance_id or ""}
-                    self._refusals.note("heartbeat", refusal, **there, client=call.origin.peer)
-            lost = sum(view.status == "unavailable" for view in views)
-            if lost:
-                self._refusals.beats_failed(lost)
-        whole = all(view.status == "renewed" for view in views)
-        return HeartbeatView(status="renewed" if whole else "partial", instances=views)
+            return await self._renewals.renew(call)
 
     async def deregister(self, call: WriteCall[None]) -> DeregisteredView:
         """Remove one instance, or with `all` every instance of a service.
@@ -264,7 +193,7 @@ class Operations(LogLevelOperations):
             before = self._view.catalog.get(key)
             instance = await self._store.set_status(key, status, epoch, sequence=call.sequence)
         self._metrics.turned(None if before is None else before.status, instance.status)
-        return self._shown(instance)
+        return self.shown_now(instance)
 
     async def restore(self, call: WriteCall[RestoreBody]) -> RestoredView:
         """Restore a saved registration, or with `dry_run` return what that would do, judged by the view.
@@ -294,98 +223,6 @@ class Operations(LogLevelOperations):
         if released:
             log.warning("guard released by an operator", shards=list(released))
         return GuardReleasedView(released=list(released), guard=guard_view(self._store.guards()))
-
-    # -- lookups
-
-    def services(self, _call: Call) -> list[str]:
-        """Return the names of all services, sorted. Raises as `refuse_unknown_nothing` does."""
-        if not self._policy.denies_while_warming or not self.is_warming():
-            self.refuse_unknown_nothing()
-        return self._view.catalog.names()
-
-    def refuse_unknown_nothing(self) -> None:
-        """Raise Warming or StoreUnavailable when the view holds nothing, and something may exist nevertheless."""
-        if self._view.catalog.service_count:
-            return
-        self._refuse_while_warming("which services exist")
-        reason = self._unread()
-        if reason:
-            raise StoreUnavailable(f"it is unknown at present which services exist: {reason}")
-
-    def is_warming(self) -> bool:
-        """Return whether the view may lack anything, as far as that can be told for each lookup."""
-        return self._view.state is ReplicaState.WARMING
-
-    def may_lack(self) -> bool:
-        """Return whether the view may lack services: it is warming, or part of the store cannot be read."""
-        return self.is_warming() or bool(self._unread())
-
-    def _unread(self) -> str:
-        """Return which part of the store is not in the view; "" when there is none."""
-        ill = [report for report in self._store.shards() if report.age_s is None or report.set_aside]
-        return ", ".join(f"shard {report.shard!r}" for report in ill) + " cannot be read whole" if ill else ""
-
-    def service(self, call: Call) -> ServiceView:
-        """Return the instances that a client may use, nearest and heaviest first, and one picked from them.
-
-        Raises NotFound when there are none, Warming or StoreUnavailable when that is unknown.
-        """
-        service_name, wanted = call.path["service"], filter_of(call.query)
-        with self._metrics.operation("lookup"):
-            check_known_name(service_name)
-            self.asked(label_of(service_name))
-            service = self._service(service_name)
-            usable = serving(service.instances, wanted, self._policy.when_none_pass)
-            picked = pick(usable, self._random, self._policy.zone)
-            if picked is None:
-                self._refuse_unless_known(service_name)
-                raise NotFound(why_none(service, wanted), field="service_name", provided=service_name)
-        views = [self._shown(instance) for instance in ranked(usable, self._policy.zone)]
-        return service_view(self._shown(picked), views)
-
-    def catalog(self) -> tuple[CatalogView, tuple[Lived, ...]]:
-        """Return the frame of the whole catalogue and its instances, both as of one moment."""
-        view = self._view
-        with self._metrics.operation("catalog"):
-            age_s = view.store_age_s()
-            frame = CatalogView(
-                cursor=str(view.cursor),
-                digest=view.catalog.digest,
-                state=view.state.value,
-                store_age_s=round(age_s, 3) if math.isfinite(age_s) else None,
-                instances=[],
-            )
-            return frame, view.catalog.all()
-
-    def shown(self, lived: Lived) -> InstanceView:
-        """Return one instance of the catalogue as lookups show it."""
-        instance = lived.instance
-        return instance_view(instance, lived.heartbeat_at, self._view.ttl_remaining_s(instance.key))
-
-    def _shown(self, instance: Instance) -> InstanceView:
-        return self.shown(Lived(instance, self._view.catalog.heartbeat_at(instance.key)))
-
-    def _service(self, name: str, *, may_warm: bool = True) -> Service:
-        service = self._view.catalog.find(name)
-        if service is None:
-            self._refuse_unless_known(name, may_warm=may_warm)
-            raise NotFound(
-                f"no service {name!r} is registered", field="service_name", provided=name, example=NAME_EXAMPLE
-            )
-        return service
-
-    def _refuse_unless_known(self, name: str, *, may_warm: bool = True) -> None:
-        """Raise Warming or StoreUnavailable while a service of this name may exist although the view lacks it."""
-        if may_warm and not self._policy.denies_while_warming:
-            self._refuse_while_warming(f"whether {name!r} exists")
-        refuse_unknown(name, self._store.unknown)
-
-    def _refuse_while_warming(self, what: str) -> None:
-        if self.is_warming():
-            raise Warming(
-                f"this registry started empty and does not know yet {what}",
-                retry_after_s=min(self._view.warm_in_s(), self._policy.terms.heartbeat_s),
-            )
 
 
 def _key(service_name: str, instance_id: str) -> InstanceKey:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +29,7 @@ from registry_core.api.schemas import BeatBody, HeartbeatBody, RegisterBody, Sta
 from registry_core.api.shedding import Shedding, Worth
 from registry_core.api.unread import UnreadAnswers
 from registry_core.api.view import ReplicaState, ReplicaView
+from registry_core.domain.chain import VIA_HEADER
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.names import label_of
 from registry_core.domain.records import InstanceKey, Status
@@ -73,7 +74,6 @@ _UNLIMITED: Final = ""
 _NOTHING_TO_SAY: Final[Mapping[str, str]] = {}
 # Addresses that are named as proxies that are not trusted. Anybody can send such a header.
 MAX_UNBELIEVED: Final = 8
-_FORWARDING: Final = ("X-Forwarded-For", "Forwarded")
 _GUESSABLE: Final = (TOKEN_HEADER, API_KEY_HEADER, "Authorization")
 _LEAVING: Final = frozenset({Status.DRAINING, Status.MAINTENANCE})
 
@@ -134,6 +134,8 @@ class RequestLimits:
             is_fresh=self._is_fresh,
         )
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(16), digest_size=16)
+        # Returns where a request comes from that a follower passes on; None when nobody may say so.
+        self.spoken_for: Callable[[web.Request], RequestOrigin | None] = lambda _: None
         # Addresses that say that they forward for others, and are not believed.
         self.unbelieved: dict[str, None] = {}
         self._credentials: LRUCache[bytes, None] = LRUCache(MAX_CREDENTIALS)
@@ -145,6 +147,10 @@ class RequestLimits:
     def arrived(self, request: web.Request) -> None:
         """Note in `request` which client sent it."""
         peer = request.remote or ""
+        spoken = self.spoken_for(request) if VIA_HEADER in request.headers else None
+        if spoken is not None:
+            request[CLIENT] = spoken
+            return
         if not self.proxies.trusts(peer):
             request[CLIENT] = self._direct(request, peer)
             return
@@ -217,7 +223,8 @@ class RequestLimits:
         not of this machine.
         """
         origin = self.proxies.direct(peer)
-        if not any(name in request.headers for name in _FORWARDING):
+        headers = request.headers
+        if "X-Forwarded-For" not in headers and "Forwarded" not in headers:
             return origin
         if peer not in self.unbelieved and len(self.unbelieved) < MAX_UNBELIEVED:
             self.unbelieved[peer] = None
@@ -271,6 +278,8 @@ class RequestLimits:
 
     def _registers(self, request: web.Request, body: RegisterBody, instance_id: str) -> None:
         now, client = self._clock.monotonic(), request[CLIENT]
+        if not (client.limited_as or self._instances.limits_registrations):
+            return
         known = self._view.catalog.get(InstanceKey(label_of(body.service_name), instance_id))
         if known is not None and known.epoch == (body.epoch or 0) and client.limited_as and REGISTER in self._limiters:
             # A fleet that asserts what is registered already, after a failover, brings nothing new.
@@ -281,6 +290,8 @@ class RequestLimits:
             self._pass(request, taken, "for this instance")
 
     def _renews(self, request: web.Request, body: HeartbeatBody) -> frozenset[int]:
+        if not self._instances.limits_heartbeats:
+            return frozenset()
         now = self._clock.monotonic()
         if body.instances is None:
             if body.service_name is not None and body.instance_id is not None:

@@ -16,7 +16,7 @@ from aiohttp import web
 from registry_core.api.audit import AuditHandlers
 from registry_core.api.auth import CALLER
 from registry_core.api.calls import PARTIAL, answer, body_of
-from registry_core.api.catalog_answer import CatalogAnswers
+from registry_core.api.catalog_answer import GZIP, CatalogAnswers, takes_gzip
 from registry_core.api.certificate_endpoints import PEM
 from registry_core.api.certificates import Certificates
 from registry_core.api.clients import client_of
@@ -25,6 +25,7 @@ from registry_core.api.drain_schemas import AcknowledgeBody, AcknowledgedView
 from registry_core.api.drains import Drains
 from registry_core.api.endpoints import JSON
 from registry_core.api.first_delivery import FirstDelivery
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import HealthView, LiveView, WhoamiView
 from registry_core.api.hub import WatchHub
 from registry_core.api.operations import Operations
@@ -39,10 +40,12 @@ from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
+from registry_core.domain.chain import CHAIN_HEADER
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
 from registry_core.ports.clock import Clock
+from registry_core.security.rights import Right
 from registry_core.watch.cursor import parse_cursor
 
 if TYPE_CHECKING:  # it needs a package that a registry without an audit does not
@@ -72,6 +75,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         deployment: Deployment,
         exposition: Callable[[str], tuple[bytes, str]],
         openapi: Mapping[str, Any],
+        tree: FollowTree,
     ) -> None:
         AuditHandlers.__init__(self, audit)
         UsageHandlers.__init__(self, reports)
@@ -83,6 +87,13 @@ class Handlers(AuditHandlers, UsageHandlers):
         self._peers = peers
         self.certificates = certificates
         self._unread = unread
+        self.catalogs = CatalogAnswers(
+            operations.catalog,
+            operations.shown,
+            clock,
+            position=lambda: (view.cursor, view.catalog.digest_number),
+            may_lack=operations.may_lack,
+        )
         self._turns = SnapshotTurns(
             clock,
             secrets.SystemRandom(),
@@ -91,11 +102,11 @@ class Handlers(AuditHandlers, UsageHandlers):
             has_room=unread.makes_room,
         )
         hub.at_close(self._turns.close)
-        self._catalogs = CatalogAnswers(operations.catalog, operations.shown, clock)
         self._discovery = PrometheusDiscovery(view)
         self._health = health
         self._deployment = deployment
         self._exposition = exposition
+        self._tree = tree
         self._openapi = _ENCODER.encode(openapi)
 
     # -- lookups
@@ -103,11 +114,15 @@ class Handlers(AuditHandlers, UsageHandlers):
     async def catalog(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         self._operations.refuse_unknown_nothing()
         self._unread.admit()
-        catalog = await self._catalogs.current()
-        version = f"{catalog.frame.digest}.{catalog.frame.state}"
-        # Weak: heartbeats change how an instance is shown, but not the instance.
-        headers = {"ETag": f'W/"{version}"', **(PARTIAL if self._operations.may_lack() else {})}
-        return await self._in_pieces(request, version, headers, catalog.pieces, catalog.size)
+        catalog = await self.catalogs.current()
+        headers = {**dict(catalog.fields), **(PARTIAL if self._operations.may_lack() else {})}
+        if _has(request, catalog.version):
+            return web.Response(status=304, headers=headers)
+        pieces = catalog.pieces
+        if takes_gzip(request.headers.get("Accept-Encoding", "")):
+            pieces = await self.catalogs.zipped(catalog)
+            headers["Content-Encoding"] = GZIP
+        return await self._in_pieces(request, headers, pieces)
 
     async def prometheus_targets(self, request: web.Request, query: QueryParameters) -> web.StreamResponse:
         service = query.get("service", "")
@@ -116,16 +131,16 @@ class Handlers(AuditHandlers, UsageHandlers):
         targets = await self._discovery.answer(asked)
         # Weak: replicas with the same instances list them in other orders.
         headers = {"ETag": f'W/"{targets.digest}"', **(PARTIAL if self._operations.may_lack() else {})}
-        return await self._in_pieces(request, targets.digest, headers, targets.pieces, targets.size)
+        if _has(request, targets.digest):
+            return web.Response(status=304, headers=headers)
+        return await self._in_pieces(request, headers, targets.pieces)
 
     async def _in_pieces(
-        self, request: web.Request, version: str, headers: Mapping[str, str], pieces: Sequence[bytes], size: int
+        self, request: web.Request, headers: Mapping[str, str], pieces: Sequence[bytes]
     ) -> web.StreamResponse:
-        """Send JSON that many readers share, or 304 to a reader who has this version."""
-        if any(known.value in ("*", version) for known in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
+        """Send JSON that many readers share."""
         response = web.StreamResponse(headers={"Content-Type": JSON, **headers, **RequestLimits.said(request)})
-        response.content_length = size
+        response.content_length = sum(map(len, pieces))
         try:
             await begun(response, request)
             if request.method != "HEAD":
@@ -153,6 +168,7 @@ class Handlers(AuditHandlers, UsageHandlers):
             unread=self._unread,
             replica=self._peers.id,
             report_every_s=self.reports.every_s,
+            chain=self._tree.chain,
             turns=self._turns,
         )
 
@@ -161,14 +177,21 @@ class Handlers(AuditHandlers, UsageHandlers):
         body = decode(await body_of(request), AcknowledgeBody)
         if body.report is not None:
             body.report = self.reports.admitted(request[CALLER], body.report)
+        if body.follower is not None:
+            request[CALLER].require(Right.SPEAK_FOR_OTHERS)
         known = self._hub.acknowledge(body.watcher, parse_cursor(body.cursor))
+        if known and body.follower is not None:
+            self._tree.take(body.follower, address=client_of(request))
+            self.reports.take_followed(body.watcher, body.follower.id, body.follower.agents)
         if known and body.report is not None:
             self.reports.take(body.watcher, body.report)
         if not known and PEER_HEADER not in request.headers:
             known = await self._peers.acknowledge(body)
         if not known:
             raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
-        return answer(AcknowledgedView(status="acknowledged"))
+        response = answer(AcknowledgedView(status="acknowledged"))
+        response.headers[CHAIN_HEADER] = self._tree.chain  # it may have changed since the watch began
+        return response
 
     async def drain(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         own = self._drains.progress(request.match_info["service"], request.match_info["instance"])
@@ -180,7 +203,7 @@ class Handlers(AuditHandlers, UsageHandlers):
         bundle = self.certificates.bundle()
         version = hashlib.sha256(bundle).hexdigest()[:16]
         headers = {"ETag": f'"{version}"'}
-        if any(known.value in ("*", version) for known in request.if_none_match or ()):
+        if _has(request, version):
             return web.Response(status=304, headers=headers)
         return web.Response(body=bundle, content_type=PEM, headers=headers)
 
@@ -209,3 +232,8 @@ class Handlers(AuditHandlers, UsageHandlers):
 
     async def openapi(self, _request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         return web.Response(body=self._openapi, content_type=JSON)
+
+
+def _has(request: web.Request, version: str) -> bool:
+    """Return whether the reader says that it has this version."""
+    return any(known.value in ("*", version) for known in request.if_none_match or ())

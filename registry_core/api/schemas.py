@@ -23,6 +23,9 @@ SEQUENCE_HEADER: Final = "X-Registry-Sequence"
 CHECK_HEADER: Final = "X-Registry-Check"
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BEATS: Final = 1000
+# Ends an answer whose last field is an array.
+END: Final = b"}"
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 # -- requests
@@ -181,3 +184,8 @@ def instance_view(instance: Instance, heartbeat_at: float, ttl_remaining_s: floa
 def service_view(picked: InstanceView, instances: list[InstanceView]) -> ServiceView:
     """Return the answer to a lookup: `picked` at the top level, and all `instances`."""
     return copied_as(picked, ServiceView, instances=instances)
+
+
+def beginning_of(picked: InstanceView) -> bytes:
+    """Return the JSON of the answer to a lookup up to its instances: those, as a JSON array, and END complete it."""
+    return _ENCODER.encode(service_view(picked, [])).removesuffix(b"[]" + END)

@@ -33,6 +33,7 @@ from registry_core.security.rights import Right
 from registry_core.supervision import Background
 from registry_core.usage.asked import AskedNames
 from registry_core.usage.book import UsageBook
+from registry_core.usage.followed import FollowedUsage, with_followed
 from registry_core.usage.ledger import AgentEntry, AgentLedger, LedgerLimits, ReplicaPart
 from registry_core.usage.limits import SILENT_PERIODS
 from registry_core.usage.merge import agents_view
@@ -116,6 +117,8 @@ class AgentReports:
         self._knows_all = knows_all
         # What clients look up here, without an agent.
         self.asked = AskedNames()
+        # Returns what followers told, and how many of them told nothing.
+        self.followed: Callable[[], tuple[Sequence[FollowedUsage], int]] = lambda: ((), 0)
         self._direct = UsageBook(
             {Face.HTTP: self.asked},
             settle=lambda: None,
@@ -158,6 +161,13 @@ class AgentReports:
         is_news = self.ledger.take(report, self._clock.monotonic())
         self.results["taken" if is_news else "late"] += 1
 
+    def take_followed(self, watcher: str, follower: str, entries: Sequence[AgentEntry]) -> None:
+        """Take in what a follower, which is one of this replica's watchers, knows of agents."""
+        self._hub.reported(watcher, follower)
+        now = self._clock.monotonic()
+        for entry in entries:
+            self.ledger.take_entry(entry, now, follower)
+
     def sample(self) -> None:
         """Note who does not report, and forget what is too old. Called every few seconds."""
         now = self._clock.monotonic()
@@ -178,20 +188,25 @@ class AgentReports:
 
     async def part(self, *, with_usage: bool = False) -> ReplicaPart:
         """Return what this replica alone knows. Other requests get turns while it is put together."""
-        now, at = self._clock.monotonic(), self._unreported_at
-        direct = self._direct.counts(now)
-        complete_s, agents = self.ledger.complete_s(now), list[AgentEntry]()
+        now, agents = self._clock.monotonic(), list[AgentEntry]()
+        frame = self.frame(with_usage=with_usage)
         for number, agent_id in enumerate(self.ledger.ids(), 1):
             entry = self.ledger.entry(agent_id, now, with_usage=with_usage)
             if entry is not None:
                 agents.append(entry)
             if number % SLICE == 0:
                 await asyncio.sleep(0)
-        return ReplicaPart(
+        return msgspec.structs.replace(frame, agents=agents)
+
+    def frame(self, *, with_usage: bool = False) -> ReplicaPart:
+        """Return the part of this replica without agents, and with what followers told."""
+        now, at = self._clock.monotonic(), self._unreported_at
+        direct = self._direct.counts(now)
+        part = ReplicaPart(
             replica=self._peers.id,
             every_s=self.every_s,
-            complete_s=complete_s,
-            agents=agents,
+            complete_s=self.ledger.complete_s(now),
+            agents=[],
             unreported=self.unreported,
             unreported_ago_s=None if at is None else round(now - at, 3),
             left_out=self.ledger.agents_left_out,
@@ -200,6 +215,8 @@ class AgentReports:
             direct_left_out=direct.left_out,
             knows_all=self._knows_all(),
         )
+        followed, silent = self.followed()
+        return with_followed(part, followed if with_usage else [_without_direct(one) for one in followed], silent)
 
     async def parts(self, *, with_usage: bool = False) -> KnownParts:
         """Return the parts of all replicas, this one's first, and the addresses of peers that did not answer."""
@@ -255,6 +272,10 @@ class AgentReports:
         parts, silent = await self.parts()
         wall = self._clock.wall()
         return await self._in_thread(lambda: _ENCODER.encode(agents_view(parts, silent, wall)))
+
+
+def _without_direct(usage: FollowedUsage) -> FollowedUsage:
+    return msgspec.structs.replace(usage, direct=())
 
 
 def _joined(own: ReplicaPart, bodies: Sequence[tuple[str, bytes]]) -> KnownParts:

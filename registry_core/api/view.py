@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from registry_core.domain.catalog import Catalog
+from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.events import Deregistered, Event, Expired, Registered, Renewed, StatusChanged
 from registry_core.domain.names import label_of
 from registry_core.domain.records import Instance, InstanceKey
@@ -46,6 +46,11 @@ class ReplicaState(enum.StrEnum):
 
     WARMING = "warming"
     READY = "ready"
+
+
+# A member of an enumeration takes ten times as long to look up as a name here.
+WARMING: Final = ReplicaState.WARMING
+READY: Final = ReplicaState.READY
 
 
 def refuse_unknown(name: str, unknown: Callable[[str], str]) -> None:
@@ -91,7 +96,6 @@ class ReplicaView:
         self.recent: tuple[LatestEvents, ...] = ()  # what changed last before the last reset
         self.store_age_s = store_age_s
         self.store = store if store is not None else lambda: StoreAge(store_age_s())
-        self.late_after_s = LATE_AFTER_TTLS * ttl_s
         self._clock = clock
         self._ttl_s = ttl_s
         self._warming_s = warming_s
@@ -106,12 +110,15 @@ class ReplicaView:
         self._not_heard: list[tuple[float, InstanceKey]] | None = None
         self._reset_at = self._reset_wall = 0.0
         self._listeners: list[ViewListener] = []
+        self._hear_renewals: list[ViewListener] = []
         self.empty_since = -math.inf  # when the store was last found empty
         self.loaded = False  # whether the store has delivered any data
 
-    def subscribe(self, listener: ViewListener) -> None:
-        """Call `listener` for every change from now on."""
+    def subscribe(self, listener: ViewListener, *, renewals: bool = False) -> None:
+        """Call `listener` for every change from now on; for renewed leases only with `renewals`."""
         self._listeners.append(listener)
+        if renewals:
+            self._hear_renewals.append(listener)
 
     @property
     def state(self) -> ReplicaState:
@@ -119,7 +126,7 @@ class ReplicaView:
 
         The store started empty so recently that they may not have registered yet, or they were refused.
         """
-        return ReplicaState.WARMING if self._warm_at > self._clock.monotonic() else ReplicaState.READY
+        return WARMING if self._warm_at > self._clock.monotonic() else READY
 
     def warm_in_s(self) -> float:
         """Return the seconds until the state is `ready`; 0 when it is, infinite when that is unknown."""
@@ -128,6 +135,15 @@ class ReplicaView:
     def stay_warming(self, for_s: float) -> None:
         """Be warming for at least `for_s` more seconds, because live instances were refused."""
         self._warm_at = max(self._warm_at, self._clock.monotonic() + for_s)
+
+    @property
+    def late_after_s(self) -> float:
+        """The seconds after its last heartbeat from which a lease is late."""
+        return LATE_AFTER_TTLS * self._ttl_s
+
+    def heartbeat_at(self, lived: Lived) -> float:
+        """Return the time of an instance's last heartbeat, in Unix seconds of the store's clock."""
+        return lived.heartbeat_at
 
     def ttl_remaining_s(self, key: InstanceKey) -> float:
         """Return the seconds left of the TTL of `key`; negative when it is overdue."""
@@ -237,12 +253,25 @@ class ReplicaView:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Apply `events`, and call the listeners after each one."""
+        now = self._clock.monotonic()
         for event in events:
+            if type(event) is Renewed:
+                self._renew(event, now)
+                continue
             known = self._take(event)
-            if not isinstance(event, Renewed):
-                self.cursor = self.cursor.moved_to(event.position)
+            self.cursor = self.cursor.moved_to(event.position)
             for listener in self._listeners:
                 listener.on_event(event, known.service_name if known is not None else event.key.label)
+
+    def _renew(self, event: Renewed, now: float) -> None:
+        """Apply a renewal: there are many, and few listeners for them."""
+        key = event.key
+        instance = self.catalog.renewed(key, event.heartbeat_at)
+        if instance is not None:
+            self._heard_at.pop(key, None)
+            self._heard_at[key] = now
+        for listener in self._hear_renewals:
+            listener.on_event(event, instance.service_name if instance is not None else key.label)
 
     def _take(self, event: Event) -> Instance | None:
         """Apply one event; return its instance as it is now, or last was."""
@@ -263,5 +292,5 @@ class ReplicaView:
         return self.catalog.get(key) or before
 
     def _hear(self, key: InstanceKey, now: float) -> None:
-        self._heard_at.pop(key, None)
+        self._heard_at.pop(key, None)  # so that it comes last
         self._heard_at[key] = now

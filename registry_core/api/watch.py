@@ -17,10 +17,20 @@ from registry_core.api.hub import WatchHub
 from registry_core.api.pieces import WatchStream
 from registry_core.api.snapshot_turns import ReaderTurns, SnapshotTurns
 from registry_core.api.unread import UnreadAnswers
+from registry_core.api.watcher import Watcher
+from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER
 from registry_core.errors import ValidationError
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER, SYNC_EVERY_S, WATCHER_HEADER
+from registry_core.watch.limits import (
+    ACK_EVERY_HEADER,
+    FIRST_PROTOCOL,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    SYNC_EVERY_S,
+    WATCHER_HEADER,
+    ack_every_s,
+)
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER, asks_for_packing
 
 _HEADERS: Final = {
@@ -45,11 +55,13 @@ async def stream(
     replica: str,
     report_every_s: float,
     turns: SnapshotTurns,
+    chain: str,
 ) -> web.StreamResponse:
     """Stream until the reader leaves or the hub closes; with `once`, send only the opening.
 
     `replica` is the id of this one, which is part of those of its watchers. Those that acknowledge are asked for a
-    report every `report_every_s`. Readers that need a snapshot of everything get it in `turns`.
+    report every `report_every_s`. `chain` names the replicas from this one up to the registry. Readers that need a
+    snapshot of everything get it in `turns`.
 
     Raises Overloaded, and ValidationError for an invalid protocol version, before anything is sent.
     """
@@ -66,11 +78,13 @@ async def stream(
         watcher_id=name,
         connected=lambda: request.transport is not None and not request.transport.is_closing(),
     )
+    _note_follower(request, watcher)
     try:
         with ReaderTurns(turns) as own:
             if watcher.outbox.owes is not None:
                 turns.admit()
-            response = WatchStream(_headers(protocol, name, report_every_s, is_packed=is_packed), unread)
+            headers = _headers(protocol, name, chain, report_every_s, readers=len(hub), is_packed=is_packed)
+            response = WatchStream(headers, unread)
             await response.begin(request)
             while not watcher.closed:
                 if not await own.may_read(WAITING_SIGN_S, owes=watcher.outbox.owes is not None):
@@ -103,13 +117,22 @@ async def stream(
         hub.leave(watcher)
 
 
-def _headers(protocol: int, name: str, report_every_s: float, *, is_packed: bool) -> dict[str, str]:
-    """Return the headers of the answer to a reader; with a `name`, it acknowledges."""
-    headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol)}
+def _note_follower(request: web.Request, watcher: Watcher) -> None:
+    """Have a follower say which drains its own readers know of: what it has applied, they may not have."""
+    if FOLLOWER_HEADER in request.headers:
+        watcher.acknowledged = Cursor()
+
+
+def _headers(
+    protocol: int, name: str, chain: str, report_every_s: float, *, readers: int, is_packed: bool
+) -> dict[str, str]:
+    """Return the headers of the answer to a reader; with a `name`, it acknowledges, as one of `readers`."""
+    headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol), CHAIN_HEADER: chain}
     if is_packed:
         headers[PACKING_HEADER] = DEFLATE
     if name:
         headers |= {WATCHER_HEADER: name, REPORT_EVERY_HEADER: f"{report_every_s:g}"}
+        headers[ACK_EVERY_HEADER] = f"{ack_every_s(readers):.2f}"
     return headers
 
 

@@ -52,6 +52,7 @@ class Watcher:
         "_woken",
         "acknowledged",
         "agent_id",
+        "began_at",
         "closed",
         "connected",
         "end",
@@ -68,11 +69,13 @@ class Watcher:
         *,
         id: str = "",  # noqa: A002 - the field's name; the builtin is not used here
         acknowledged: Cursor = _NOTHING,
+        began_at: Cursor = _NOTHING,
         connected: Callable[[], bool] = lambda: True,
     ) -> None:
         self.kind = kind
         self.id = id
         self.acknowledged = acknowledged
+        self.began_at = began_at  # where it resumed; it may be ahead of this replica
         self.connected = connected
         self.closed = False
         self.agent_id = ""  # once it has reported
@@ -84,6 +87,7 @@ class Watcher:
 
     def restart(self) -> None:
         """Start again with a snapshot."""
+        self.began_at = _NOTHING
         self.outbox.restart()
         self.wake()  # before another line is written behind what the snapshot will replace
 

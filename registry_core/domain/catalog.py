@@ -147,6 +147,9 @@ class Catalog:
     def apply(self, event: Event) -> str | None:
         """Apply one event; return the label of the service whose lookups it changed, or None."""
         match event:
+            case Renewed(key=key, heartbeat_at=at):  # of these there are the most
+                self.renewed(key, at)
+                return None
             case Registered(instance=instance, heartbeat_at=at):
                 return self._put(Lived(instance, at))
             case StatusChanged(key=key, status=status):
@@ -156,11 +159,14 @@ class Catalog:
                 return self._restate(key, held, status)
             case Deregistered(key=key) | Expired(key=key):
                 return self._remove(key)
-            case Renewed(key=key, heartbeat_at=at):
-                held = self._lived.get(key)
-                if held is not None:
-                    self._lived[key] = Lived(held.instance, at)
-                return None
+
+    def renewed(self, key: InstanceKey, heartbeat_at: float) -> Instance | None:
+        """Take over a heartbeat; return its instance, or None when that is not registered."""
+        held = self._lived.get(key)
+        if held is None:
+            return None
+        self._lived[key] = Lived(held.instance, heartbeat_at)
+        return held.instance
 
     def exchange(self, other: Catalog) -> None:
         """Swap contents with `other`, in constant time."""
@@ -282,7 +288,9 @@ def share(instance: Instance) -> None:
     each one, so that the freed memory is reused for the next. The values do not change: the record is frozen.
     """
     for field in _OFTEN_EQUAL:
-        force_setattr(instance, field, intern(getattr(instance, field)))
+        value = getattr(instance, field)
+        if (shared_value := intern(value)) is not value:
+            force_setattr(instance, field, shared_value)
     if instance.tags:
         force_setattr(instance, "tags", tuple(map(intern, instance.tags)))
     if not instance.metadata:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry_core.domain.encoding import instance_json
 from registry_core.domain.records import Instance, Protocol, Status
 
 
@@ -39,11 +40,16 @@ class _FieldsOfVersion1(msgspec.Struct, frozen=True, gc=False):
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _FIELDS: Final = attrgetter(*_FieldsOfVersion1.__struct_fields__)
+# While a record has just these fields, what it is encoded as elsewhere is what the digest covers.
+_IS_WHOLE: Final = Instance.__struct_fields__ == _FieldsOfVersion1.__struct_fields__
 
 
 def instance_digest(instance: Instance) -> int:
     """Return one instance's part in the digest of a catalogue (exclusive or): 64 bits of BLAKE2b."""
-    encoded = _ENCODER.encode(_FieldsOfVersion1(*_FIELDS(instance)))
+    if type(instance) is Instance and _IS_WHOLE:
+        encoded = instance_json(instance)
+    else:
+        encoded = _ENCODER.encode(_FieldsOfVersion1(*_FIELDS(instance)))
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
 
 

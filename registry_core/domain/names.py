@@ -38,6 +38,7 @@ _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?",
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # An IPv4 address has one spelling: four numbers without leading zeros. It starts with 224 to 239 when it is multicast.
 _IPV4: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_PLAIN_IPV4: Final = re.compile(rf"(?!22[4-9]|23\d|0\.0\.0\.0){_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _MAPPED: Final = "::ffff:"  # the compressed spelling of an address in ::ffff:0:0/96 starts so
 _IPV4_OF_NOBODY: Final = re.compile(r"(?:22[4-9]|23\d)\..*|0\.0\.0\.0", re.ASCII)
 # Loopback and link-local. `library.lua` has the same.
@@ -48,7 +49,7 @@ NAME_EXAMPLE: Final = "ip_intelligence_service"
 
 def check_service_name(name: str, *, field: str = "service_name") -> str:
     """Return `name` unchanged. Raises ValidationError, naming the broken rule, when it cannot be registered."""
-    problem = _name_problem(name, MAX_NAME_LENGTH)
+    problem = _problem_of(name, MAX_NAME_LENGTH)
     if problem is not None:
         raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
     return name
@@ -56,7 +57,7 @@ def check_service_name(name: str, *, field: str = "service_name") -> str:
 
 def is_service_name(text: str) -> bool:
     """Return whether a service of this name can be registered, or could in an earlier release."""
-    return _name_problem(text, MAX_LABEL_LENGTH) is None
+    return _problem_of(text, MAX_LABEL_LENGTH) is None
 
 
 def is_tag(text: str) -> bool:
@@ -69,10 +70,15 @@ def check_known_name(name: str, *, field: str = "service_name") -> str:
 
     Earlier ones registered names of 63 characters. Those are answered, renewed and removed, but not registered again.
     """
-    problem = _name_problem(name, MAX_LABEL_LENGTH)
+    problem = _problem_of(name, MAX_LABEL_LENGTH)
     if problem is not None:
         raise ValidationError(problem, field=field, provided=name, example=NAME_EXAMPLE)
     return name
+
+
+def _problem_of(name: str, longest: int) -> str | None:
+    """Return what is wrong with a name. Cached, since the same are written all the time; but not what is no name."""
+    return _cached_problem(name, longest) if len(name) <= MAX_LABEL_LENGTH else _name_problem(name, longest)
 
 
 def _name_problem(name: str, longest: int) -> str | None:
@@ -98,6 +104,9 @@ def _name_problem(name: str, longest: int) -> str | None:
     return None
 
 
+_cached_problem: Final = lru_cache(maxsize=16_384)(_name_problem)
+
+
 def name_in_zone(text: str, zone: str) -> str:
     """Return the service name that `text` means: `auth` for `Auth.vertice.internal.`, `Auth` and `auth`."""
     name = text.lower().removesuffix(".")
@@ -118,6 +127,11 @@ def label_of(name: str) -> str:
 def cached_label_of(name: str) -> str:
     """Return the same, for what may be a name."""
     return name.lower().replace("_", "-")
+
+
+def is_instance_id(text: str) -> bool:
+    """Return whether `text` is a valid instance id."""
+    return len(text) <= MAX_INSTANCE_ID_LENGTH and _INSTANCE_ID.fullmatch(text) is not None
 
 
 def check_instance_id(instance_id: str, *, field: str = "instance_id") -> str:
@@ -154,6 +168,8 @@ def check_host(host: str, *, field: str = "host") -> str:
         raise ValidationError(
             f"a host has 1 to {MAX_HOST_LENGTH} characters", field=field, provided=host, example=example
         )
+    if is_plain_ipv4(host):
+        return host
     # A scope makes sense on the one machine that has this interface, and no DNS record can hold it.
     address = canonical_ip(host.partition("%")[0])
     if address is not None:
@@ -171,6 +187,11 @@ def check_host(host: str, *, field: str = "host") -> str:
             example=example,
         )
     return host.lower()
+
+
+def is_plain_ipv4(host: str) -> bool:
+    """Return whether `host` is an IPv4 address to which clients elsewhere may connect, in its one spelling."""
+    return _PLAIN_IPV4.fullmatch(host) is not None
 
 
 def canonical_ip(host: str) -> str | None:

@@ -42,6 +42,11 @@ class InstanceKey(msgspec.Struct, frozen=True, gc=False):
     instance_id: str
 
 
+@functools.lru_cache(maxsize=2048)  # a write asks for the key of its instance a dozen times
+def _key_of(service_name: str, instance_id: str) -> InstanceKey:
+    return InstanceKey(label_of(service_name), instance_id)
+
+
 class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the owner of an instance claims: the one definition of these fields.
 
@@ -65,7 +70,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def key(self) -> InstanceKey:
-        return InstanceKey(label_of(self.service_name), self.instance_id)
+        return _key_of(self.service_name, self.instance_id)
 
     @property
     def address(self) -> str:
@@ -75,7 +80,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def socket(self) -> str:
         """The socket by its host: `host:port`, or `udp/host:port`, since UDP has ports of its own."""
-        return self._over(self.address)
+        address = host_port(self.host, self.port)
+        return f"udp/{address}" if self.protocol is Protocol.UDP else address
 
     @property
     def sockets(self) -> tuple[str, ...]:

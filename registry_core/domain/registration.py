@@ -70,13 +70,12 @@ def checked(claim: Registration, rules: Rules = DEFAULT_RULES) -> Registration:
     if claim.epoch is not None:
         _check_range("epoch", claim.epoch, 0, MAX_EPOCH, example=1764000000000)
     check_metadata(claim.metadata, rules)
-    return msgspec.structs.replace(
-        claim,
-        instance_id=names.check_instance_id(claim.instance_id),
-        host=names.check_host(claim.host),
-        addresses=_checked_addresses(claim.addresses),
-        tags=_checked_tags(claim.tags),
-    )
+    names.check_instance_id(claim.instance_id)
+    host = names.check_host(claim.host)
+    addresses, tags = _checked_addresses(claim.addresses), _checked_tags(claim.tags)
+    if (host, addresses, tags) == (claim.host, claim.addresses, claim.tags):
+        return claim
+    return msgspec.structs.replace(claim, host=host, addresses=addresses, tags=tags)
 
 
 def check_port(port: int, rules: Rules = DEFAULT_RULES, *, field: str = "port") -> int:
@@ -98,11 +97,16 @@ def check_version(version: str) -> str:
     problem = None
     if len(version) > MAX_VERSION_LENGTH:
         problem = f"a version has at most {MAX_VERSION_LENGTH} characters"
-    elif version and not _SEMVER.fullmatch(version):
+    elif version and not _is_semver(version):
         problem = "a version follows SemVer 2"
     if problem is not None:
         raise ValidationError(problem, field="version", provided=version[:200], example="1.4.2")
     return version
+
+
+@lru_cache(maxsize=1024)  # a fleet has a few
+def _is_semver(version: str) -> bool:
+    return _SEMVER.fullmatch(version) is not None
 
 
 def check_health_endpoint(path: str, *, field: str = "health_endpoint") -> str:
@@ -130,6 +134,31 @@ def _health_endpoint_problem(path: str) -> str | None:
 
 def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> None:
     """Raises ValidationError when `metadata` is too large, too deep, or holds control characters."""
+    try:
+        encoded = msgspec.json.encode(metadata)
+    except RecursionError:  # far too deep
+        encoded = b""
+    is_small = 0 < len(encoded) <= rules.max_metadata_bytes and len(metadata) <= rules.max_metadata_keys
+    if not (is_small and rules.max_metadata_depth and _is_plain(encoded)):
+        _check_metadata(metadata, rules, size=len(encoded))
+
+
+def _is_plain(encoded: bytes) -> bool:
+    """Return whether encoded metadata is one object of ASCII texts and numbers, in which JSON escapes nothing.
+
+    Nearly all of it is. It has no control characters then, and a tenth of the time shows that.
+    """
+    return (
+        encoded.isascii()
+        and b"\\" not in encoded
+        and b"\x7f" not in encoded
+        and b"[" not in encoded
+        and encoded.rfind(b"{") == 0
+    )
+
+
+def _check_metadata(metadata: dict[str, Any], rules: Rules, *, size: int) -> None:
+    """Raises ValidationError for metadata of `size` octets, as above."""
     example = {"team": "osint", "release": "2026-11"}
     keys = 0
     # An explicit stack, so that hostile nesting hits our limit and not Python's.
@@ -166,7 +195,6 @@ def check_metadata(metadata: dict[str, Any], rules: Rules = DEFAULT_RULES) -> No
                     pending.append((inner, depth + 1, f"{path}.{key[:200]}"[:200]))
         else:
             pending.extend((inner, depth + 1, path) for inner in value)
-    size = len(msgspec.json.encode(metadata))
     if size > rules.max_metadata_bytes:
         raise ValidationError(
             f"metadata has at most {rules.max_metadata_bytes} bytes as JSON",
@@ -182,6 +210,8 @@ def _check_range(field: str, value: int, low: int, high: int, *, example: int) -
 
 
 def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if len(addresses) == 1 and names.is_plain_ipv4(addresses[0]):  # as nearly always
+        return addresses
     if len(addresses) > MAX_ADDRESSES:
         raise ValidationError(
             f"an instance has at most {MAX_ADDRESSES} addresses",
@@ -203,6 +233,8 @@ def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    if not tags:
+        return tags
     if len(tags) > MAX_TAGS:
         raise ValidationError(
             f"an instance has at most {MAX_TAGS} tags",

@@ -53,9 +53,7 @@ class Standstills:
 
     def doubts(self, came_at: float, now: float) -> bool:
         """Return whether, at `now`, a request whose handling began at `came_at` may be older than a gap."""
-        if self._turned_at is not None and _is_gap(self._turned_at, now):
-            return True
-        return came_at < self._over_at
+        return came_at < self._over_at or (self._turned_at is not None and _is_gap(self._turned_at, now))
 
 
 def _is_gap(before: float, now: float) -> bool:

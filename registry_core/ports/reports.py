@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from registry_core.domain.breaker import BreakerState
@@ -54,3 +56,9 @@ class ShardReport(msgspec.Struct, frozen=True):
     failovers: int = 0  # how often another server became its master, since the start
     copies: int | None = None  # replicas that hold what the master had some seconds ago; None without a master
     not_replicated: int = 0  # writes that failed because too few replicas confirmed them, since the start
+
+
+def unread_in(shards: Iterable[ShardReport]) -> str:
+    """Return which of these shards cannot be read whole, in words; "" when all can."""
+    ill = [report for report in shards if report.age_s is None or report.set_aside]
+    return ", ".join(f"shard {report.shard!r}" for report in ill) + " cannot be read whole" if ill else ""

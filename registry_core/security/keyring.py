@@ -17,9 +17,11 @@ from registry_core.security.identities import Identity, Proof, Role
 from registry_core.security.issued_keys import IssuedKey
 from registry_core.security.signature_errors import UnknownKey, WrongSignature
 from registry_core.security.signatures import MacKey, Signature
-from registry_core.security.signing_keys import READER, REPLICA, SHARED, api_key, service_of
+from registry_core.security.signing_keys import FOLLOWER, READER, REPLICA, SHARED, api_key, service_of
 
 _HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+# Who signs with the secret of the fleet, by the id of the key.
+_OF_THE_SECRET: Final = {SHARED: Role.OPERATOR, REPLICA: Role.REPLICA, FOLLOWER: Role.FOLLOWER}
 K = TypeVar("K")
 # Keys that are ready for use, of those that have signed; at some 1 kB each.
 MAX_READY: Final = 4096
@@ -130,9 +132,9 @@ class Keyring:
         service = service_of(key_id)
         secrets: tuple[str, ...] = ()
         holder = Identity(Role.OPERATOR, Proof.SIGNATURE)
-        if key_id in (SHARED, REPLICA):
+        if key_id in _OF_THE_SECRET:
             secrets = self.shared
-            holder = Identity(Role.OPERATOR if key_id == SHARED else Role.REPLICA, Proof.SIGNATURE)
+            holder = Identity(_OF_THE_SECRET[key_id], Proof.SIGNATURE)
         elif key_id == READER:
             secrets = self._credentials.read_keys
             holder = Identity(Role.READER, Proof.SIGNATURE)

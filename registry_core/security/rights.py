@@ -28,6 +28,7 @@ class Right(StrEnum):
     REPORT = "report"  # say how an agent's own service is
     AUDIT = "audit"  # read the audit log
     WITNESS = "witness"  # exchange signed heads of audit logs
+    SPEAK_FOR_OTHERS = "speak-for-others"  # name the client of a request that is passed on, report for others
 
 
 # What each right lets one do, for the table in docs/reference.
@@ -47,6 +48,7 @@ MEANINGS: Final[Mapping[Right, str]] = {
     Right.REPORT: "say how an agent's own service is",
     Right.AUDIT: "read the audit log",
     Right.WITNESS: "exchange signed heads of audit logs",
+    Right.SPEAK_FOR_OTHERS: "name the client of a request that is passed on, and report for its agents",
 }
 
 _ALL: Final = frozenset(Role)
@@ -67,6 +69,7 @@ MAY: Final[Mapping[Right, frozenset[Role]]] = {
     Right.REPORT: frozenset({Role.LOCAL, Role.OPERATOR}),
     Right.AUDIT: frozenset({Role.OPERATOR}),
     Right.WITNESS: frozenset({Role.OPERATOR, Role.REPLICA, Role.FOLLOWER}),
+    Right.SPEAK_FOR_OTHERS: frozenset({Role.FOLLOWER, Role.OPERATOR}),
 }
 # A service has these for itself alone.
 FOR_ITSELF: Final = frozenset({Right.WRITE, Right.CERTIFY, Right.REPORT_USAGE})

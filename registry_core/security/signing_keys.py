@@ -4,6 +4,7 @@ A key id says who the key belongs to and never follows from the secret: it stand
 
 - `shared`: the secret that the fleet shares; its holder is an operator.
 - `replica`: the same secret, in the hands of another replica.
+- `follower`: the same secret, in the hands of a registry that follows this one.
 - `service:NAME`: the key of one service, SHA-256 of the name followed by the secret, as in X-Registry-API-Key.
 - `reader`: the read key.
 - anything else: the id of a key in the file of keys.
@@ -21,6 +22,7 @@ from registry_core.domain.names import is_service_name
 
 SHARED: Final = "shared"
 REPLICA: Final = "replica"
+FOLLOWER: Final = "follower"
 READER: Final = "reader"
 SERVICE_PREFIX: Final = "service:"
 MAX_KEY_ID: Final = 80
@@ -57,6 +59,11 @@ def shared_key(secret: str) -> SigningKey:
 def replica_key(secret: str) -> SigningKey:
     """Return the key with which one replica signs what it asks another."""
     return SigningKey(REPLICA, secret)
+
+
+def follower_key(secret: str) -> SigningKey:
+    """Return the key with which a follower signs what it asks the registry that it follows."""
+    return SigningKey(FOLLOWER, secret)
 
 
 def reader_key(read_key: str) -> SigningKey:

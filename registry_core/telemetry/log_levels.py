@@ -36,7 +36,20 @@ AGENT_COMPONENTS: Final = (
     ),
     *_BOTH,
 )
-REGISTRY_COMPONENTS: Final = ("api.hub", "audit", "authority", "redis", "registry", "store.redis", *_BOTH)
+REGISTRY_COMPONENTS: Final = (
+    *(
+        "agent.registries",
+        "agent.upstreams",
+        "api.hub",
+        "audit",
+        "authority",
+        "follow",
+        "redis",
+        "registry",
+        "store.redis",
+    ),
+    *_BOTH,
+)
 COMPONENTS: Final[Mapping[str, tuple[str, ...]]] = {"agent": AGENT_COMPONENTS, "registry": REGISTRY_COMPONENTS}
 
 

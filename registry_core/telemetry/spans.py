@@ -126,10 +126,29 @@ class Span:
         if self._recorded is not None:
             self._recorded.failed(kind)
 
+    def drop(self) -> None:
+        """Record nothing after all: another span is recorded in its place."""
+        self._recorded = None
+
+
+class _NoSpan(Span):
+    """What a step is while no spans are recorded: one for all of them, which does nothing."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        return None
+
+
+_NO_SPAN: Final = _NoSpan("")
+
 
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes = NONE) -> Span:
     """Return a step of the current request, for a `with` block."""
-    return Span(name, kind, attributes)
+    return _NO_SPAN if tracing.tracer is None else Span(name, kind, attributes)
 
 
 def operation(name: str, attributes: Attributes = NONE) -> Span:

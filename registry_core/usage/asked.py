@@ -25,7 +25,7 @@ class AskedNames:
 
     def add(self, label: str, count: int = 1, *, is_found: bool = True) -> None:
         """Count questions for a service; those for no service in particular have no label, and are not counted."""
-        if not label or not self.is_on:
+        if not (label and count and self.is_on):
             return
         counts = self._found if is_found else self._missing
         known = counts.get(label)

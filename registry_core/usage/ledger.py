@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import takewhile
 
 import msgspec
 
@@ -36,6 +37,7 @@ class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
     report: AgentReport  # the latest, without its key; its usage is everything that is known
     reported_ago_s: float
     left_out_ago_s: float | None = None  # since it last said that it could not count a question
+    registry: str = ""  # the id of the follower that it reports to; "" when that is the replica that says this
 
 
 class ReplicaPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,9 +59,11 @@ class ReplicaPart(msgspec.Struct, frozen=True, kw_only=True):
 class _Known:
     """One agent: its latest report, when that came, and what it asked for: count and last time."""
 
-    __slots__ = ("at", "left_out_at", "pairs", "report")
+    __slots__ = ("at", "heard_at", "left_out_at", "pairs", "registry", "report")
 
-    def __init__(self, report: AgentReport, at: float) -> None:
+    def __init__(self, report: AgentReport, at: float, heard_at: float) -> None:
+        self.heard_at = heard_at  # later than `at` where a follower has told it
+        self.registry = ""
         self.report = report
         self.at = at
         self.left_out_at: float | None = at if report.left_out else None
@@ -86,18 +90,39 @@ class AgentLedger:
         known = self._agents.get(agent_id)
         is_news = known is None or report.sequence > known.report.sequence
         if known is None:
-            known = self._agents[agent_id] = _Known(report, now)
+            known = self._agents[agent_id] = _Known(report, now, now)
         elif is_news:
             if report.left_out > known.report.left_out:
                 known.left_out_at = now
-            known.report, known.at = report, now
+            known.report, known.at, known.heard_at, known.registry = report, now, now, ""
             self._agents.move_to_end(agent_id)
         self._add(known, report.usage, now)
         known.report = msgspec.structs.replace(known.report, key="0" * len(report.key), usage=())
-        while len(self._agents) > self._limits.agents:
-            self._forget(next(iter(self._agents)))
-            self.agents_left_out += 1
+        self._make_room()
         return is_news
+
+    def take_entry(self, entry: AgentEntry, now: float, registry: str) -> None:
+        """Take in what the follower `registry` knows of an agent that reports to it, or to one below."""
+        report, at = entry.report, now - entry.reported_ago_s
+        known = self._agents.get(entry.agent_id)
+        if known is None:
+            known = self._agents[entry.agent_id] = _Known(report, at, now)
+            known.registry = entry.registry or registry
+        elif report.sequence > known.report.sequence:
+            known.report, known.at, known.heard_at = report, at, now
+            known.registry = entry.registry or registry
+            self._agents.move_to_end(entry.agent_id)
+        if entry.left_out_ago_s is not None:
+            left_out_at = now - entry.left_out_ago_s
+            known.left_out_at = left_out_at if known.left_out_at is None else max(known.left_out_at, left_out_at)
+        self._add(known, report.usage, now)
+        known.report = msgspec.structs.replace(known.report, key="0" * len(report.key), usage=())
+        self._make_room()
+
+    def heard_since(self, at: float) -> list[str]:
+        """Return the ids of the agents whose latest report came here after `at`, the latest first."""
+        news = takewhile(lambda one: one[1].heard_at > at, reversed(self._agents.items()))
+        return [agent_id for agent_id, _ in news]
 
     def reports(self) -> Iterator[tuple[AgentReport, float]]:
         """Yield the latest report of each agent, without its usage, and when it came."""
@@ -118,6 +143,7 @@ class AgentLedger:
             report=msgspec.structs.replace(known.report, usage=tuple(usage)) if with_usage else known.report,
             reported_ago_s=_age(known.at, now),
             left_out_ago_s=None if known.left_out_at is None else _age(known.left_out_at, now),
+            registry=known.registry,
         )
 
     def complete_s(self, now: float) -> float:
@@ -143,6 +169,11 @@ class AgentLedger:
                 self._leave_out(known, 1)
         while self.pairs > self._limits.pairs:
             self._leave_out(next(one for one in self._agents.values() if one.pairs), _GO_AT_ONCE)
+
+    def _make_room(self) -> None:
+        while len(self._agents) > self._limits.agents:
+            self._forget(next(iter(self._agents)))
+            self.agents_left_out += 1
 
     def _leave_out(self, known: _Known, count: int) -> None:
         for _ in range(min(count, len(known.pairs))):

@@ -148,7 +148,7 @@ def _listed(agent: MergedAgent, now: float) -> ListedAgent:
         services=list(report.services),
         service_count=max(report.service_count, len(report.services)),
         counts_usage=report.counted_s is not None,
-        registry=agent.registry,
+        registry=entry.registry or agent.registry,
         reported_at=datetime.fromtimestamp(now - entry.reported_ago_s, UTC).isoformat(timespec="milliseconds"),
         reported_ago_seconds=entry.reported_ago_s,
     )

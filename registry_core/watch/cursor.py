@@ -42,6 +42,8 @@ class Cursor(msgspec.Struct, frozen=True):
 
     def moved_to(self, position: Position) -> Cursor:
         """Return the cursor with `position` as the new one of its shard."""
+        if len(self.positions) == 1 and self.positions[0].shard == position.shard:
+            return Cursor((position,))
         shard = position.shard
         if self.at(shard) is None:
             return cursor_of([*self.positions, position])

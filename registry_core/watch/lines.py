@@ -14,6 +14,7 @@ import msgspec
 
 from registry_core.domain.catalog import Lived
 from registry_core.domain.digest import digest_text
+from registry_core.domain.encoding import instance_json
 from registry_core.domain.events import Deregistered, Expired, Registered, StatusChanged
 from registry_core.domain.records import Instance, Status
 from registry_core.watch.cursor import Cursor
@@ -171,12 +172,17 @@ def encoded_record(lived: Lived) -> bytes:
 
 def event_line(event: StateEvent, service_name: str, *, change: int, count: int) -> bytes:
     """Return the line of an event; `change` and `count` are as in the line."""
-    position, changed = str(Cursor((event.position,))), digest_text(change)
+    at = event.position
+    position, changed = f"{at.shard}.{at.epoch}.{at.revision}", digest_text(change)
     line: EventLine
     match event:
         case Registered(instance=instance, heartbeat_at=heartbeat_at):
-            line = RegisteredLine(
-                position=position, change=changed, count=count, instance=instance, heartbeat_at=heartbeat_at
+            # Nearly all events that are not renewals. The text holds no character that JSON escapes.
+            start = f'{{"type":"registered","position":"{position}","change":"{changed}","count":{count},"instance":'
+            return b'%b%b,"heartbeat_at":%b}\n' % (
+                start.encode(),
+                instance_json(instance),
+                _ENCODER.encode(heartbeat_at),
             )
         case StatusChanged(key=key, status=status):
             line = StatusChangedLine(

@@ -16,6 +16,7 @@ import msgspec
 import redis
 
 from registry_core.domain import guard as guarding
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.guard import Guard
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import InstanceKey
@@ -107,7 +108,7 @@ def registration(key: InstanceKey, number: int, terms: LeaseTerms) -> RedisComma
         f"{host}:{port}",
         "",
         asked.status.value,
-        rows.claim_json(asked),
+        claim_json(asked),
         rows.ms(terms.ttl_s),
         "",
         "0",
@@ -167,8 +168,8 @@ class RedisLeases:
 
     def renew(self, key: InstanceKey, now: float) -> bool:
         self._shard.set_clock(now)
-        result = self._shard.call(ScriptName.RENEW, key.label, key.instance_id, "")
-        return bool(result[3] == b"renewed")
+        result = self._shard.call(ScriptName.RENEW, rows.field_of(key), "")
+        return len(result) == 3  # nothing is told of a renewed lease
 
     def release(self, key: InstanceKey) -> bool:
         return bool(self._shard.call(ScriptName.DEREGISTER, rows.field_of(key), "", "")[0] == b"ok")

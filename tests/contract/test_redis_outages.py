@@ -109,7 +109,7 @@ class Outage:
     def _beat(self, number: int, agent: InstanceKey, now: float) -> None:
         def answered(at: float, good: bool) -> None:
             if good:
-                self._calls.append((at, ScriptName.RENEW, (agent.label, agent.instance_id, "")))
+                self._calls.append((at, ScriptName.RENEW, (f"{agent.label}/{agent.instance_id}", "")))
                 self._failures[agent] = 0
                 next_at = next_beat_at(at, self._random.random(), TIMINGS)
             else:

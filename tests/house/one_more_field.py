@@ -55,7 +55,10 @@ def colours() -> Iterator[tuple[str, Any]]:
     admitted = part("registry_core.domain.admission").admitted
     instance = admitted(checked, catalog, lambda _: 0.0, now=1.0, terms=terms).instance
     yield "what the memory store keeps", instance.colour
-    yield "what the Redis store sends", msgspec.json.decode(rows.claim_json(claim))["colour"]
+    yield (
+        "what the Redis store sends",
+        msgspec.json.decode(part("registry_core.domain.encoding").claim_json(claim))["colour"],
+    )
     yield "what stands in Redis", rows.stored_in(rows.value_of(instance, rows.Order(1, 1))).instance.colour
 
     lived = part("registry_core.domain.catalog").Lived(instance, 1.0)

@@ -20,7 +20,7 @@ TABLES: Final = {
 # ValueErrors whose texts are ours: each of these calls readers of this repository.
 OF_OUR_READERS: Final = {
     "agent/settings/checks.py",
-    "agent/settings/registry_keys.py",
+    "registry_core/security/registry_keys.py",
     "cli/client.py",
     "cli/commands/slo.py",
     "cli/parser.py",

@@ -16,6 +16,7 @@ from agent.settings.settings import read_agent_settings
 from agent.settings.table import TABLE as AGENT_SETTINGS
 from cli.command_tree import COMMANDS, CommandGroup
 from cli.main import main
+from registry_core.follow.settings import FollowSettings
 from registry_core.replica import Replica
 from registry_core.replica_settings import SETTINGS as REGISTRY_SETTINGS
 from registry_core.replica_settings import ReplicaSettings
@@ -158,7 +159,9 @@ METRIC = re.compile(r"(?<![:\w/-])(?:registry|agent|cache|vertice)_[a-z0-9_]*[a-
 
 
 def test_the_page_of_metrics_has_what_a_replica_exposes() -> None:
-    exposed = set(re.findall(r"^# TYPE (\w+)", Replica(ReplicaSettings()).metrics.exposition().decode(), re.MULTILINE))
+    replicas = (Replica(ReplicaSettings()), Replica(ReplicaSettings(follow=FollowSettings(("http://127.0.0.1:1",)))))
+    texts = [replica.metrics.exposition().decode() for replica in replicas]
+    exposed = {name for text in texts for name in re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)}
     assert len(exposed) > 10
     documented = {metric.name for metric in metrics() if metric.program == "registry"}
     assert {name for name in exposed if not name.endswith("_created")} == documented

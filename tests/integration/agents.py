@@ -126,6 +126,7 @@ class Line:
         self._to = port
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.down = False  # every new connection breaks at once
 
     @property
     def url(self) -> str:
@@ -137,6 +138,9 @@ class Line:
             writer.transport.abort()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.down:
+            writer.transport.abort()
+            return
         there_reader, there = await asyncio.open_connection("127.0.0.1", self._to)
         self._writers |= {writer, there}
         await asyncio.gather(_pump(reader, there), _pump(there_reader, writer))

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from dns.batched_udp import Batched
+from dns.beside_loop import BesideLoop
 from dns.mmsg import system_calls
 from dns.one_by_one_udp import OneByOne
 from dns.reply_source import ReplySource
@@ -28,8 +29,16 @@ def batched(server: Responder, listening: socket.socket, source: ReplySource | N
     return Batched(server, listening, source, calls)
 
 
-EXCHANGES: tuple[ExchangeMaker, ...] = (batched, OneByOne)
-EXCHANGE_NAMES = ("batched", "one by one")
+def beside(server: Responder, listening: socket.socket, source: ReplySource | None) -> BesideLoop:
+    """Return the exchange in a thread; fail where the system has not its calls."""
+    calls = system_calls(listening)
+    assert calls is not None
+    return BesideLoop(server, listening, source, calls)
+
+
+ON_THE_LOOP: tuple[ExchangeMaker, ...] = (batched, OneByOne)
+EXCHANGES: tuple[ExchangeMaker, ...] = (*ON_THE_LOOP, beside)
+EXCHANGE_NAMES = ("batched", "one by one", "beside the loop")
 
 
 def address_in_the_network() -> str:
@@ -74,5 +83,5 @@ async def both(
         try:
             return udp, await serve_tcp(server, host, udp.port, PATIENT)
         except OSError:
-            udp.close()
+            await udp.close()
     raise AssertionError("no port is free for both UDP and TCP")

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 
 import aiohttp
 
-from agent.registries.choice import DEFAULT_PACE, Pace, RegistryAddress
 from agent.registries.client import RegistryClient
-from agent.registries.pool import Upstreams
-from agent.registries.probes import RegistryProbes
-from agent.registries.requests import RegistryRequests
 from registry_core.ports.clock import SystemClock
 from registry_core.security.sending import RequestSigner, SenderKeys
 from registry_core.security.signing_keys import shared_key
+from registry_core.upstreams.choice import DEFAULT_PACE, Pace, RegistryAddress
+from registry_core.upstreams.pool import Upstreams
+from registry_core.upstreams.probes import RegistryProbes
+from registry_core.upstreams.requests import RegistryRequests
 
 
 class SmallestDraw:

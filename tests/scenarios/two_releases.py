@@ -7,6 +7,7 @@ import http.client
 import itertools
 import json
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,12 @@ class Place:
         self.release = ""
         if self._program is not None and self._program.process.poll() is None:
             assert self._program.stop(timeout_s=20) == 0, self._program.output()[-2000:]
+
+    def kill(self) -> None:
+        """Kill it, as `kill -9` does."""
+        assert self._program is not None
+        self._program.signal(signal.SIGKILL)
+        self._program.process.wait(10)
 
     def _is_ready(self) -> bool:
         assert self._program is not None

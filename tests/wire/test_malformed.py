@@ -169,7 +169,7 @@ async def test_the_real_sockets_survive_the_corpus(exchange: ExchangeMaker) -> N
         writer.close()
         await writer.wait_closed()
     assert server.failures == 0
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 

@@ -121,9 +121,10 @@ class Follower:
             async with asyncio.timeout(most_s):
                 await self._settled.wait()
 
-    def heard(self, key: InstanceKey, at_ms: int) -> None:
-        """Deliver a lease renewed through this store, and do not deliver it again when it is read."""
-        self._feed.shard_events([Renewed(self._position, key, at_ms / 1000)])
+    def heard(self, keys: Iterable[InstanceKey], at_ms: int) -> None:
+        """Deliver leases renewed through this store, and do not deliver them again when they are read."""
+        position, at_s = self._position, at_ms / 1000
+        self._feed.shard_events([Renewed(position, key, at_s) for key in keys])
 
     # -- following
 

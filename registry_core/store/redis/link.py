@@ -8,9 +8,8 @@ which never reconnects. It identifies the server when it is opened, and decides 
 from __future__ import annotations
 
 import asyncio
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from registry_core.ports.clock import Clock
+from registry_core.store.redis.exchange import Exchange
 from registry_core.store.redis.scripts import RedisCommand
 
 OPEN_S: Final = 3.0  # for connecting and identifying the server
@@ -46,6 +46,7 @@ class Link:
         self._connection = connection
         self._clock = clock
         self._ahead_ms = 0.0  # the server's clock before our monotonic one
+        self._exchange: Exchange | None = None
         self._broken = False
         self.timed_s = 0.0
 
@@ -77,28 +78,27 @@ class Link:
 
         Raises ConnectionError or TimeoutError when not all were answered; the link is unusable then.
         """
-        connection = self._connection
+        connection, times = self._connection, {}
         if not self.is_open:  # no await between this check and the send: redis-py would reconnect
             raise RedisConnectionError("the connection has ended")
-        answers: list[Any] = []
-        complete, before = False, 0.0
+
+        def arrived(number: int) -> None:
+            times[number] = self._clock.monotonic()
+
+        if self._exchange is None:
+            self._exchange = connection.exchange()
+        complete = False
         try:
             # One timeout for all, since each timeout costs time: nearly all answers arrive with the first.
             async with asyncio.timeout(connection.socket_timeout):
-                await connection.send_packed_command(b"".join(map(packed, commands)), check_health=False)
-                for number in range(len(commands)):
-                    if number == timed:
-                        before = self._clock.monotonic()
-                    try:
-                        answers.append(await connection.read_response(disconnect_on_error=False, timeout=math.inf))
-                    except ResponseError as error:
-                        answers.append(error)
-                    if number == timed:
-                        self.timed_s = self._clock.monotonic() - before
+                sent = b"".join(map(packed, commands))
+                answers = await self._exchange.ask(sent, len(commands), arrived if timed is not None else None)
             complete = True
         finally:
             if not complete:
                 self._broken = True
+        if timed is not None:
+            self.timed_s = waited_s(times, timed)
         return answers
 
     def hear_time(self, answer: Any) -> None:
@@ -128,6 +128,16 @@ def packed(command: RedisCommand) -> bytes:
     """Return a command as bytes on the wire. redis-py packs in Python, which takes ten times as long."""
     sent: bytes = pack_command(command)  # type: ignore[arg-type] # its stub takes one word alone
     return sent
+
+
+def waited_s(times: Mapping[int, float], number: int) -> float:
+    """Return how long after the answer before it that of the command `number` came.
+
+    `times` says when so many answers had arrived. Those that came together show no time between them.
+    """
+    before = [at for arrived, at in times.items() if arrived <= number]
+    after = [at for arrived, at in times.items() if arrived > number]
+    return min(after) - max(before) if before and after else 0.0
 
 
 def _found(pattern: re.Pattern[bytes], said: Any) -> str:

@@ -56,6 +56,8 @@ class Merge:
     def at_sockets(self, sockets: Collection[str]) -> list[Instance]:
         """Return the instances that hold any of these sockets."""
         keys = {key for records in self._shards for socket in sockets for key in records.at_socket.get(socket, ())}
+        if not keys:
+            return []
         found = (self.get(key) for key in keys)
         return [one.instance for one in found if one is not None and not set(sockets).isdisjoint(one.instance.sockets)]
 

@@ -9,8 +9,8 @@ which a write is held, and the number of held writes, are bounded. `writes.py` d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -28,6 +28,7 @@ from registry_core.store.redis.store_spans import store_span
 from registry_core.store.redis.watcher import MasterWatcher
 from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, WriteState, unobserved
 from registry_core.supervision import Background, end
+from registry_core.telemetry.spans import tracing
 
 _log = structlog.get_logger(component="store.redis")
 
@@ -49,12 +50,12 @@ class WriteQueue:
         replicas: int,
         *,
         clock: Clock,
-        acknowledged: Callable[[Write], None],
+        acknowledged: Callable[[Sequence[Write]], None],
         terms: QueueTerms = DEFAULT_TERMS,
         observe: Observe = unobserved,
         background: Background | None = None,
     ) -> None:
-        """`acknowledged` is called for each write just before its caller gets the result.
+        """`acknowledged` is called with the acknowledged writes of a pipeline, and has to tell their callers (`tell`).
 
         `observe` is called for each pipeline.
         """
@@ -114,26 +115,26 @@ class WriteQueue:
         self._writes.clear()
         await self._sender.leave()
 
-    async def call(self, name: ScriptName, *arguments: str | bytes) -> list[bytes]:
-        """Run one script as a write, and return its result once enough servers hold the write.
+    def call(self, name: ScriptName, *arguments: str | bytes) -> Coroutine[Any, Any, list[bytes]]:
+        """Return what runs one script as a write, and returns its result once enough servers hold the write.
 
         Raises StoreUnavailable or NotReplicated when that did not happen in time, Overloaded when too many
         writes are waiting already, Replayed when the signed request for which this is done was carried out before.
         """
+        return self._call(name, arguments) if tracing.tracer is None else self._traced(name, arguments)
+
+    async def _traced(self, name: ScriptName, arguments: tuple[str | bytes, ...]) -> list[bytes]:
         with store_span(name, self._masters.name, self._masters.address):
             return await self._call(name, arguments)
 
     async def _call(self, name: ScriptName, arguments: tuple[str | bytes, ...]) -> list[bytes]:
         now = self._clock.monotonic()
         admission = self.breaker.admission(now, self._draws.draw(self.breaker, now))
-        match admission:
-            case Rejected(retry_after_s=retry_after_s):
-                raise StoreUnavailable(
-                    f"the circuit breaker of shard {self._masters.name!r} is open: {self.last_failure}",
-                    retry_after_s=max(1.0, retry_after_s),
-                )
-            case Admitted():
-                pass
+        if isinstance(admission, Rejected):
+            raise StoreUnavailable(
+                f"the circuit breaker of shard {self._masters.name!r} is open: {self.last_failure}",
+                retry_after_s=max(1.0, admission.retry_after_s),
+            )
         if self._held >= self._terms.held:
             raise Overloaded(f"shard {self._masters.name!r} has {self._held} writes waiting already")
         done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
@@ -155,7 +156,8 @@ class WriteQueue:
             raise
         else:
             self.refusal = ""
-            self._record(admission, Seen.SUCCESS)
+            if self.breaker.state is not BreakerState.CLOSED or self.breaker.failures:
+                self._record(admission, Seen.SUCCESS)
             return result
         finally:
             self._held -= 1

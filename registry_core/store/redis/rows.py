@@ -16,19 +16,17 @@ from typing import Final
 import msgspec
 
 from registry_core.domain.catalog import Lived
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.events import Deregistered, Event, Expired, Position, Registered, StatusChanged
 from registry_core.domain.foreign_values import enum_value, record_of
 from registry_core.domain.host_port import split_host_port
 from registry_core.domain.names import MAX_LABEL_LENGTH, label_of
-from registry_core.domain.records import Claimed, Instance, InstanceKey, Status, copied_as
+from registry_core.domain.records import Instance, InstanceKey, Status
 from registry_core.watch.limits import MAX_RECORD_BYTES
 
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder(Instance)
 # The words of the line, in order, each with the Lua pattern it must match: the scripts' only list of fields.
 LINE: Final = {"epoch": "%d+", "registered_at": "%d+", "status": "%S+", "suspect": "[01]", "address": "%S+"}
-# In the JSON, the line's fields have their defaults, so that equal claims are equal bytes.
-_PLAIN: Final = {field.name: field.default for field in msgspec.structs.fields(Instance) if field.name in LINE}
 _STATUSES: Final = {status.value.encode(): status for status in Status}
 REMEMBERED_VALUES: Final = 2_000
 _ORDER_MEMBER: Final = b',"order":"'
@@ -97,11 +95,6 @@ def unreadable(field: bytes, reason: object) -> Unreadable:
     shown = field.decode(errors="replace")
     label = shown.partition("/")[0]
     return Unreadable(shown[:200], " ".join(str(reason).split())[:200], label if len(label) <= MAX_LABEL_LENGTH else "")
-
-
-def claim_json(claim: Claimed) -> bytes:
-    """Return the JSON part of a value: equal for equal claims, without what the line holds."""
-    return _ENCODER.encode(copied_as(claim, Instance, **_PLAIN))
 
 
 def value_of(instance: Instance, order: Order) -> bytes:

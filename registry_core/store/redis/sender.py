@@ -43,10 +43,10 @@ class Sender:
         replicas: int,
         clock: Clock,
         terms: QueueTerms,
-        acknowledged: Callable[[Write], None],
+        acknowledged: Callable[[Sequence[Write]], None],
         observe: Observe,
     ) -> None:
-        """`acknowledged` gets each write just before its caller gets the result; `observe` a pipeline's times."""
+        """`acknowledged` gets the acknowledged writes of a pipeline, and tells their callers; `observe` its times."""
         self._masters = masters
         self._lives = lives
         self._prefix = prefix
@@ -146,10 +146,9 @@ class Sender:
                 write.happens(WriteEvent.UNCONFIRMED)
             return doubt
         for write in taken:
-            self._acknowledged(write)
-            write.acknowledge()
+            write.happens(WriteEvent.CONFIRMED)
         if taken:
-            self._told = None
+            self._acknowledged(taken)
         return reason
 
     def _wait_s(self, batch: Sequence[Write]) -> float:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from registry_core.domain.admission import Newcomer, address_taken, name_taken
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.order import fenced, late
 from registry_core.domain.records import Claimed, Instance, InstanceKey, Registration, Status
@@ -28,7 +30,7 @@ from registry_core.store.redis.scripts import ScriptName
 from registry_core.store.redis.shard_feed import ShardFeed
 from registry_core.store.redis.sweeper import Sweeper
 from registry_core.store.redis.watcher import MasterWatcher
-from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, unobserved
+from registry_core.store.redis.writes import DEFAULT_TERMS, Observe, QueueTerms, Write, tell, unobserved
 from registry_core.supervision import Background
 
 # A shard that confirmed nothing for this long is not being followed: it is asked once a second, and a failover takes
@@ -87,7 +89,7 @@ class Shard:
             prefix,
             replicas,
             clock=clock,
-            acknowledged=self._note,
+            acknowledged=self._acknowledged,
             terms=queue_terms,
             observe=observe,
             background=background,
@@ -152,6 +154,16 @@ class Shard:
                 return f"an entry of shard {self.name!r} cannot be read: {entry.field}: {entry.reason}"
         return ""
 
+    def _acknowledged(self, writes: Sequence[Write]) -> None:
+        """Note the outcomes, and tell the callers once the last one has been delivered: they would wait for that."""
+        for write in writes:
+            self._note(write)
+        last = next((at for write in reversed(writes) if (at := _position_in(write)) is not None), None)
+        if last is None:
+            tell(writes)
+        else:
+            self._arrivals.when_reached(*last, partial(tell, writes))
+
     def _note(self, write: Write) -> None:
         """Note the outcome of an acknowledged write in the journal."""
         result = write.result
@@ -176,14 +188,15 @@ class Shard:
 
         `rivals` are the instances of this shard that hold its address, as far as known.
         """
+        key = claim.key
         result = await self.queue.call(
             ScriptName.REGISTER,
-            rows.field_of(claim.key),
+            rows.field_of(key),
             claim.service_name,
             claim.address,
             _number(claim.epoch),
             claim.status.value,
-            rows.claim_json(claim),
+            claim_json(claim),
             self._ttl_ms,
             _number(sequence),
             "1" if newcomer.may_displace else "0",
@@ -191,18 +204,19 @@ class Shard:
             self._removed_ms,
             *map(rows.field_of, rivals),
         )
-        match result[0]:
-            case b"name":
-                registered = result[1].decode()
-                raise name_taken(claim.service_name, registered, retry_after_s=self._terms.heartbeat_s)
-            case b"fenced" | b"late":
-                raise _refusal(claim.key, claim.epoch, sequence, result)
-            case b"address":
-                raise _address_taken(claim, result)
+        if result[0] != b"ok":
+            match result[0]:
+                case b"name":
+                    registered = result[1].decode()
+                    raise name_taken(claim.service_name, registered, retry_after_s=self._terms.heartbeat_s)
+                case b"fenced" | b"late":
+                    raise _refusal(key, claim.epoch, sequence, result)
+                case b"address":
+                    raise _address_taken(claim, result)
         _, epoch, revision, value, created, now_ms, changed = result
         await self._arrivals.reached(epoch.decode(), int(revision))
         if changed == b"0" and now_ms != b"0":
-            self.follower.heard(claim.key, int(now_ms))
+            self.follower.heard([key], int(now_ms))
         return Grant(rows.stored_in(value).instance, created == b"1", self._terms.ttl_s)
 
     async def restore(self, saved: Instance, rivals: Sequence[InstanceKey] = ()) -> RestoreOutcome:
@@ -214,7 +228,7 @@ class Shard:
             saved.address,
             str(saved.epoch),
             saved.status.value,
-            rows.claim_json(saved),
+            claim_json(saved),
             str(round(saved.registered_at * 1000)),
             *map(rows.field_of, rivals),
         )
@@ -230,17 +244,19 @@ class Shard:
 
     async def renew(self, beats: Sequence[Beat], labels: Sequence[str]) -> list[BeatResult]:
         """Renew one lease for each of `beats`, whose services have these `labels`."""
+        keys = [InstanceKey(label, beat.instance_id or "") for beat, label in zip(beats, labels, strict=True)]
         arguments: list[str] = []
-        for beat, label in zip(beats, labels, strict=True):
-            arguments += [label, beat.instance_id or "", _number(beat.epoch)]
-        epoch, revision, now_ms, *outcomes = await self.queue.call(ScriptName.RENEW, *arguments)
+        for beat, key in zip(beats, keys, strict=True):
+            arguments += (rows.field_of(key), "" if beat.epoch is None else str(beat.epoch))
+        epoch, revision, now_ms, *told = await self.queue.call(ScriptName.RENEW, *arguments)
         await self._arrivals.reached(epoch.decode(), int(revision))
-        results: list[BeatResult] = []
-        for outcome, field in zip(outcomes[::2], outcomes[1::2], strict=True):
-            key = rows.key_of(field) if field else None
-            if outcome == b"renewed" and key is not None:
-                self.follower.heard(key, int(now_ms))
-            results.append(BeatResult(outcome.decode(), key))
+        results = [BeatResult("renewed", key) for key in keys]
+        renewed: list[InstanceKey | None] = [*keys]
+        for number, outcome, field in zip(map(int, told[::3]), told[1::3], told[2::3], strict=True):
+            found = rows.key_of(field) if field else None
+            results[number] = BeatResult(outcome.decode(), found)
+            renewed[number] = found if outcome == b"renewed" else None
+        self.follower.heard([key for key in renewed if key is not None], int(now_ms))
         return results
 
     async def set_status(self, key: InstanceKey, status: Status, epoch: int | None, sequence: int | None) -> Instance:
@@ -289,6 +305,16 @@ class Shard:
                 raise _refusal(key, epoch, sequence, result)
         await self._arrivals.reached(result[1].decode(), int(result[2]))
         return rows.stored_in(result[3]).instance
+
+
+def _position_in(write: Write) -> tuple[str, int] | None:
+    """Return the epoch and revision that a write reached, if its answer says so."""
+    result = write.result
+    if write.name is ScriptName.RENEW:
+        return result[0].decode(), int(result[1])
+    if write.name in _NOTED and result[0] == b"ok":
+        return result[1].decode(), int(result[2])
+    return None
 
 
 def _number(value: int | None) -> str:

@@ -24,7 +24,8 @@ class ShardRecords:
     def put(self, lived: Lived) -> None:
         """Add or replace an instance."""
         instance = lived.instance
-        key, before = instance.key, self.lived.get(instance.key)
+        key = instance.key
+        before = self.lived.get(key)
         if before is None or not _has_same_sockets(before.instance, instance):
             self.drop(key)
             for socket in instance.sockets:
@@ -57,6 +58,10 @@ class ShardRecords:
     def apply(self, event: Event) -> None:
         """Apply an event; one about an absent instance changes nothing."""
         match event:
+            case Renewed(key=key, heartbeat_at=at):  # of these there are the most
+                lived = self.lived.get(key)
+                if lived is not None:
+                    self.lived[key] = Lived(lived.instance, at)
             case Registered(instance=instance, heartbeat_at=at):
                 self.put(Lived(instance, at))
             case StatusChanged(key=key, status=status):
@@ -64,10 +69,6 @@ class ShardRecords:
                 if lived is not None:
                     instance = msgspec.structs.replace(lived.instance, status=status)
                     self.lived[key] = Lived(instance, lived.heartbeat_at)
-            case Renewed(key=key, heartbeat_at=at):
-                lived = self.lived.get(key)
-                if lived is not None:
-                    self.lived[key] = Lived(lived.instance, at)
             case Deregistered(key=key) | Expired(key=key):
                 self.drop(key)
 

@@ -155,14 +155,19 @@ class RedisStore:
     ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
-        shard, held = self._home(claim.key), self._merge.get(claim.key)
-        kept = held.instance.sockets if held is not None else ()
-        wanted = [socket for socket in claim.sockets if socket not in kept]
-        rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != claim.key]
+        key = claim.key
+        shard, held = self._home(key), self._merge.get(key)
+        wanted: Sequence[str] = claim.sockets
+        if held is not None:
+            kept = held.instance.sockets
+            wanted = [socket for socket in wanted if socket not in kept]
+        rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != key]
+        if not rivals:
+            return await shard.register(claim, sequence=sequence, newcomer=newcomer)
         elsewhere = [rival for rival in rivals if self._home(rival) is not shard]
         if elsewhere:
             # Its own shard would refuse it, but only after others have made room.
-            check_epoch(claim.key, claim.epoch, held.instance if held is not None else None)
+            check_epoch(key, claim.epoch, held.instance if held is not None else None)
             moved = held is not None and is_name(claim.host)
             await self._make_room(claim, elsewhere, wanted, newcomer, moved=moved)
         here = [rival for rival in rivals if rival not in elsewhere]
@@ -207,8 +212,10 @@ class RedisStore:
     async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         """Renew many leases. Raises Unavailable when none of the shards concerned can take its part."""
         self._started()
-        by_shard: dict[int, list[int]] = {}
         labels = [label_of(beat.service_name) for beat in beats]
+        if len(self._shards) == 1:
+            return await self._shards[0].renew(beats, labels)
+        by_shard: dict[int, list[int]] = {}
         for at, (beat, label) in enumerate(zip(beats, labels, strict=True)):
             by_shard.setdefault(self._merge.home(label, beat.instance_id), []).append(at)
         parts = await asyncio.gather(
@@ -325,14 +332,12 @@ class RedisStore:
 
     def shard_events(self, events: list[Event]) -> None:
         """Apply and deliver the events of a shard."""
-        told: list[Event] = []
-        reached: Position | None = None  # all of them are of one shard
-        for event in events:
-            told.append(self._merge.apply(event))
-            if self._aside is not None:
-                self._aside.apply(told[-1])
-            if not isinstance(event, Renewed):
-                reached = event.position
+        told = [*map(self._merge.apply, events)]
+        if self._aside is not None:
+            for event in told:
+                self._aside.apply(event)
+        # All of them are of one shard.
+        reached = next((event.position for event in reversed(events) if type(event) is not Renewed), None)
         if reached is not None:
             self._cursor = self._cursor.moved_to(reached)
         if self._delivering and self._feed is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -144,10 +144,9 @@ class Write:
     def _is_held_by_itself(self, result: list[Any]) -> bool:
         return self.name is ScriptName.RESTORE and result[:1] == [b"held"]
 
-    def acknowledge(self) -> None:
-        """Report success to the caller."""
-        self.happens(WriteEvent.CONFIRMED)
-        if not self.done.done():
+    def tell(self) -> None:
+        """Give the caller the result, if the write is acknowledged."""
+        if self.state is WriteState.ACKNOWLEDGED and not self.done.done():
             self.done.set_result(self.result)
 
     def fail(self, error: Exception, seen: Seen | None = Seen.FAILURE) -> None:
@@ -161,3 +160,9 @@ class Write:
         self.seen = seen
         if not self.done.done():
             self.done.set_exception(error)
+
+
+def tell(writes: Iterable[Write]) -> None:
+    """Give the callers of acknowledged writes their results."""
+    for write in writes:
+        write.tell()

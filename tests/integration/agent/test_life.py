@@ -14,13 +14,13 @@ from structlog.testing import capture_logs
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import Phase, RequestOutcome
-from agent.registries.probes import RegistryProbes
 from agent.view.state_dir import StateDir
 from registry_core.domain.events import Event, StatusChanged
 from registry_core.domain.leases import LeaseTerms
 from registry_core.domain.records import Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
+from registry_core.upstreams.probes import RegistryProbes
 from tests.integration.agents import QUICK, AgentUnderTest, StandIn, becomes, spec, stand_in, standing
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually, free_port

@@ -73,5 +73,5 @@ async def test_haproxy_finds_every_server_of_a_large_service_over_tcp_with_its_w
     finally:
         haproxy.terminate()
         await haproxy.wait()
-        udp.close()
+        await udp.close()
         await tcp.close()

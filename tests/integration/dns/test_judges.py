@@ -61,7 +61,7 @@ async def running() -> AsyncIterator[Running]:
     server = responder(view)
     udp, tcp = await both(server)
     yield Running(view, server, udp, tcp)
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 

@@ -27,7 +27,7 @@ async def remote(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     server = responder(view, clock=FakeClock(), allow_networks=("127.0.0.0/8", f"{host}/32"), rate_limit=LIMIT)
     udp, tcp = await both(server, host, request.param)
     yield Running(view, server, udp, tcp, host)
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 
@@ -82,5 +82,5 @@ async def test_a_client_outside_the_named_networks_is_refused(exchange: Exchange
         assert "status: REFUSED" in out
         assert "EDE: 18 (Prohibited)" in out
         assert "10.0.0.1" not in out
-    udp.close()
+    await udp.close()
     await tcp.close()

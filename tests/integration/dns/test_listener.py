@@ -44,7 +44,7 @@ class Taken:
 async def test_both_listen_on_the_same_port(responder: Responder, host: str) -> None:
     udp, tcp = await serve_dns(responder, Listen(host, 0), setting="X_LISTEN")
     assert udp.port == tcp.port
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 
@@ -54,7 +54,7 @@ async def test_a_port_taken_for_tcp_is_exchanged_for_another(
     monkeypatch.setattr(listener, "serve_tcp", Taken(3))
     udp, tcp = await serve_dns(responder, ANY, setting="X_LISTEN")
     assert udp.port == tcp.port
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 

@@ -137,7 +137,7 @@ async def front(three: list[Instance], tmp_path: Path) -> AsyncIterator[Front]:
     finally:
         nginx.terminate()
         await nginx.wait()
-        udp.close()
+        await udp.close()
         await tcp.close()
 
 

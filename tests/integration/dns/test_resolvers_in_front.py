@@ -107,7 +107,7 @@ async def agent() -> AsyncIterator[int]:
     )
     udp, tcp = await both(responder(view))
     yield udp.port
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 

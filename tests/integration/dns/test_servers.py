@@ -34,8 +34,8 @@ async def running() -> AsyncIterator[Running]:
     server = responder(view)
     udp, tcp = await both(server)
     yield Running(view, server, udp, tcp)
-    udp.close()
-    udp.close()
+    await udp.close()
+    await udp.close()
     await tcp.close()
     await tcp.close()
 
@@ -236,7 +236,7 @@ async def test_other_machines_are_refused_over_both_transports() -> None:
         assert "status: REFUSED" in out
         assert "EDE: 18 (Prohibited)" in out
         assert "10.0.0.1" not in out
-    udp.close()
+    await udp.close()
     await tcp.close()
 
 

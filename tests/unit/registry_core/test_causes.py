@@ -23,12 +23,12 @@ from aiohttp import http_exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.registries.probes import Silent
 from registry_core import causes
 from registry_core.blocking import NoThread
 from registry_core.causes import UNEXPECTED, cause_of
 from registry_core.content_faults import shape_fault, unreadable
 from registry_core.errors import SettingsError
+from registry_core.upstreams.probes import Silent
 
 # What only libraries write: numbers of errors, types in backquotes, classes, reprs of objects and of addresses.
 LIBRARY_TEXT = re.compile(r"\[Errno|errno|`|Error\b|Exception\b|<[A-Za-z_]|0x[0-9a-f]|_ssl|\('|\$\.|b'|None|Expected")

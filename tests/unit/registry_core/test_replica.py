@@ -36,14 +36,14 @@ class PartlySwept(MemoryStore):
 def replica_on(clock: FakeClock) -> tuple[Replica, PartlySwept]:
     replica = Replica(ReplicaSettings(listen=Listen("127.0.0.1", 0), warming_s=0.0), clock=clock)
     store = PartlySwept(clock, LeaseTerms(), "e1", random.Random(1))
-    replica.store = store
+    replica.store = replica.sweeping.store = store
     return replica, store
 
 
 async def test_expiries_of_other_shards_are_counted_and_logged_while_some_are_unreachable() -> None:
     replica, _ = replica_on(FakeClock())
     with capture_logs() as lines, pytest.raises(StoreUnavailable) as refusal:
-        await replica._sweep()
+        await replica.sweeping.sweep()
     assert refusal.value.message == "shard 'b': no master is known; shard 'c': it takes too long"
     assert [(line["event"], line["instances"]) for line in lines] == [("instances expired", ["ip-intel/10.0.0.7:8034"])]
     assert b"expired_services_total 1.0" in replica.metrics.exposition()
@@ -54,10 +54,10 @@ async def test_a_shard_without_a_recent_sweep_shows_in_the_health() -> None:
     replica, store = replica_on(clock)
     clock.pass_time(SWEEP_OVERDUE_S + 1)
     with pytest.raises(StoreUnavailable):
-        await replica._sweep()
+        await replica.sweeping.sweep()
     assert replica.health.view().components.store.status == "failing"
     store.unswept = ()
-    await replica._sweep()
+    await replica.sweeping.sweep()
     assert replica.health.view().components.store.status == "ok"
 
 

@@ -11,8 +11,8 @@ import aiohttp
 from aiohttp import web
 
 from agent.registration.decisions import RequestOutcome
-from agent.registries.choice import RegistryAddress
 from registry_core.domain.records import Status
+from registry_core.upstreams.choice import RegistryAddress
 from tests.integration.agents import spec, stand_in, standing
 from tests.integration.registries import registry_client_for, upstreams_at
 from tests.integration.replicas import Api

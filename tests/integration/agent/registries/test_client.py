@@ -17,11 +17,11 @@ import pytest
 
 from agent.registration.decisions import RequestOutcome
 from agent.registries import client as registry_client
-from agent.registries.choice import Use
 from agent.registries.client import LeaseTold, RegistryClient, RegistryReply, TimeTold, reply_of
 from registry_core.domain.records import Registration, Status
 from registry_core.replica_settings import ReplicaSettings
 from registry_core.settings import Listen
+from registry_core.upstreams.choice import Use
 from tests.integration.agents import StandIn, stand_in
 from tests.integration.registries import registry_client_for, upstreams_at
 from tests.integration.replicas import Api, serving

@@ -12,9 +12,6 @@ import pytest
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import RequestOutcome
-from agent.registries.choice import Pace, Trouble, Use, Why
-from agent.registries.probes import RegistryProbes
-from agent.registries.requests import RegistryRequests
 from agent.registries.srv import RegistryLookup
 from agent.settings.settings import read_agent_settings
 from dns.forward_rules import read_rules
@@ -23,6 +20,9 @@ from registry_core.domain.backoff import Backoff, Jitter
 from registry_core.errors import SettingsError, StoreUnavailable
 from registry_core.ports.clock import SystemClock
 from registry_core.settings import Listen
+from registry_core.upstreams.choice import Pace, Trouble, Use, Why
+from registry_core.upstreams.probes import RegistryProbes
+from registry_core.upstreams.requests import RegistryRequests
 from tests.foreign import reply_to
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.registries import SmallestDraw, registry_client_for, upstreams_at

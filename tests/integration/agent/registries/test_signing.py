@@ -16,13 +16,13 @@ import pytest
 
 from agent.checks.spec import CheckKind
 from agent.registration.decisions import RequestOutcome
-from agent.registries.requests import RegistryRequests
 from agent.settings.settings import AgentSettings
 from registry_core.domain.records import Status
 from registry_core.ports.clock import SystemClock
 from registry_core.security.access_settings import AccessSettings, PlainForms
 from registry_core.security.sending import MAX_ATTEMPTS, RequestSigner, Send, SenderKeys
 from registry_core.security.signing_keys import SigningKey, service_key, shared_key
+from registry_core.upstreams.requests import RegistryRequests
 from tests.integration.agents import QUICK, becomes, spec, stand_in, standing
 from tests.integration.registries import registry_client_for
 from tests.integration.replicas import READY, Api, serving

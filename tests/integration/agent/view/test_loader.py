@@ -11,7 +11,6 @@ import aiohttp
 import msgspec
 import pytest
 
-from agent.registries.requests import RegistryRequests
 from agent.view.loader import MAX_LOADS, ServiceLoader
 from agent.view.lru import ViewLimits
 from agent.view.view import AgentView
@@ -19,6 +18,7 @@ from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position, Registered
 from registry_core.ports.clock import SystemClock
 from registry_core.supervision import Background
+from registry_core.upstreams.requests import RegistryRequests
 from registry_core.watch.cursor import cursor_of
 from tests.integration.agents import QUICK, AgentUnderTest, becomes, standing
 from tests.integration.replicas import Api

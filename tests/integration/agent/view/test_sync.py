@@ -10,17 +10,17 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from agent.registration.decisions import WATCH_RETRY
-from agent.registries.choice import Use
 from agent.registries.client import RegistryClient
-from agent.registries.probes import RegistryProbes
-from agent.registries.requests import RegistryRequests
 from agent.view.sync import MOST_RETRY_AFTER_S, WatchSync
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
 from registry_core.ports.clock import SystemClock
 from registry_core.settings import Listen
+from registry_core.upstreams.choice import Use
+from registry_core.upstreams.probes import RegistryProbes
+from registry_core.upstreams.requests import RegistryRequests
+from registry_core.upstreams.retries import WATCH_RETRY
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import PROTOCOL

@@ -101,14 +101,14 @@ async def test_a_lease_whose_heartbeats_are_refused_does_not_expire() -> None:
                 beat = {"service_name": "ip_intel"}
                 assert (await api.call("POST", "/heartbeat", beat, headers=WRONG)).status == 401
             clock.pass_time(1)
-            await api.replica._sweep()
+            await api.replica.sweeping.sweep()
         assert (await api.call("GET", "/services/ip_intel")).status == 200
         # When writes are accepted again, every lease gets the time back that it lost.
         beat = {"service_name": "billing"}
         await api.call("POST", "/heartbeat", beat, headers=RIGHT)
-        await api.replica._sweep()
+        await api.replica.sweeping.sweep()
         assert (await api.call("GET", "/services/ip_intel")).status == 200
         for _ in range(80):
             clock.pass_time(1)
-            await api.replica._sweep()
+            await api.replica.sweeping.sweep()
         assert (await api.call("GET", "/services/ip_intel")).status == 404, "its owner is gone"

@@ -18,9 +18,9 @@ from agent.registries.addresses import (
     source_text,
     srv_records,
 )
-from agent.registries.choice import RegistryAddress
 from dns.codec import HEADER, Type
 from dns.foreign import ForeignReply, Mark, inquiry, judge, outgoing
+from registry_core.upstreams.choice import RegistryAddress
 
 NAME = SrvName((b"_registry", b"_tcp", b"example"))
 SEED = b"0123456789abcdef"

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.view.lru import ViewLimits
-from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
@@ -23,6 +22,7 @@ from registry_core.store.memory import MemoryStore
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor
 from registry_core.watch.reader import WatchReader
+from registry_core.watch.trust import Advice
 from tests.samples import FakeClock, claim
 
 SERVICES = [f"service_{n}" for n in range(10)]

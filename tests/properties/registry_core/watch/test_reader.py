@@ -11,7 +11,6 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.view.trust import SETTLE_S, Advice
 from agent.view.view import AgentView
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
@@ -22,6 +21,7 @@ from registry_core.ports.store import Snapshot
 from registry_core.watch.changes import Happened, Replaced, WatchChange
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.trust import SETTLE_S, Advice
 from tests.samples import FakeClock, instance
 
 SERVICES = ("osint_service", "ip-intel", "geo")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.api.hub import HubLimits, WatchHub
 from registry_core.api.view import ReplicaView
@@ -25,6 +25,7 @@ from registry_core.watch.changes import Happened, Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL
 from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.trust import Advice
 from tests.samples import FakeClock, instance
 
 
@@ -83,6 +84,12 @@ class Replica:
             self.learn(shard, len(shard.events))
 
 
+class Followable(Protocol):
+    """What can be read from."""
+
+    hub: WatchHub
+
+
 class Reader:
     """An agent's view, which has one connection at a time."""
 
@@ -93,12 +100,12 @@ class Reader:
         self.snapshots: list[str] = []
         self.broken: list[str] = []
         self._anew = self._spoken = False
-        self._replica: Replica | None = None
+        self._replica: Followable | None = None
         self._watcher: Watcher | None = None
         self._reader = WatchReader(Cursor())
         self._wire = b""
 
-    def connect(self, replica: Replica, protocol: int) -> None:
+    def connect(self, replica: Followable, protocol: int) -> None:
         self.cut()
         cursor = Cursor() if self._anew else self.view.cursor
         self._replica = replica

@@ -14,13 +14,10 @@ from agent.http.samples import HistogramSample
 from agent.registration.decisions import Phase, RequestOutcome, Timings
 from agent.registration.session import Session
 from agent.registration.session_settings import SessionSettings
-from agent.registries.choice import RegistryAddress
 from agent.registries.client import RegistryClient, RegistryReply
-from agent.registries.pool import Upstreams
 from agent.registries.srv import RegistryLookup
 from agent.settings.settings import ServiceSpec
 from agent.view.sync import WatchSync
-from agent.view.trust import SILENT_AFTER_S
 from agent.view.view import AgentView
 from dns.codec import Name
 from dns.dns_settings import DnsSettings
@@ -32,8 +29,11 @@ from registry_core.domain.freshness import DEFAULT_LIMITS, Freshness
 from registry_core.domain.records import Instance, Status
 from registry_core.domain.selection import WhenNonePass
 from registry_core.supervision import Background
+from registry_core.upstreams.choice import RegistryAddress
+from registry_core.upstreams.pool import Upstreams
 from registry_core.watch.changes import PassedOver, Replaced, Synced
 from registry_core.watch.cursor import cursor_of
+from registry_core.watch.trust import SILENT_AFTER_S
 from tests.books import book_of
 from tests.samples import FakeClock, claim, instance, lived
 from tests.watch_lines import at

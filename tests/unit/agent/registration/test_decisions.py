@@ -32,7 +32,6 @@ from agent.registration.decisions import (
     begun,
     next_step,
     started,
-    watch_retry_s,
 )
 from registry_core.domain.records import Status
 
@@ -307,11 +306,6 @@ def test_a_request_sent_before_the_loss_does_not_count(outcome: RequestOutcome) 
     member = after_request(member, TellStatus(PASSING), outcome, now=101.0, draw=0.5, timings=T)
     assert member.phase is Phase.DUE
     assert next_step(member, 102.0) == Register(PASSING)
-
-
-def test_the_watch_goes_to_the_next_address_at_once_and_waits_after_the_last() -> None:
-    assert [watch_retry_s(n, 1.0, 2) for n in range(1, 9)] == [0.1, 0.1, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0]
-    assert watch_retry_s(1000, 1.0, 1) == 5.0
 
 
 def test_batches_keep_the_order_and_both_bounds() -> None:

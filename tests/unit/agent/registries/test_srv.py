@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.registries.choice import DEFAULT_PACE
-from agent.registries.pool import Upstreams
 from agent.registries.srv import RegistryLookup
 from dns.codec import Name
 from dns.foreign import ForeignReply
 from dns.resolver_client import Unanswered
 from registry_core.ports.clock import SystemClock
+from registry_core.upstreams.choice import DEFAULT_PACE
+from registry_core.upstreams.pool import Upstreams
 from tests.integration.registries import SmallestDraw
 from tests.programs import eventually
 

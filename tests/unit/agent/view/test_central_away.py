@@ -7,13 +7,13 @@ import random
 import pytest
 
 from agent.http.lookups import Lookups
-from agent.view.trust import Advice
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Position
 from registry_core.domain.selection import WhenNonePass
 from registry_core.watch.changes import Replaced, Synced
 from registry_core.watch.cursor import cursor_of
+from registry_core.watch.trust import Advice
 from tests.samples import FakeClock, instance, lived
 from tests.wire.asking import ZONE, parsed, question, responder
 

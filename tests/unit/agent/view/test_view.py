@@ -9,7 +9,6 @@ import pytest
 
 from agent.view.fallback import Fallback
 from agent.view.lru import ViewLimits
-from agent.view.trust import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice
 from agent.view.view import AgentView
 from registry_core.domain.catalog import Catalog
 from registry_core.domain.events import Deregistered, Position, Registered, StatusChanged
@@ -18,6 +17,7 @@ from registry_core.domain.records import Instance, Status
 from registry_core.watch.changes import Happened, Heard, LeaseReport, Moved, PassedOver, Replaced, Synced, UnknownEvent
 from registry_core.watch.cursor import Cursor, cursor_of
 from registry_core.watch.stage import Rest, absent_of
+from registry_core.watch.trust import RESYNC_EVERY_S, SETTLE_S, SILENT_AFTER_S, Advice
 from tests.samples import FakeClock, instance, lived
 
 OSINT = instance("osint_service", "10.0.0.1")

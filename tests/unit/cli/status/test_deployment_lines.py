@@ -104,3 +104,15 @@ def test_a_store_in_memory_services_without_use_a_guard_and_a_certificate_that_e
     assert "guard       holding: 7 instances kept as suspect (vertice guard status says more)" in lines
     assert lines[-1] == "tls         the first certificate ends in 2 d (2026-01-03T00:00:00+00:00): http://a:8888"
     assert shown(replicas=[ends, over])[-1].startswith("tls         the first certificate ends ALREADY")
+
+
+def test_followers_stand_below_those_that_they_follow() -> None:
+    far = {**REPLICA, "id": "cccccccccccccccc", "url": "", "zone": "eu-9", "address": "10.1.0.9", "status": "silent"}
+    near = {**REPLICA, "id": "bbbbbbbbbbbbbbbb", "url": "", "zone": "", "address": "203.0.113.9", "followers": [far]}
+    lines = shown(replicas=[{**REPLICA, "followers": [near], "followers_left_out": 3}])
+    assert lines[4:8] == [
+        "followers   2 followers, and 3 that are not shown",
+        "  FOLLOWER              FOLLOWS               ZONE  VERSION  HEALTH   STATE  UP   WATCHES  VIEW",
+        "  bbbbbbbb 203.0.113.9  http://a:8888         -     1.2.0    healthy  ready  2 h  3        0.5 s old",
+        "    cccccccc 10.1.0.9   bbbbbbbb 203.0.113.9  eu-9  1.2.0    silent   ready  2 h  3        0.5 s old",
+    ]

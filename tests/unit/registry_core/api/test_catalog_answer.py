@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import msgspec
+import pytest
 
 from registry_core.api import catalog_answer as module
-from registry_core.api.catalog_answer import SHARED_S, CatalogAnswers
+from registry_core.api.catalog_answer import SHARED_S, CatalogAnswers, takes_gzip
 from registry_core.api.schemas import CatalogView, InstanceView, instance_view
 from registry_core.domain.catalog import Lived
 from tests.samples import FakeClock, instance, lived
@@ -21,7 +23,10 @@ class Fleet:
         self.instances = tuple(lived(instance(port=1024 + number)) for number in range(count))
         self.cursor = "c1"
         self.shown = 0
-        self.answers = CatalogAnswers(self.catalog, self.show, self.clock)
+        self.partial = False
+        self.answers = CatalogAnswers(
+            self.catalog, self.show, self.clock, position=lambda: self.cursor, may_lack=lambda: self.partial
+        )
 
     def catalog(self) -> tuple[CatalogView, tuple[Lived, ...]]:
         frame = CatalogView(cursor=self.cursor, digest="d", state="ready", store_age_s=0.0, instances=[])
@@ -43,9 +48,7 @@ async def test_together_the_pieces_are_the_catalogue() -> None:
     for count in (0, 1, module.SLICE, module.SLICE + 1, 500):
         fleet = Fleet(count)
         answer = await fleet.answers.current()
-        body = b"".join(answer.pieces)
-        assert len(body) == answer.size
-        found = msgspec.json.decode(body)
+        found = msgspec.json.decode(b"".join(answer.pieces))
         assert (found["cursor"], len(found["instances"])) == ("c1", count)
 
 
@@ -58,3 +61,47 @@ async def test_a_change_and_the_passing_of_time_make_another_one() -> None:
     assert first.frame.cursor == "c1", "who reads the first goes on reading it"
     fleet.clock.pass_time(SHARED_S + 0.1)
     assert await fleet.answers.current() is not second
+
+
+async def test_the_catalogue_is_at_hand_until_it_changes_or_a_second_has_passed() -> None:
+    fleet = Fleet(3)
+    assert fleet.answers.at_hand("ready") is None
+    made = await fleet.answers.current()
+    assert fleet.answers.at_hand("ready") is made
+    assert fleet.answers.at_hand("warming") is None
+    fleet.cursor = "c2"
+    assert fleet.answers.at_hand("ready") is None
+    made = await fleet.answers.current()
+    fleet.clock.pass_time(SHARED_S + 0.1)
+    assert fleet.answers.at_hand("ready") is None
+    assert not made.is_partial
+
+
+async def test_a_catalogue_is_compressed_once_for_all_who_take_that() -> None:
+    fleet = Fleet(500)
+    answer = await fleet.answers.current()
+    first, second = await asyncio.gather(fleet.answers.zipped(answer), fleet.answers.zipped(answer))
+    assert first is second
+    assert gzip.decompress(b"".join(first)) == b"".join(answer.pieces)
+    assert sum(map(len, first)) * 5 < sum(map(len, answer.pieces))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "takes"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZIP", True),
+        ("x-gzip", True),
+        ("deflate, gzip;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*", True),
+        ("*;q=0", False),
+        ("identity", False),
+        ("br", False),
+        ("gzipped", False),
+    ],
+)
+def test_a_reader_says_whether_it_takes_gzip(accepted: str, *, takes: bool) -> None:
+    assert takes_gzip(accepted) is takes

@@ -15,6 +15,7 @@ from registry_core.api.deployment_schemas import (
     ServiceCounts,
     ShardSummary,
 )
+from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import HealthView
 from registry_core.domain.catalog import Catalog, Lived
 from registry_core.domain.records import Status
@@ -46,7 +47,8 @@ class StandIn:
         self.answers = answers
         self.asked: list[str] = []
 
-    async def ask(self, _method: str, url: str, path: str) -> tuple[int, bytes]:
+    async def ask(self, _method: str, url: str, path: str, *, most_bytes: int = 1) -> tuple[int, bytes]:
+        assert most_bytes > 0
         self.asked.append(url + path)
         status, body = self.answers.get(url + path, (0, None))
         return status, msgspec.json.encode(body)
@@ -58,7 +60,8 @@ def deployment(peers: StandIn, clock: FakeClock) -> Deployment:
     def health() -> HealthView:
         return msgspec.structs.replace(one.health.view(), status="healthy", reasons=[])
 
-    return Deployment(health, one.view, peers, RequestTotals, version="1.0.0", zone="z", clock=clock)  # type: ignore[arg-type]  # a stand-in
+    tree = FollowTree("own", clock)
+    return Deployment(health, one.view, peers, RequestTotals, version="1.0.0", zone="z", clock=clock, tree=tree)  # type: ignore[arg-type]  # a stand-in
 
 
 async def test_each_replica_is_there_once_and_silent_ones_are_named() -> None:
@@ -150,3 +153,11 @@ def test_services_count_by_what_selection_would_pick() -> None:
         instances=3,
         by_status={"critical": 1, "maintenance": 1, "passing": 1},
     )
+
+
+def test_a_follower_that_is_not_well_degrades_its_deployment_and_says_why() -> None:
+    ill = replica("edge", "unhealthy", zone="eu-9", address="203.0.113.9", reasons=["away"])
+    middle = replica("middle", followers=[ill])
+    view = deployment_view([replica("a", followers=[middle])], [], NONE, at="now")
+    assert view.status == "degraded"
+    assert view.reasons == ["follower edge eu-9 203.0.113.9: away"]

@@ -166,15 +166,25 @@ async def test_a_move_is_sent_as_its_differences(parts: Parts) -> None:
     assert lines(parts.hub.open(parse_cursor("0.e1.1")))[0]["reason"] == "epoch"
 
 
+async def test_a_reader_that_is_ahead_gets_a_snapshot_when_the_history_moves(parts: Parts) -> None:
+    await parts.store.register(claim())
+    level, ahead = parts.hub.open(parts.view.cursor), parts.hub.open(cursor_of([Position(0, "e1", 9)]))
+    assert kinds(level) == kinds(ahead) == ["sync"]
+    parts.view.moved(cursor_of([Position(0, "e1", 10)]), [])
+    assert (kinds(level), kinds(ahead)) == (["moved"], ["snapshot", "sync"])
+    parts.view.moved(cursor_of([Position(0, "e2", 1)]), [])
+    assert (kinds(level), kinds(ahead)) == (["moved"], ["moved"]), "both are level by now"
+
+
 async def test_a_move_names_the_removed_instances_and_the_count_of_the_rest(parts: Parts) -> None:
     for port in (8001, 8002):
         await parts.store.register(claim(port=port))
-        await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])
     whole, part = (
         parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL),
         parts.hub.open(Cursor(), label="ip-intel"),
     )
     other = parts.hub.open(Cursor(), label="billing")
+    await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}") for port in (8001, 8002)])
     for watcher in (whole, part, other):
         lines(watcher)
     position = Position(0, "e2", 5)
@@ -186,6 +196,16 @@ async def test_a_move_names_the_removed_instances_and_the_count_of_the_rest(part
         assert (moved["type"], moved["instances"], moved["removed"]) == ("moved", [], removed)
     parts.hub.tick()
     assert [row[1] for row in lines(whole)[0]["renewed"]] == ["10.0.0.7:8002"]
+
+
+async def test_renewals_are_gathered_only_for_readers_of_them(parts: Parts) -> None:
+    await parts.store.register(claim())
+    parts.hub.open(Cursor())
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
+    assert kinds(parts.hub.open(parts.view.cursor, renewals=True, protocol=FIRST_PROTOCOL)) == ["sync"]
+    await parts.store.renew([Beat("ip_intel", "10.0.0.7:8034")])
+    resumed = parts.hub.open(parts.view.cursor, renewals=True, protocol=FIRST_PROTOCOL)
+    assert kinds(resumed) == ["renewed", "sync"]
 
 
 async def test_renewals_of_gone_instances_are_not_sent(parts: Parts) -> None:
@@ -353,6 +373,7 @@ async def test_a_bare_snapshot_leaves_out_later_events(parts: Parts) -> None:
 
 @pytest.mark.untraced
 async def test_many_renewals_are_split_into_lines_of_bounded_size(parts: Parts) -> None:
+    parts.hub.open(Cursor(), renewals=True, protocol=FIRST_PROTOCOL)
     for port in range(8001, 8001 + 1500):
         await parts.store.register(claim(port=port))
         await parts.store.renew([Beat("ip_intel", f"10.0.0.7:{port}")])

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from registry_core.api.auth import Caller
 from registry_core.api.calls import WriteCall
-from registry_core.api.operations import _MAX_WARNED, Operations, Policy
+from registry_core.api.lookup_operations import Policy
+from registry_core.api.operations import _MAX_WARNED, Operations
 from registry_core.api.refusal_log import RefusalLog
 from registry_core.api.schemas import RegisterBody
 from registry_core.api.standstill import WriteGate

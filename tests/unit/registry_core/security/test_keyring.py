@@ -14,6 +14,7 @@ from registry_core.security.signatures import Signature, read_signature, signed
 from registry_core.security.signing_keys import (
     SigningKey,
     api_key,
+    follower_key,
     reader_key,
     replica_key,
     service_key,
@@ -43,6 +44,7 @@ def signature(key: SigningKey) -> Signature:
         (shared_key("old"), "operator", "shared#1"),
         (shared_key("new"), "operator", "shared#2"),
         (replica_key("new"), "replica", "replica#2"),
+        (follower_key("old"), "follower", "follower#1"),
         (service_key("ip_intel", "old"), "service:ip-intel", "service:ip_intel#1"),
         (reader_key("a-read-key"), "reader", "reader"),
         (ISSUED, "service:billing", "k-00000000000a"),

@@ -72,7 +72,7 @@ async def test_every_lease_is_extended_by_the_gap_except_those_renewed_meanwhile
             if name is ScriptName.CENSUS:
                 censuses += 1
                 if censuses == 1:
-                    await call(queue, ScriptName.RENEW, "ip-intel", heard.decode().partition("/")[2], "")
+                    await call(queue, ScriptName.RENEW, heard, "")
             return result
 
         monkeypatch.setattr(WriteQueue, "call", interrupted)

@@ -27,7 +27,8 @@ async def answered(name: ScriptName, first: Any, again: Any) -> Any:
     write.happens(WriteEvent.LEFT)
     write.take(again, new)
     assert write.link is new, "whose replicas must confirm it"
-    write.acknowledge()
+    write.happens(WriteEvent.CONFIRMED)
+    write.tell()
     return await write.done
 
 
@@ -80,5 +81,6 @@ def test_a_write_is_acknowledged_only_by_the_server_that_has_it() -> None:
 async def test_an_impossible_event_of_a_write_is_an_error_and_no_acknowledgement() -> None:
     write = Write(ScriptName.REGISTER, (), 0.0, asyncio.get_running_loop().create_future())
     with pytest.raises(KeyError):
-        write.acknowledge()
+        write.happens(WriteEvent.CONFIRMED)
+    write.tell()
     assert not write.done.done()

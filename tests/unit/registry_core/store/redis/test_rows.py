@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry_core.domain.encoding import claim_json
 from registry_core.domain.records import Instance, Protocol, Status
 from registry_core.store.redis import rows
 from registry_core.store.redis.rows import LINE, Order
@@ -57,11 +58,11 @@ def test_the_line_has_the_expected_words() -> None:
 
 @pytest.mark.parametrize("more", [{"epoch": 7}, {"status": Status.CRITICAL}])
 def test_fields_in_the_line_do_not_change_the_rest(more: dict[str, Any]) -> None:
-    assert rows.claim_json(claim(**more)) == rows.claim_json(claim())
+    assert claim_json(claim(**more)) == claim_json(claim())
 
 
 def test_fields_outside_the_line_change_the_rest() -> None:
-    assert rows.claim_json(claim(zone="eu-west-1a")) != rows.claim_json(claim())
+    assert claim_json(claim(zone="eu-west-1a")) != claim_json(claim())
 
 
 def test_a_value_of_the_previous_release_has_no_order() -> None:

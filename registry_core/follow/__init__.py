@@ -1,0 +1,1 @@
+"""Followers: replicas whose store is another registry, read by its watch."""
