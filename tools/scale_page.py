@@ -102,19 +102,21 @@ def _plans(constants: Mapping[str, float]) -> Iterator[str]:
     yield "## What a fleet takes\n\n"
     yield _said(
         "Agents watch the followers where there are any, and the replicas otherwise. A shard is a Redis master with "
-        "two copies, each of which needs the memory of the master."
+        "two copies, each of which needs the memory of the master. `core` is the part of one that a program may use: "
+        "more than half only where nothing fits into that."
     )
     plans = {size: planned(fleet_of(size), constants) for size in SIZES}
-    head = ["instances", "agents", "changes/s", "drains/s", "replicas", "followers", "shards", "each Redis"]
+    head = ["instances", "agents", "changes/s", "drains/s", "core", "replicas", "followers", "shards", "each Redis"]
     rows = []
     for size, plan in plans.items():
         fleet = fleet_of(size)
         row = [f"{size:,}", f"{fleet.agents:,}", _number(fleet.changes_per_s), _number(fleet.drains_per_s)]
         if plan is None:
-            rows.append([*row, "no layout has room", "", "", ""])
+            rows.append([*row, "no layout has room", "", "", "", ""])
         else:
             layout = plan.layout
             memory = f"{plan.costs.redis.memory_mb:,.0f} MB"
+            row.append(f"{plan.room.cores:.0%}")
             rows.append([*row, str(layout.replicas), str(layout.followers), str(layout.shards), memory])
     yield _table(head, rows)
     yield _said("What one program of each uses then:")

@@ -91,7 +91,7 @@ def test_a_load_adds_up() -> None:
 
 
 def test_a_planned_layout_has_room_and_one_follower_less_has_not() -> None:
-    fleet = fleet_of(200_000)
+    fleet = fleet_of(900_000)
     plan = planned(fleet, DEAR)
     assert plan is not None
     assert plan.layout.replicas >= 2
