@@ -39,7 +39,10 @@ RECORDING: Final[dict[str, dict[str, str]]] = {
     },
     "dns.tcp": {"self.received += 1": "pass"},
     "agent.sidecar": {"self.responder.tick()": "pass"},
-    "agent.http.ready_bodies": {"body.counter[0] += 1": "pass", "self._asked.add(body.label)": "pass"},
+    "registry_core.api.ready_bodies": {
+        "body.counter[0] += 1": "pass",
+        "if body.label:\n    self._asked(body.label)": "pass",
+    },
     "agent.http.local_api": {
         "self._counts.looked_up(freshness, age_s)": "pass",
         "path = path_of(request.raw_path)": "pass",

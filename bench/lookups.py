@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ import uvloop
 
 from bench.load import flood, request, steady
 from bench.machine import pin, unpin
-from bench.middle import registration
+from bench.middle import bare_app, registration
 from bench.rows import Figure, Result, Row, spread
 from bench.wrk import is_installed, load
 from cli.slo.levels import LOOKUP_MS
@@ -68,9 +67,9 @@ def measure(count: int) -> Sequence[Result]:
         port = free_port()
         command = [*VERTICE, "registry", "--listen", f"127.0.0.1:{port}"]
         registry = stack.enter_context(running(command, folder / "registry.log", SETTINGS))
-        wait_until(lambda: accepts(port), "the registry listens")
+        wait_until(lambda: accepts(port), "the registry listens", 60)
         uvloop.run(_filled(port))
-        bare = [_bare(stack, folder / f"answer-{place}", _asked(port, one)) for place, one in enumerate(TARGETS)]
+        bare = [bare_app(stack, folder, _asked(port, one)) for one in TARGETS]
         print(pin([registry.pid, *(program.pid for _, program in bare)]))
         figures: list[Result] = []
         for target, each in zip(TARGETS, bare, strict=True):
@@ -116,12 +115,3 @@ def _asked(port: int, target: LookupTarget) -> bytes:
     asked = urllib.request.Request(_url(port, target), headers=dict(target.headers))
     with urllib.request.urlopen(asked, timeout=10) as answer:
         return bytes(answer.read())
-
-
-def _bare(stack: ExitStack, answer: Path, body: bytes) -> tuple[int, Program]:
-    answer.write_bytes(body)
-    port = free_port()
-    argv = [sys.executable, "-m", "bench.bare", str(port), "200", str(answer)]
-    program = stack.enter_context(running(argv, answer.with_suffix(".log")))
-    wait_until(lambda: accepts(port), "the bare application listens")
-    return port, program

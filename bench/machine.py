@@ -75,6 +75,16 @@ def pin(servers: Iterable[int], *, beside: Iterable[int] = ()) -> str:
     return f"servers on processors {', '.join(shown)}; the measuring process on {usable[-1]}"
 
 
+def pin_each(servers: Iterable[int]) -> str:
+    """Pin each of these pids to a processor of its own, as far as there are; return how. This process is not pinned."""
+    usable = sorted(os.sched_getaffinity(0))
+    shown = []
+    for number, pid in enumerate(servers):
+        _pin(pid, usable[number % len(usable)])
+        shown.append(str(usable[number % len(usable)]))
+    return f"servers on processors {', '.join(shown)}; the rest on any"
+
+
 def _pin(pid: int, processor: int) -> None:
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile

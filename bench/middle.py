@@ -47,13 +47,18 @@ class Middle:
 
     def bare(self, status: int, body: bytes) -> tuple[int, Program]:
         """Start the bare web app that answers these bytes; return its port and the program."""
-        port = free_port()
-        answer = self.folder / f"answer-{port}"
-        answer.write_bytes(body)
-        argv = [sys.executable, "-m", "bench.bare", str(port), str(status), str(answer)]
-        program = self._stack.enter_context(running(argv, self.folder / f"bare-{port}.log"))
-        wait_until(lambda: accepts(port), "the bare web app listens")
-        return port, program
+        return bare_app(self._stack, self.folder, body, status)
+
+
+def bare_app(stack: ExitStack, folder: Path, body: bytes, status: int = 200) -> tuple[int, Program]:
+    """Start the bare web app that answers these bytes, until `stack` ends; return its port and the program."""
+    port = free_port()
+    answer = folder / f"answer-{port}"
+    answer.write_bytes(body)
+    argv = [sys.executable, "-m", "bench.bare", str(port), str(status), str(answer)]
+    program = stack.enter_context(running(argv, folder / f"bare-{port}.log"))
+    wait_until(lambda: accepts(port), "the bare web app listens")
+    return port, program
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from unittest import mock
 
 from cli.main import main
 from registry_core import replica
-from registry_core.telemetry.metrics import MeasuredOperation, ReplicaMetrics
+from registry_core.telemetry.metrics import CountAtOnce, MeasuredOperation, ReplicaMetrics
 
 
 class UnmeasuredOperation(MeasuredOperation):
@@ -25,11 +25,27 @@ class UnmeasuredOperation(MeasuredOperation):
         """Count nothing."""
 
 
+class UncountedAtOnce(CountAtOnce):
+    """Counts nothing."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Keep nothing."""
+
+    def add(self, took_s: float) -> None:
+        """Count nothing."""
+
+
 class UnrecordedMetrics(ReplicaMetrics):
     """The metrics of a replica without those of requests and operations."""
 
     def request(self, endpoint: str, method: str, status: int, duration_s: float, trace: str | None = None) -> None:
         """Count nothing."""
+
+    def at_once(self, endpoint: str, status: int, operation: str = "") -> CountAtOnce:  # noqa: ARG002 - see the class
+        """Count nothing."""
+        return UncountedAtOnce()
 
     def operation(self, name: str) -> MeasuredOperation:  # noqa: ARG002 - no operation is measured
         return _UNMEASURED

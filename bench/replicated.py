@@ -56,8 +56,10 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
         theirs_us = min(theirs_us, (cpu_s(bare.pid) - bare_before) * 1e6 / writes)
     beats, bare_beats = 0.0, 0.0
     for _ in range(REPEATS):
-        beats = max(beats, (await flood(running.port, _beats(writes // 10), 8)).per_s * BEATS)
-        bare_beats = max(bare_beats, (await flood(bare_port, _beats(writes // 10), 8, CREATED)).per_s * BEATS)
+        # Made before: to encode a batch takes the load as long as to have it renewed takes Redis, beside which it runs.
+        batches = list(_beats(writes // 10))
+        beats = max(beats, (await flood(running.port, batches, 8)).per_s * BEATS)
+        bare_beats = max(bare_beats, (await flood(bare_port, batches, 8, CREATED)).per_s * BEATS)
     paced: HttpLoad = await steady(running.port, registrations(STEADY_PER_S * 5), STEADY_PER_S, CREATED)
     alone = _alone(running, STEADY_PER_S * 2)
     return [
@@ -67,7 +69,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
             ours,
             "a bare aiohttp web app on the same processor that answers the same bytes",
             theirs,
-            3_000,
+            5_000,
             at_least=True,
         ),
         Figure(
@@ -76,7 +78,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
             ours_us,
             "the same web app; other programs on the machine move this less than the rate",
             theirs_us,
-            333,
+            200,
         ),
         Figure(
             f"heartbeats with WAIT 1, {BEATS} in each request",
@@ -84,7 +86,7 @@ async def _measured(running: Middle, writes: int) -> list[Result]:
             beats,
             "the same web app, which keeps nothing",
             bare_beats,
-            20_000,
+            60_000,
             at_least=True,
         ),
         Row(

@@ -68,3 +68,10 @@ def per_s_of(said: str) -> float:
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
     assert found is not None, said
     return float(found[1])
+
+
+def errors_of(said: str) -> int:
+    """Return how many answers were no success, and how many requests had no answer."""
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    lost = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    return (int(bad[1]) if bad else 0) + (sum(map(int, lost.groups())) if lost else 0)

@@ -264,7 +264,6 @@ class Replica:
         self.writes.usable = lambda: False  # the registry carries them out
         follower.join(
             self._peers.id,
-            self.tree,
             gate=self._gate,
             hub=self.hub,
             drains=drains,

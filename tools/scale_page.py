@@ -6,13 +6,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from agent.view.acknowledge import PACE_S
 from bench.scale.comparison import WITHIN, compared
 from bench.scale.constants import CONSTANTS, FOLLOWER_CONSTANTS, missing_from, paced_cost
-from bench.scale.fleet_model import ACK_PAUSE_S, SERVICE_INSTANCES, Deployed, Fleet, Load, costs
+from bench.scale.fleet_model import SERVICE_INSTANCES, Deployed, Fleet, Load, costs
 from bench.scale.measured_file import MeasuredFile, RowResult, constants_of, read_measured
 from bench.scale.published import PUBLISHED
 from bench.scale.sizing import Breaks, SizedFleet, breaking, fleet_of, planned, returned, sensitivities
+from registry_core.watch.limits import LEAST_ACK_EVERY_S, MOST_ACK_EVERY_S, ack_every_s
 from tools.scale_plot import GIGABIT, plot_svg
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
@@ -102,19 +102,21 @@ def _plans(constants: Mapping[str, float]) -> Iterator[str]:
     yield "## What a fleet takes\n\n"
     yield _said(
         "Agents watch the followers where there are any, and the replicas otherwise. A shard is a Redis master with "
-        "two copies, each of which needs the memory of the master."
+        "two copies, each of which needs the memory of the master. `core` is the part of one that a program may use: "
+        "more than half only where nothing fits into that."
     )
     plans = {size: planned(fleet_of(size), constants) for size in SIZES}
-    head = ["instances", "agents", "changes/s", "drains/s", "replicas", "followers", "shards", "each Redis"]
+    head = ["instances", "agents", "changes/s", "drains/s", "core", "replicas", "followers", "shards", "each Redis"]
     rows = []
     for size, plan in plans.items():
         fleet = fleet_of(size)
         row = [f"{size:,}", f"{fleet.agents:,}", _number(fleet.changes_per_s), _number(fleet.drains_per_s)]
         if plan is None:
-            rows.append([*row, "no layout has room", "", "", ""])
+            rows.append([*row, "no layout has room", "", "", "", ""])
         else:
             layout = plan.layout
             memory = f"{plan.costs.redis.memory_mb:,.0f} MB"
+            row.append(f"{plan.room.cores:.0%}")
             rows.append([*row, str(layout.replicas), str(layout.followers), str(layout.shards), memory])
     yield _table(head, rows)
     yield _said("What one program of each uses then:")
@@ -191,13 +193,15 @@ def _broken(one: Breaks) -> list[str]:
 
 def _acknowledgements(constants: Mapping[str, float]) -> str:
     fleet = fleet_of(100_000)
-    acks = fleet.agents * fleet.acks_per_agent_s
+    readers = 5_000
+    acks = fleet.agents * fleet.acks_per_agent_s(readers)
     cores = acks * paced_cost(constants, "replica.ack_us", acks) / 1e6
     return (
-        f"Every agent acknowledges every drain, whether its programs use the service or not. Drains within {PACE_S:g} "
-        f"s share one acknowledgement, so that an agent sends at most {1 / ACK_PAUSE_S:.1f} a second. At 100,000 "
-        f"instances that is {acks:,.0f} requests a second and {_number(cores)} cores in all. A follower acknowledges "
-        "once for all of its watchers."
+        f"Every agent acknowledges every drain, whether its programs use the service or not. Drains within "
+        f"{LEAST_ACK_EVERY_S:g} s share one acknowledgement, those within {MOST_ACK_EVERY_S:g} s where a replica has "
+        f"many readers, so that an agent of one with {readers:,} sends at most "
+        f"{1 / (1.5 * ack_every_s(readers)):.1f} a second. At 100,000 instances that is {acks:,.0f} requests a second "
+        f"and {_number(cores)} cores in all. A follower acknowledges once for all of its watchers."
     )
 
 

@@ -33,9 +33,8 @@ from registry_core.watch.changes import (
     WatchChange,
 )
 from registry_core.watch.cursor import Cursor
+from registry_core.watch.limits import LEAST_ACK_EVERY_S
 
-# Changes within this time share one acknowledgement; the random delay also spreads the agents' requests.
-PACE_S: Final = 0.2
 # One address may lead to several replicas, and only one of them has our watch: the next try may reach it.
 TRIES: Final = 5
 # Acknowledgements that wait, while drains go on and the registry does not answer; further drains join the last.
@@ -87,9 +86,12 @@ class Acknowledger:
         tick: Callable[[], None],
         drain_srv_s: Callable[[], float],
         asked: bool = True,
-        pace_s: float = PACE_S,
+        pace_s: float = LEAST_ACK_EVERY_S,
     ) -> None:
-        """`asked` is false for a registry that does not want acknowledgements."""
+        """`asked` is false for a registry that does not want acknowledgements.
+
+        Changes within `pace_s` share one; a random delay of up to as long spreads the agents' requests.
+        """
         self._send = send
         self._taken = taken
         self._random = random

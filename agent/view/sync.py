@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -36,7 +36,16 @@ from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.changes import PassedOver, Replaced, SentOn, UnknownEvent
 from registry_core.watch.clock import time_of
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import PROTOCOL, PROTOCOL_HEADER, SILENCE_S, SYNC_EVERY_S, WATCHER_HEADER
+from registry_core.watch.limits import (
+    ACK_EVERY_HEADER,
+    LEAST_ACK_EVERY_S,
+    MOST_ACK_EVERY_S,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    SILENCE_S,
+    SYNC_EVERY_S,
+    WATCHER_HEADER,
+)
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER
 from registry_core.watch.reader import BrokenPacking, BrokenStream, WatchReader
 from registry_core.watch.trust import Advice
@@ -193,7 +202,7 @@ class WatchSync:
                 raise StreamEnded(f"HTTP {response.status}", _retry_after_s(response))
             self._view.opened(time_of(response.headers.get("Date", "")))
             latency_s = self._clock.monotonic() - began
-            acknowledger = self._acknowledger(url, response.headers.get(WATCHER_HEADER, ""))
+            acknowledger = self._acknowledger(url, response.headers)
             acknowledging = asyncio.ensure_future(acknowledger.run())
             reader = WatchReader(cursor, stage=self._view.staging)
             reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
@@ -248,7 +257,9 @@ class WatchSync:
                     return
         raise StreamEnded("the registry ended the stream")
 
-    def _acknowledger(self, url: str, watcher: str) -> Acknowledger:
+    def _acknowledger(self, url: str, headers: Mapping[str, str]) -> Acknowledger:
+        watcher, pace = headers.get(WATCHER_HEADER, ""), headers.get(ACK_EVERY_HEADER, "")
+
         async def send(cursor: Cursor) -> RegistryReply:
             return await self._client.acknowledge(url, watcher, cursor)
 
@@ -262,6 +273,7 @@ class WatchSync:
             tick=view.tick,
             drain_srv_s=lambda: view.draining.shown_s,
             asked=bool(watcher),
+            pace_s=min(float(pace), MOST_ACK_EVERY_S) if _SECONDS.fullmatch(pace) else LEAST_ACK_EVERY_S,
         )
 
     def _reports(self, url: str, response: aiohttp.ClientResponse) -> Coroutine[Any, Any, None] | None:

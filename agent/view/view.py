@@ -299,7 +299,8 @@ class AgentView:
             case Synced():
                 advice = self._sync(change)
         self.trust.taken()
-        self.tick()
+        if not (self.trust.live and isinstance(change, Happened)):  # an event makes no live view fresher
+            self.tick()
         return advice
 
     def tidy(self, most: int) -> list[str]:

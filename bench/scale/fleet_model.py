@@ -11,19 +11,16 @@ from typing import Final
 
 import msgspec
 
-from agent.view.acknowledge import PACE_S
 from agent.view.lru import ViewLimits
 from bench.scale.constants import PACES, at_pace, paced_cost
 from bench.scale.crowd import KEPT_S
 from registry_core.api.hub import HubLimits
 from registry_core.domain.footprint import NAME_BYTES
 from registry_core.store.redis.scripts import STREAM_LENGTH
-from registry_core.watch.limits import SYNC_EVERY_S
+from registry_core.watch.limits import SYNC_EVERY_S, ack_every_s
 
 MEGA: Final = 1024.0 * 1024.0
 SERVICE_INSTANCES: Final = 10
-# An agent gathers the drains of this time, on average, into one acknowledgement.
-ACK_PAUSE_S: Final = 1.5 * PACE_S
 US: Final = 1_000_000.0
 
 
@@ -53,15 +50,15 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     def beats_per_s(self) -> float:
         return self.agents / self.heartbeat_s
 
-    @property
-    def acks_per_agent_s(self) -> float:
-        """Acknowledgements of one agent: one for each drain, while those are rare."""
-        return self.drains_per_s / (1.0 + self.drains_per_s * ACK_PAUSE_S)
+    def acks_per_agent_s(self, readers: float = 0) -> float:
+        """Acknowledgements of one of `readers`: one for each drain, while those are rare; then one for many."""
+        # On average, those of this time share one.
+        return self.drains_per_s / (1.0 + self.drains_per_s * 1.5 * ack_every_s(int(readers)))
 
     @property
     def anew(self) -> float:
         """The share of an agent's requests that need a new connection: those with no other one shortly before."""
-        return max(0.0, 1.0 - KEPT_S * (1.0 / self.report_s + self.acks_per_agent_s))
+        return max(0.0, 1.0 - KEPT_S * (1.0 / self.report_s + self.acks_per_agent_s()))
 
     def kept(self, most: int) -> float:
         """Return how many changes are held of `most` at the most."""
@@ -126,7 +123,7 @@ def _watching(fleet: Fleet, watchers: float, readers: float, c: Mapping[str, flo
     Watchers that are no agents are followers, each of which acknowledges a drain once for all its own watchers.
     """
     joins = fleet.joins_per_s * readers / fleet.agents if fleet.agents else 0.0
-    acks = watchers * fleet.acks_per_agent_s
+    acks = watchers * fleet.acks_per_agent_s(watchers)
     reports = readers / fleet.report_s
     lines, lives = fleet.changes_per_s * watchers, watchers / SYNC_EVERY_S
     return Load(
@@ -292,7 +289,7 @@ def _agent(fleet: Fleet, c: Mapping[str, float]) -> Load:
             "changes": changes * c["octets.change"],
             "signs of life": c["octets.life"] / SYNC_EVERY_S,
             "heartbeats": (c["octets.beat"] + own * c["octets.beat_instance"]) / fleet.heartbeat_s,
-            "acknowledgements": fleet.acks_per_agent_s * c["octets.ack"],
+            "acknowledgements": fleet.acks_per_agent_s() * c["octets.ack"],
             "reports": c["octets.report"] / fleet.report_s,
             "joins": joins * fleet.instances * c["octets.snapshot"],
         },
@@ -300,7 +297,7 @@ def _agent(fleet: Fleet, c: Mapping[str, float]) -> Load:
             "changes": changes,
             "signs of life": 1.0 / SYNC_EVERY_S,
             "heartbeats": 1.0 / fleet.heartbeat_s,
-            "acknowledgements": fleet.acks_per_agent_s,
+            "acknowledgements": fleet.acks_per_agent_s(),
             "reports": 1.0 / fleet.report_s,
         },
     )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -43,6 +44,9 @@ def main() -> int:
     arguments = parser.parse_args()
     file = read_measured()
     if arguments.plan is None:
+        load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
+        if load > processors / 2:
+            print(f"NOT QUIET: load {load:.1f} on {processors} processors: processor time may be off by half")
         everything = arguments.rows is None and not arguments.systems
         if everything or arguments.rows is not None:
             file = _rows(file, arguments.rows or ROWS)
@@ -121,8 +125,9 @@ def _plans(constants: ConstantValues, sizes: Iterable[int]) -> None:
         if plan is None:
             print(f"\n{instances:,} instances: no layout has room")
             continue
-        layout, used = plan
+        layout, used, room = plan
         programs = f"{layout.replicas} replicas, {layout.followers} followers, {layout.shards} shards"
+        programs += f", up to {room.cores:.0%} of a core each"
         print(f"\n{instances:,} instances: {programs}")
         for name, load in (
             ("replica", used.replica),

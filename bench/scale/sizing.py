@@ -28,11 +28,16 @@ class Room(msgspec.Struct, frozen=True):
     watchers: float = HubLimits().watchers / 2
 
 
+# Where no layout keeps within the first room, the next one counts: fewer may fail then.
+ROOMS: Final = (Room(), Room(cores=0.8))
+
+
 class SizedFleet(NamedTuple):
-    """The smallest layout that has room, and what its programs use."""
+    """The smallest layout that has room, what its programs use, and that room."""
 
     layout: Deployed
     costs: Costs
+    room: Room
 
 
 class Breaks(NamedTuple):
@@ -61,20 +66,17 @@ def has_room(load: Load, room: Room) -> bool:
     return load.cores <= room.cores and load.memory_mb <= room.memory_mb and load.octets_per_s <= room.octets_per_s
 
 
-def planned(
-    fleet: Fleet, constants: Mapping[str, float], room: Room | None = None, most: int = 4096
-) -> SizedFleet | None:
-    """Return the layout with the fewest programs that keeps within `room`; None when there is none.
+def planned(fleet: Fleet, constants: Mapping[str, float], most: int = 4096) -> SizedFleet | None:
+    """Return the layout with the fewest programs that keeps within the first room that it can; None without one.
 
     At least two replicas, so that one may fail.
     """
-    room = room if room is not None else Room()
-    best: SizedFleet | None = None
-    for replicas in range(2, 17):
-        found = _with_replicas(fleet, replicas, constants, room, most)
-        if found is not None and (best is None or _programs(found.layout) < _programs(best.layout)):
-            best = found
-    return best
+    for room in ROOMS:
+        every = (_with_replicas(fleet, replicas, constants, room, most) for replicas in range(2, 17))
+        found = [one for one in every if one is not None]
+        if found:
+            return min(found, key=lambda one: _programs(one.layout))
+    return None
 
 
 def _programs(layout: Deployed) -> int:
@@ -104,7 +106,7 @@ def _with_replicas(
     if followers is None:
         return None
     layout = Deployed(replicas=replicas, followers=followers, shards=shards)
-    return SizedFleet(layout, costs(fleet, layout, constants))
+    return SizedFleet(layout, costs(fleet, layout, constants), room)
 
 
 def _least(fits: Callable[[int], bool], most: int) -> int | None:
@@ -175,7 +177,7 @@ def _first(breaks: Callable[[int], bool], most: int = 100_000_000) -> float:
     return float("inf")
 
 
-class Return(NamedTuple):
+class FleetReturn(NamedTuple):
     """What it takes one replica or follower that all its agents come back at once and read everything."""
 
     readers: float
@@ -184,13 +186,13 @@ class Return(NamedTuple):
     agent_core_s: float  # of each agent
 
 
-def returned(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> Return:
+def returned(fleet: Fleet, layout: Deployed, constants: Mapping[str, float]) -> FleetReturn:
     """Return what the return of all agents takes, after a restart of everything that they watch."""
     readers = fleet.agents / (layout.followers or layout.replicas)
     each_us = constants["replica.join_us"] + fleet.instances * constants["replica.join_instance_us"]
     core_s = (readers * each_us + fleet.instances * constants["replica.encode_us"]) / 1e6
     octets = readers * fleet.instances * constants["octets.snapshot"]
-    return Return(readers, core_s, octets, fleet.instances * constants["agent.join_us"] / 1e6)
+    return FleetReturn(readers, core_s, octets, fleet.instances * constants["agent.join_us"] / 1e6)
 
 
 class Sensitivity(NamedTuple):

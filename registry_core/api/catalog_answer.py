@@ -72,17 +72,26 @@ class CatalogAnswers:
         self._making = asyncio.Lock()
         self._latest: CatalogAnswer | None = None
         self._made_at: object = None
+        # How many were begun, and which of them the latest is.
+        self._begun = self._latest_number = 0
 
     async def current(self) -> CatalogAnswer:
-        """Return the catalogue as of now; its times may be SHARED_S old."""
+        """Return the catalogue as of a moment after the call; its times may be SHARED_S old.
+
+        While one is made, however many ask for the next one wait for the same.
+        """
+        before = self._begun
         async with self._making:
+            if self._latest is not None and self._latest_number > before:
+                return self._latest
             frame, instances = self._catalog()
             if self._latest is not None and self._still_holds(self._latest, frame):
                 return self._latest
+            self._begun += 1
             at, position, is_partial = self._clock.monotonic(), self._position(), self._may_lack()
             pieces = await self._encoded(frame, instances)
             answer = self._latest = CatalogAnswer(frame, pieces, at, is_partial=is_partial)
-            self._made_at = position
+            self._made_at, self._latest_number = position, self._begun
             # From then on only those who still read it keep it.
             asyncio.get_running_loop().call_later(SHARED_S, self._forget, answer)
             return answer

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import msgspec
 
 from registry_core.api.deployment_schemas import ReplicaSummary
 from registry_core.api.follow_health import followers_health
-from registry_core.api.follower_book import FollowerBook, flat
+from registry_core.api.follower_book import FollowerBook
 from registry_core.api.follower_schemas import FollowerReport
 from registry_core.api.health_schemas import FollowersHealth
-from registry_core.domain.chain import FollowLoop, header_of, ids_in
+from registry_core.domain.chain import header_of
 from registry_core.errors import Overloaded
 from registry_core.ports.clock import Clock
 from registry_core.usage.followed import FollowedUsage
@@ -28,7 +26,6 @@ class FollowTree:
         self._clock = clock
         self._path = path
         self._book = FollowerBook(own)
-        self._open: Counter[str] = Counter()  # the watches of followers, by their ids
 
     @property
     def chain(self) -> str:
@@ -38,35 +35,6 @@ class FollowTree:
     def follows(self) -> str:
         """Return the id of the replica that this one follows; "" when there is none, or it is not known."""
         return next(iter(self._path()), "")
-
-    @contextmanager
-    def followed_by(self, header: str) -> Iterator[None]:
-        """Note who follows this replica while its watch is open; `header` is empty for other readers."""
-        follower = next(iter(ids_in(header)), "")
-        if not follower:
-            yield
-            return
-        self._open[follower] += 1
-        try:
-            yield
-        finally:
-            self._open[follower] -= 1
-            if not self._open[follower]:
-                del self._open[follower]
-
-    def require_above(self, path: Iterable[str], url: str) -> None:
-        """Raise FollowLoop when one of `path`, the replicas from the one at `url` upwards, is below this one.
-
-        Two that begin to follow each other at the same time, each before the other is known to follow, see it here.
-        """
-        below = self._below()
-        circle = {self._own, *path} & below
-        if circle:
-            raise FollowLoop(f"REGISTRY_FOLLOW: {url} leads this follower to {min(circle)}, which is below it")
-
-    def _below(self) -> set[str]:
-        reported = [one for one in self.followers() if one.id in self._open]
-        return {*self._open, *(one.id for one in flat(reported))}
 
     def take(self, report: FollowerReport, *, address: str) -> None:
         """Take in the report of a follower at that client address. Raises Overloaded when there are too many."""

@@ -68,6 +68,7 @@ class HttpConnection(web.RequestHandler):
         "_body",
         "_connections",
         "_is_between",
+        "_is_free",
         "_is_refused",
         "_lacks_header",
         "_remote",
@@ -105,6 +106,8 @@ class HttpConnection(web.RequestHandler):
         # Carries out the first of the requests that wait.
         self._writing: asyncio.Task[None] | None = None
         self._remote: str | None = None
+        # Whether no request is aiohttp's task's, so that the next one may be answered at once.
+        self._is_free = True
         # Whether the parser is between two requests.
         self._is_between = True
         self._is_refused = False
@@ -123,7 +126,7 @@ class HttpConnection(web.RequestHandler):
         if self._connections.enters(self, whole):
             super().connection_made(transport)
         else:
-            self._is_refused = True
+            self._is_refused, self._is_free = True, False
             whole.abort()
 
     @property
@@ -133,21 +136,19 @@ class HttpConnection(web.RequestHandler):
         return not is_waiting and (self._request_in_progress or bool(self._messages))
 
     def data_received(self, data: bytes) -> None:
-        waiting = self._messages
+        waiting, idle, is_writing = self._messages, self._waiter, self._writing is not None
         before = len(waiting)
-        idle = self._waiter if self._at_once is not None else None
-        is_free = idle is not None and self._writing is None
-        if is_free and self._is_between:
+        # When the task has just answered, it is free before it has had the turn in which it begins to wait.
+        is_free = (self._is_free or (idle is not None and not idle.done())) and not before and not is_writing
+        if is_free and self._is_between and not self._close and not self._force_close:
             known = self._connections.heads.find(data)
-            if known is not None and idle is not None and not idle.done() and self._answered_at_once(known):
+            if known is not None and self._answered_at_once(known):
                 self._has_header()
                 return
         if not self._is_refused:
-            if idle is not None:
-                self._waiter = None  # aiohttp's task is woken below, unless that is not necessary
+            self._waiter = None  # aiohttp's task is woken below, unless that is not necessary
             super().data_received(data)
-            if idle is not None:
-                self._waiter = idle
+            self._waiter = idle
             if not is_free:
                 self._is_between = False
         if len(waiting) > before:
@@ -155,7 +156,7 @@ class HttpConnection(web.RequestHandler):
             if not before and not self._request_in_progress:
                 self.began_at = monotonic()
             self._has_header()
-            if is_free and not self._is_taken_alone(data):
+            if not is_writing and not (is_free and self._is_taken_alone(data)):
                 self._wake()
         elif not self._is_refused and (self._body is None or self._body.is_eof()):
             self._received_a_part(len(data))
@@ -170,6 +171,8 @@ class HttpConnection(web.RequestHandler):
             self._waits_for_turn = False
         else:
             self._slots.rested(self, monotonic())
+            is_read = self._body is None or self._body.is_eof()
+            self._is_free = resp.keep_alive is True and is_read and not result[1]
         return result
 
     def handle_error(
@@ -274,6 +277,8 @@ class HttpConnection(web.RequestHandler):
         transport, at_once = self.transport, self._at_once
         if transport is None or at_once is None or transport.is_closing() or transport.get_write_buffer_size():
             return False
+        if self._waiter is None or self._waiter.done():
+            return False  # it would find the request among those that wait
         head = RequestHead(message, transport, self._remote)
         work = at_once.carry_out(head, body)
         if work is None:
@@ -324,7 +329,8 @@ class HttpConnection(web.RequestHandler):
         self._slots.rested(self, monotonic())
 
     def _wake(self) -> None:
-        """Have aiohttp's task go on with the first of the requests that wait, unless it has ended."""
+        """Leave the first of the requests that wait to aiohttp's task, unless that has ended."""
+        self._is_free = False
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -340,7 +346,7 @@ class HttpConnection(web.RequestHandler):
 
     def _refuse_header(self) -> None:
         """Answer a header that is too large as a whole; behind a request in flight there is no place for an answer."""
-        transport, self._is_refused = self.transport, True
+        transport, self._is_refused, self._is_free = self.transport, True, False
         assert transport is not None  # it has just received something
         self._connections.refused(self, Closing.TOO_LARGE)
         if self.is_busy or not transport.can_write_eof():

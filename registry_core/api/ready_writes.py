@@ -80,14 +80,14 @@ class ReadyWrites:
             passed(request, endpoint, self._steps)
             request[CALLER].require_body(content)
             result = await writing.carry_out(request, content)
+            self._limits.succeeded(request)
+            self._notes.done(request, endpoint, writing.status)
+            took_s = time.perf_counter() - started
+            self._metrics.request(endpoint.path, endpoint.method, writing.status, took_s, context.trace_id)
+            return heads.ok(self._fields, (_ENCODER.encode(result),), self._clock.wall(), self._limits.said(request))
         except Exception as error:  # noqa: BLE001 - the handler of the request raises it, whatever it is
             request[SETTLED], request[CONTEXT] = error, context
             return NO_ANSWER
-        self._limits.succeeded(request)
-        self._notes.done(request, endpoint, writing.status)
-        took_s = time.perf_counter() - started
-        self._metrics.request(endpoint.path, endpoint.method, writing.status, took_s, context.trace_id)
-        return heads.ok(self._fields, (_ENCODER.encode(result),), self._clock.wall(), self._limits.said(request))
 
 
 def writes_of(operations: Operations, limits: RequestLimits) -> tuple[Writing, ...]:

@@ -40,7 +40,7 @@ from registry_core.api.unread import UnreadAnswers
 from registry_core.api.usage import AgentReports, UsageHandlers
 from registry_core.api.view import ReplicaView
 from registry_core.api.watch import stream
-from registry_core.domain.chain import FOLLOWER_HEADER
+from registry_core.domain.chain import CHAIN_HEADER
 from registry_core.domain.names import check_known_name, label_of
 from registry_core.domain.records import Status
 from registry_core.errors import NotFound
@@ -157,21 +157,20 @@ class Handlers(AuditHandlers, UsageHandlers):
         cursor = parse_cursor(query.get("cursor", ""))
         # A reader learns that this registry is warming, and gets the rest as soon as it is there.
         await self._first.wait()
-        with self._tree.followed_by(request.headers.get(FOLLOWER_HEADER, "")):
-            return await stream(
-                request,
-                self._hub,
-                cursor,
-                label=label,
-                renewals=boolean(query, "renewals"),
-                acknowledges=boolean(query, "acknowledges"),
-                once=boolean(query, "once"),
-                unread=self._unread,
-                replica=self._peers.id,
-                report_every_s=self.reports.every_s,
-                chain=self._tree.chain,
-                turns=self._turns,
-            )
+        return await stream(
+            request,
+            self._hub,
+            cursor,
+            label=label,
+            renewals=boolean(query, "renewals"),
+            acknowledges=boolean(query, "acknowledges"),
+            once=boolean(query, "once"),
+            unread=self._unread,
+            replica=self._peers.id,
+            report_every_s=self.reports.every_s,
+            chain=self._tree.chain,
+            turns=self._turns,
+        )
 
     async def acknowledge(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         # It needs no credential: neither do lookups, and only the watcher itself knows its id. A report needs one.
@@ -190,7 +189,9 @@ class Handlers(AuditHandlers, UsageHandlers):
             known = await self._peers.acknowledge(body)
         if not known:
             raise NotFound("this replica has no such watcher", field="watcher", provided=body.watcher[:100])
-        return answer(AcknowledgedView(status="acknowledged"))
+        response = answer(AcknowledgedView(status="acknowledged"))
+        response.headers[CHAIN_HEADER] = self._tree.chain  # it may have changed since the watch began
+        return response
 
     async def drain(self, request: web.Request, _query: QueryParameters) -> web.StreamResponse:
         own = self._drains.progress(request.match_info["service"], request.match_info["instance"])

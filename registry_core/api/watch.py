@@ -22,7 +22,15 @@ from registry_core.domain.chain import CHAIN_HEADER, FOLLOWER_HEADER
 from registry_core.errors import ValidationError
 from registry_core.usage.limits import REPORT_EVERY_HEADER
 from registry_core.watch.cursor import Cursor
-from registry_core.watch.limits import FIRST_PROTOCOL, PROTOCOL, PROTOCOL_HEADER, SYNC_EVERY_S, WATCHER_HEADER
+from registry_core.watch.limits import (
+    ACK_EVERY_HEADER,
+    FIRST_PROTOCOL,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    SYNC_EVERY_S,
+    WATCHER_HEADER,
+    ack_every_s,
+)
 from registry_core.watch.packing import DEFLATE, PACKING_HEADER, asks_for_packing
 
 _HEADERS: Final = {
@@ -75,7 +83,8 @@ async def stream(
         with ReaderTurns(turns) as own:
             if watcher.outbox.owes is not None:
                 turns.admit()
-            response = WatchStream(_headers(protocol, name, chain, report_every_s, is_packed=is_packed), unread)
+            headers = _headers(protocol, name, chain, report_every_s, readers=len(hub), is_packed=is_packed)
+            response = WatchStream(headers, unread)
             await response.begin(request)
             while not watcher.closed:
                 if not await own.may_read(WAITING_SIGN_S, owes=watcher.outbox.owes is not None):
@@ -114,13 +123,16 @@ def _note_follower(request: web.Request, watcher: Watcher) -> None:
         watcher.acknowledged = Cursor()
 
 
-def _headers(protocol: int, name: str, chain: str, report_every_s: float, *, is_packed: bool) -> dict[str, str]:
-    """Return the headers of the answer to a reader; with a `name`, it acknowledges."""
+def _headers(
+    protocol: int, name: str, chain: str, report_every_s: float, *, readers: int, is_packed: bool
+) -> dict[str, str]:
+    """Return the headers of the answer to a reader; with a `name`, it acknowledges, as one of `readers`."""
     headers = {**_HEADERS, PROTOCOL_HEADER: str(protocol), CHAIN_HEADER: chain}
     if is_packed:
         headers[PACKING_HEADER] = DEFLATE
     if name:
         headers |= {WATCHER_HEADER: name, REPORT_EVERY_HEADER: f"{report_every_s:g}"}
+        headers[ACK_EVERY_HEADER] = f"{ack_every_s(readers):.2f}"
     return headers
 
 

@@ -41,10 +41,11 @@ class Catalog:
         self._services: dict[str, dict[str, Instance]] = {}
         self._found: dict[str, Service] = {}  # results of find(), dropped when they change
         self._lived: dict[InstanceKey, Lived] = {}
-        self._holders: dict[str, Instance] = {}  # by socket
-        self._shorts: dict[str, Instance] = {}
-        # The instance itself when there is one, as nearly always; a dictionary of several: a host may have thousands.
-        self._by_ip: dict[str, Instance | dict[InstanceKey, Instance]] = {}
+        # These have keys, which stay when a status changes.
+        self._holders: dict[str, InstanceKey] = {}  # by socket
+        self._shorts: dict[str, InstanceKey] = {}
+        # The key itself when there is one, as nearly always; a dictionary of several: a host may have thousands.
+        self._by_ip: dict[str, InstanceKey | dict[InstanceKey, None]] = {}
         self._digest = 0
 
     def __len__(self) -> int:
@@ -97,19 +98,23 @@ class Catalog:
 
     def holders(self, sockets: Iterable[str]) -> tuple[Instance, ...]:
         """Return the instances that hold any of these sockets, each once."""
-        found = (self._holders.get(socket) for socket in sockets)
-        return tuple({holder.key: holder for holder in found if holder is not None}.values())
+        found = dict.fromkeys(map(self._holders.get, sockets))
+        return self._instances(key for key in found if key is not None)
 
     def by_short(self, short: str) -> Instance | None:
         """Return the instance whose short id is `short`, or None."""
-        return self._shorts.get(short)
+        key = self._shorts.get(short)
+        return None if key is None else self.get(key)
 
     def by_ip(self, ip: str) -> tuple[Instance, ...]:
         """Return the instances with the IP address `ip` (in its canonical spelling)."""
         found = self._by_ip.get(ip)
         if found is None:
             return ()
-        return (found,) if isinstance(found, Instance) else tuple(found.values())
+        return self._instances(found if isinstance(found, dict) else (found,))
+
+    def _instances(self, keys: Iterable[InstanceKey]) -> tuple[Instance, ...]:
+        return tuple([self._lived[key].instance for key in keys])
 
     def instance_count(self, label: str) -> int:
         """Return how many instances the service has."""
@@ -217,7 +222,8 @@ class Catalog:
         self._lived[key] = lived
         if before is not None:
             self._unindex(before.instance)
-        self._services.setdefault(key.label, {})
+        self._services.setdefault(key.label, {})[key.instance_id] = instance
+        self._found.pop(key.label, None)
         self._index(key, instance)
         self._digest ^= instance_digest(instance)
         return key.label
@@ -227,25 +233,23 @@ class Catalog:
         before = held.instance
         instance = msgspec.structs.replace(before, status=status)
         self._lived[key] = Lived(instance, held.heartbeat_at)
-        self._index(key, instance)
+        self._services[key.label][key.instance_id] = instance
+        self._found.pop(key.label, None)
         self._digest ^= instance_digest(before) ^ instance_digest(instance)
         return key.label
 
     def _index(self, key: InstanceKey, instance: Instance) -> None:
-        """Add an instance to the indexes, in the place of its earlier record if that has the same addresses."""
-        self._services[key.label][key.instance_id] = instance
-        self._found.pop(key.label, None)
         for socket in instance.sockets if self._sockets else ():
-            self._holders[instance.instance_id if instance.instance_id == socket else socket] = instance
-        self._shorts[short_id(instance.service_name, instance.instance_id)] = instance
+            self._holders[instance.instance_id if instance.instance_id == socket else socket] = key
+        self._shorts[short_id(instance.service_name, instance.instance_id)] = key
         for ip in map(unmapped_ip, instance.addresses):
             there = self._by_ip.get(ip)
             if isinstance(there, dict):
-                there[key] = instance
-            elif there is None or there.key == key:
-                self._by_ip[ip] = instance
+                there[key] = None
+            elif there is None or there == key:
+                self._by_ip[ip] = key
             else:
-                self._by_ip[ip] = {there.key: there, key: instance}
+                self._by_ip[ip] = {there: None, key: None}
 
     def _remove(self, key: InstanceKey) -> str | None:
         lived = self._lived.pop(key, None)
@@ -264,8 +268,7 @@ class Catalog:
         key = held.key
         # In a view that is one event behind, the address may already belong to its next holder.
         for socket in held.sockets if self._sockets else ():
-            holder = self._holders.get(socket)
-            if holder is not None and holder.key == key:
+            if self._holders.get(socket) == key:
                 del self._holders[socket]
         for ip in map(unmapped_ip, held.addresses):
             there = self._by_ip.get(ip)
@@ -273,7 +276,7 @@ class Catalog:
                 there.pop(key, None)
                 if not there:
                     del self._by_ip[ip]
-            elif there is not None and there.key == key:
+            elif there == key:
                 del self._by_ip[ip]
         self._digest ^= instance_digest(held)
 

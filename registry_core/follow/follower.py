@@ -13,7 +13,6 @@ from aiohttp import web
 from registry_core.api.deployment import MAX_SUMMARY_BYTES
 from registry_core.api.deployment_schemas import DeploymentView, ReplicaSummary
 from registry_core.api.drains import Drains
-from registry_core.api.follow_tree import FollowTree
 from registry_core.api.health_schemas import FollowHealth
 from registry_core.api.hub import WatchHub
 from registry_core.api.standstill import WriteGate
@@ -66,7 +65,6 @@ class FollowingParts:
         self.passing.is_told_apart = lambda: bool(self._path)
         self._path: tuple[str, ...] = ()
         self._own = ""
-        self._tree: FollowTree | None = None
         self._reports: UpstreamReports | None = None
         self.watch.opened = self._opened
 
@@ -81,7 +79,6 @@ class FollowingParts:
     def join(
         self,
         own: str,
-        tree: FollowTree,
         *,
         gate: WriteGate,
         hub: WatchHub,
@@ -89,8 +86,7 @@ class FollowingParts:
         agents: AgentReports,
         summary: Callable[[], ReplicaSummary],
     ) -> None:
-        """Take the place of the replica `own` in `tree`, before `start`; `summary` returns how that one is."""
-        self._tree = tree
+        """Take the place of the replica `own` in the tree, before `start`; `summary` returns how that one is."""
         self._own = self.passing.own = own
         self.passing.enter, self.passing.check = gate.enter, gate.check
         self.watch.headers[FOLLOWER_HEADER] = own
@@ -102,7 +98,7 @@ class FollowingParts:
             drains=drains.announced,
             agents=agents,
             summary=summary,
-            require_above=lambda url: tree.require_above(self._path, url),
+            above=self._see_chain,
             clock=self._clock,
         )
         self.watch.beside = self._reports.beside
@@ -136,10 +132,12 @@ class FollowingParts:
     def _opened(self, url: str, response: aiohttp.ClientResponse) -> None:
         """Note whom the upstream follows. Raises FollowLoop when that leads back here."""
         self._path = ()
-        chain = ids_in(response.headers.get(CHAIN_HEADER, ""))
+        self._see_chain(url, response.headers.get(CHAIN_HEADER, ""))
+
+    def _see_chain(self, url: str, header: str) -> None:
+        """Note the chain of the upstream at `url`. Raises FollowLoop when it leads back here, or is too long."""
+        chain = ids_in(header)
         require_no_loop(self._own, chain, url)
-        if self._tree is not None:
-            self._tree.require_above(chain, url)
         self._path = chain
 
     def add_metrics(self, metrics: ReplicaMetrics) -> None:

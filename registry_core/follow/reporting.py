@@ -65,14 +65,14 @@ class UpstreamReports:
         drains: Callable[[], Iterable[tuple[str, Cursor]]],
         agents: AgentReports,
         summary: Callable[[], ReplicaSummary],
-        require_above: Callable[[str], None],
+        above: Callable[[str, str], None],
         clock: Clock,
     ) -> None:
         """`applied` returns the view's cursor, `drains` what drains and since when, `summary` how this one is.
 
-        `require_above` raises when the upstream at a URL turns out to be below this follower.
+        `above` takes the chain of the upstream at a URL, as its answers name it; it raises when that is a circle.
         """
-        self._require_above = require_above
+        self._above = above
         self._link = link
         self._own = own
         self._agents = agents
@@ -84,6 +84,7 @@ class UpstreamReports:
         self._clock = clock
         self._watcher: _Watcher | None = None
         self._said = ""  # the last refusal
+        self._chain: str | None = None  # of the upstream, in its last answer
         self.problem = ""  # why the upstream does not take reports; "" when it does
 
     def beside(self, url: str, response: aiohttp.ClientResponse) -> Coroutine[Any, Any, None] | None:
@@ -109,18 +110,26 @@ class UpstreamReports:
         sent, report_at = Cursor(), self._clock.monotonic()
         while True:
             is_due = self._clock.monotonic() >= report_at
-            if is_due:
-                report_at = self._clock.monotonic() + REPORT_EVERY_S
-                self._require_above(watcher.url)
             try:
                 cursor = to_acknowledge(self._applied(), sent, self._drains(), self._is_known)
                 if cursor is not None and await self._post(watcher, {"cursor": str(cursor)}):
                     sent = cursor
                 if watcher.takes_reports and is_due:
+                    report_at = self._clock.monotonic() + REPORT_EVERY_S
                     await self._report(watcher)
+                    if self.problem:  # only what it takes is answered with its chain
+                        await self._post(watcher, {"cursor": ""})
             except Exception:  # noqa: BLE001 - the top of the loop: the watch goes on, whatever it was
                 _log.exception("upstream_report_failed", upstream=watcher.url)
+            if (chain := self._chain_heard()) is not None:
+                # Two that begin to follow each other at one moment see it here: their chains have changed since.
+                self._above(watcher.url, chain)
             await asyncio.sleep(PACE_S)
+
+    def _chain_heard(self) -> str | None:
+        """Return the chain of the upstream if it was named since the last time."""
+        chain, self._chain = self._chain, None
+        return chain
 
     def _is_known(self, label: str, said_at: Cursor) -> bool:
         readers, acknowledged = self._hub.acknowledgements(label, said_at)
@@ -160,7 +169,10 @@ class UpstreamReports:
             return False
         problem = decoded(said or b"", Problem)
         self._said = problem.message if problem is not None else f"it answers {response.status}"
-        return response.status == HTTPStatus.OK
+        if response.status != HTTPStatus.OK:
+            return False
+        self._chain = response.headers.get(CHAIN_HEADER, self._chain)
+        return True
 
 
 def _body(report: FollowerReport) -> dict[str, Any]:

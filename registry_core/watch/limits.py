@@ -13,6 +13,16 @@ FIRST_PROTOCOL: Final = 1
 # Tells an acknowledging reader its id.
 WATCHER_HEADER: Final = "X-Watcher"
 
+# Tells an acknowledging reader how many seconds the drains of one acknowledgement may lie apart. A reader that is not
+# told so, by an older registry, takes the least.
+ACK_EVERY_HEADER: Final = "X-Ack-Every"
+LEAST_ACK_EVERY_S: Final = 0.2
+# A drain waits for acknowledgements for some seconds, so that readers may wait no longer than this.
+MOST_ACK_EVERY_S: Final = 1.0
+# While drains go on, a reader acknowledges once in one and a half of these times: all together this often at most, as
+# long as that is possible.
+ACKS_PER_S: Final = 1000
+
 # Seconds between signs of life, and seconds without one after which the stream is dead, whatever TCP says.
 SYNC_EVERY_S: Final = 5.0
 SILENCE_S: Final = 3 * SYNC_EVERY_S
@@ -39,3 +49,8 @@ RETURNS_PER_S: Final = 1000
 GOODBYE_LEAST_S: Final = 0.2
 GOODBYE_MOST_S: Final = 10.0
 MAX_REPLICAS_TOLD: Final = 64
+
+
+def ack_every_s(readers: int) -> float:
+    """Return the seconds for `ACK_EVERY_HEADER` at a replica with this many readers."""
+    return min(max(readers / (1.5 * ACKS_PER_S), LEAST_ACK_EVERY_S), MOST_ACK_EVERY_S)

@@ -32,6 +32,7 @@ BLOCKS = frozenset(
 TASKS: Mapping[str, str] = {
     "registry_core/supervision.py Background._start": "it is the supervisor",
     "registry_core/supervision.py _life": "it is the supervisor",
+    "registry_core/api/http_connection.py HttpConnection._is_carried_out": "one request: its replica awaits it",
     "registry_core/store/redis/store.py RedisStore.sweep": "the sweeps are waited for here, or by the next sweep",
     "agent/registration/drain_progress.py progress": "it is awaited here",
     "agent/registration/leave.py tell_all": "it is awaited here",

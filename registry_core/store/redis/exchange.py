@@ -19,7 +19,7 @@ READ_BYTES: Final = 256 * 1024
 _INCOMPLETE: Final = object()
 
 
-class Exchange:
+class RedisExchange:
     """The two directions of one connection, while nothing else uses it."""
 
     def __init__(

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from registry_core.ports.clock import Clock
-from registry_core.store.redis.exchange import Exchange
+from registry_core.store.redis.exchange import RedisExchange
 from registry_core.store.redis.scripts import RedisCommand
 
 OPEN_S: Final = 3.0  # for connecting and identifying the server
@@ -46,7 +46,7 @@ class Link:
         self._connection = connection
         self._clock = clock
         self._ahead_ms = 0.0  # the server's clock before our monotonic one
-        self._exchange: Exchange | None = None
+        self._exchange: RedisExchange | None = None
         self._broken = False
         self.timed_s = 0.0
 

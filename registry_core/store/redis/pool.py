@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from registry_core.ports.reports import PoolReport
 from registry_core.resolution import ServerAddresses
-from registry_core.store.redis.exchange import Exchange
+from registry_core.store.redis.exchange import RedisExchange
 from registry_core.store.redis.tls import redis_tls
 from registry_core.store.redis.url import PoolTerms, ServerAccess, ServerAddress
 
@@ -78,14 +78,14 @@ class PlainConnection(Connection):
             raise ConnectionResetError(errno.ECONNRESET, "the connection is closed")
         await super()._send_packed_command(command)
 
-    def exchange(self) -> Exchange:
+    def exchange(self) -> RedisExchange:
         """Return the two directions of this connection, for a caller that has it for itself, once it is connected.
 
         Raises ConnectionError when it is not.
         """
         if self._reader is None or self._writer is None:
             raise RedisConnectionError("the connection has ended")
-        return Exchange(self._reader, self._writer, self._parser.parse_error)
+        return RedisExchange(self._reader, self._writer, self._parser.parse_error)
 
     def _connection_arguments(self) -> Mapping[str, Any]:
         return {**super()._connection_arguments(), "host": self._address}

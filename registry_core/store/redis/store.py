@@ -155,12 +155,9 @@ class RedisStore:
     ) -> Grant:
         """Store `claim` and start its lease. Raises Conflict, Fenced, Late, Unavailable."""
         self._started()
-        key = claim.key
-        shard, held = self._home(key), self._merge.get(key)
-        wanted: Sequence[str] = claim.sockets
-        if held is not None:
-            kept = held.instance.sockets
-            wanted = [socket for socket in wanted if socket not in kept]
+        key, held = claim.key, self._merge.get(claim.key)
+        shard, kept = self._home(key), held.instance.sockets if held is not None else ()
+        wanted = [socket for socket in claim.sockets if socket not in kept]
         rivals = [rival.key for rival in self._merge.at_sockets(wanted) if rival.key != key]
         if not rivals:
             return await shard.register(claim, sequence=sequence, newcomer=newcomer)
@@ -336,7 +333,6 @@ class RedisStore:
         if self._aside is not None:
             for event in told:
                 self._aside.apply(event)
-        # All of them are of one shard.
         reached = next((event.position for event in reversed(events) if type(event) is not Renewed), None)
         if reached is not None:
             self._cursor = self._cursor.moved_to(reached)

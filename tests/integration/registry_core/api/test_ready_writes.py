@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -156,7 +157,7 @@ async def test_an_answer_without_a_handler_is_that_of_the_handler(name: str) -> 
     told, counts, views = [], [], []
     for at_once in (True, False):
         async with serving(case.settings) as api, wire_to(api) as wire:
-            api.replica.writes.usable = lambda at_once=at_once: at_once
+            api.replica.writes.usable = partial(bool, at_once)
             said = [await wire.ask(*ask) for ask in case.asks]
             assert [one.status for one in said] == list(case.statuses)
             assert sum(one.by_handler for one in said) == (case.by_handler if at_once else len(said))

@@ -62,9 +62,14 @@ async def test_a_follower_goes_to_another_replica_and_back_without_reading_anew(
         await becomes(lambda: names_at(follower), [*NAMES, "while-away"])
         assert at_first(), "the second replica stopped"
         async with serving(settings) as second:
-            of.link.upstreams.answered(second.url, Use.WATCH, 0.001, "")
-            of.link.upstreams.stops(first.url)
-            await eventually(at_second, "it is back at the second replica")
+
+            def goes_back() -> bool:
+                # As when its probes find it well, and the first one stops.
+                of.link.upstreams.answered(second.url, Use.WATCH, 0.001, "")
+                of.link.upstreams.stops(first.url)
+                return at_second()
+
+            await eventually(goes_back, "it is back at the second replica", every_s=0.2)
             await second.register("late", "10.0.2.1")
             await becomes(lambda: names_at(follower), ["late", *NAMES, "while-away"])
             assert of.view.cursor == first.replica.view.cursor == second.replica.view.cursor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -192,3 +193,61 @@ async def test_what_agents_behind_followers_ask_for_is_known_to_the_registry(
             assert [one["services"] for one in service["consumers"]] == [["shop"]]
         # No watch of a follower counts as an agent that does not report.
         assert registry.replica.reports.unreported == 0
+
+
+async def test_two_that_move_to_each_other_at_one_moment_see_the_circle(registry: Api) -> None:
+    ports = [free_port(), free_port()]
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    async with contextlib.AsyncExitStack() as stack:
+        apis = [
+            await stack.enter_async_context(
+                serving(
+                    msgspec.structs.replace(
+                        following(registry.url, other, settings=CLOSED), listen=Listen("127.0.0.1", port)
+                    )
+                )
+            )
+            for port, other in zip(ports, reversed(urls), strict=True)
+        ]
+        for api in apis:
+            await eventually(lambda api=api: follows(api), "each follows the registry")  # type: ignore[misc] # a default is no type
+        await registry.replica.close()
+
+        def paths() -> list[tuple[str, ...]]:
+            return [api.replica.follower.path() for api in apis if api.replica.follower is not None]
+
+        ids = [api.replica._peers.id for api in apis]
+
+        def is_circle() -> bool:
+            first, second = paths()
+            return ids[1] in first and ids[0] in second
+
+        seen = 0
+        while seen < 40:  # two seconds without one
+            seen = 0 if is_circle() else seen + 1
+            await asyncio.sleep(0.05)
+        # Neither keeps the other fresh: what they know gets older.
+        for api in apis:
+            await eventually(lambda api=api: api.replica.view.store_age_s() > 3.0, "it gets older")  # type: ignore[misc] # a default is no type
+
+
+async def test_a_chain_that_becomes_a_circle_later_is_left(registry: Api, edge: Api) -> None:
+    own, tree = edge.replica._peers.id, registry.replica.tree
+    assert edge.replica.follower is not None
+    follower = edge.replica.follower
+    tree._path = lambda: ("f" * 16,)
+    await eventually(lambda: follower.path() == (registry.replica._peers.id, "f" * 16), "the longer chain is known")
+    tree._path = lambda: ("f" * 16, own)
+    await eventually(lambda: "leads this follower to" in follower.watch.problem, "the circle is seen")
+    assert not follows(edge)
+
+
+async def test_the_resumed_watch_of_a_follower_has_acknowledged_nothing(registry: Api) -> None:
+    await registry.call("POST", "/register", GOOD, headers=TOKEN)
+    await registry.call("PUT", "/status/ip_intel/10.0.0.7:8034", {"status": "draining"}, headers=TOKEN)
+    cursor = registry.replica.view.cursor
+    for header, acknowledged in ({}, 1), ({"X-Registry-Follower": "0" * 16}, 0):
+        url = f"{registry.url}/watch?acknowledges=1&cursor={cursor}"
+        async with registry.session.get(url, headers=header):
+            assert await draining(registry) == (1, acknowledged)
+        await eventually(lambda: len(registry.replica.hub) == 0, "the reader has left")

@@ -44,6 +44,20 @@ async def test_readers_at_the_same_time_share_the_very_bytes() -> None:
     assert fleet.shown == 500
 
 
+async def test_those_who_wait_share_the_next_one_however_often_the_catalogue_changes() -> None:
+    fleet = Fleet(300)
+
+    async def asked(number: int) -> str:
+        await asyncio.sleep(0)
+        fleet.cursor = f"c{number}"
+        return (await fleet.answers.current()).frame.cursor
+
+    found = await asyncio.gather(*map(asked, range(50)))
+    # Nobody gets one from before the question.
+    assert all(int(cursor[1:]) >= number for number, cursor in enumerate(found))
+    assert fleet.shown <= 3 * 300
+
+
 async def test_together_the_pieces_are_the_catalogue() -> None:
     for count in (0, 1, module.SLICE, module.SLICE + 1, 500):
         fleet = Fleet(count)

@@ -15,7 +15,9 @@ from aiohttp import web
 from registry_core import loopback_survey
 from registry_core.api import connections as module
 from registry_core.api.connections import ConnectionLimits, Connections, wait_to_be_accepted
-from registry_core.api.http_connection import HttpConnection, serving
+from registry_core.api.http_connection import AtOnce, HttpConnection, serving
+from registry_core.api.ready_heads import NO_ANSWER, ReadyAnswer
+from registry_core.api.request_head import RequestHead
 from registry_core.domain.connection_slots import Closing
 from tests.attackers import GET, attacking, exchange, is_served
 from tests.programs import eventually
@@ -313,3 +315,55 @@ def test_a_connection_of_ours_is_one_of_aiohttps() -> None:
     used = {"_messages", "_task_handler", "_request_in_progress", "_max_msg_queue_size", "_msg_queue_resume_size"}
     assert used <= set(web.RequestHandler.__slots__)
     assert issubclass(HttpConnection, web.RequestHandler)
+
+
+async def test_an_answer_at_once_overtakes_no_request_before_it() -> None:
+    """Not even in the turns of the loop in which aiohttp's task takes a request, or has just answered it."""
+    connections, held = Connections(ConnectionLimits()), asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/held":
+            await held.wait()
+        return web.Response(body=request.path.encode())
+
+    def answer(head: RequestHead) -> ReadyAnswer:
+        return (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nat once",) if head.raw_path == "/ready" else NO_ANSWER
+
+    def get(path: str) -> bytes:
+        return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+    protocols = serving(connections, web.Server(handle), LOGGER, AtOnce(answer))
+    listener = await asyncio.get_running_loop().create_server(protocols, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.sockets[0].getsockname()[1])
+    try:
+
+        async def bodies(count: int) -> list[bytes]:
+            found = []
+            for _ in range(count):
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                found.append(await reader.readexactly(size))
+            return found
+
+        writer.write(get("/ready"))
+        assert await bodies(1) == [b"at once"], "the first one of a connection"
+        (connection,) = connections.open
+        # As if they arrived in one turn of the loop, and in the next ones.
+        for turns in range(4):
+            connection.data_received(get("/held"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connection.data_received(get("/ready"))
+            held.set()
+            first, second = await bodies(2)
+            assert first == b"/held", turns
+            assert second in (b"/ready", b"at once")
+            held.clear()
+        writer.write(get("/other"))
+        assert await bodies(1) == [b"/other"]
+        connection.data_received(get("/ready"))
+        assert await bodies(1) == [b"at once"]
+    finally:
+        writer.close()
+        listener.close()
+        await connections.end()

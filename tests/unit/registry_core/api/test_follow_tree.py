@@ -8,7 +8,6 @@ from registry_core.api.deployment_schemas import ReplicaSummary
 from registry_core.api.follow_tree import FollowTree
 from registry_core.api.follower_book import MAX_FOLLOWERS
 from registry_core.api.follower_schemas import FollowerReport
-from registry_core.domain.chain import FollowLoop
 from registry_core.errors import Overloaded
 from tests.samples import FakeClock
 
@@ -46,20 +45,3 @@ def test_more_followers_than_there_is_room_for_are_told() -> None:
     health = tree.health()
     assert health is not None
     assert health.direct == MAX_FOLLOWERS
-
-
-def test_whom_this_one_follows_is_not_below_it() -> None:
-    own, middle, far = "a" * 16, "b" * 16, "c" * 16
-    tree = FollowTree(own, FakeClock())
-    with tree.followed_by(middle), tree.followed_by(""), tree.followed_by("nonsense"):
-        tree.require_above([far], "http://far")
-        with pytest.raises(FollowLoop, match=middle):
-            tree.require_above([middle], "http://middle")
-        tree.take(report(middle, far), address="203.0.113.9")
-        with pytest.raises(FollowLoop, match=far):
-            tree.require_above([far], "http://far")
-        tree.take(report(middle, own), address="203.0.113.9")
-        with pytest.raises(FollowLoop, match=own):
-            tree.require_above([far], "http://far")
-    # It has left, whatever it reported.
-    tree.require_above([middle, far], "http://middle")

@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import BusyLoadingError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from registry_core.store.redis.exchange import Exchange
+from registry_core.store.redis.exchange import RedisExchange
 
 
 class Written:
@@ -42,10 +42,10 @@ def refusal(text: str) -> Exception:
     return BusyLoadingError(text) if text.startswith("LOADING") else ResponseError(text)
 
 
-def exchange(*answers: bytes) -> tuple[Exchange, Written, asyncio.StreamReader]:
+def exchange(*answers: bytes) -> tuple[RedisExchange, Written, asyncio.StreamReader]:
     stream = asyncio.StreamReader()
     written = Written(stream, *answers)
-    return Exchange(stream, cast("asyncio.StreamWriter", written), refusal), written, stream
+    return RedisExchange(stream, cast("asyncio.StreamWriter", written), refusal), written, stream
 
 
 async def test_answers_are_read_in_whatever_pieces_they_come() -> None:
