@@ -79,7 +79,7 @@ end
 _GOOD: Final = frozenset({200, 201, 409, 429, 503})
 
 
-class Probe(NamedTuple):
+class SpikeProbe(NamedTuple):
     """One lookup of the probe: when it was due, on the monotonic clock, how long it took, and whether it succeeded."""
 
     at: float
@@ -145,7 +145,7 @@ def measure(_count: int) -> Sequence[Result]:
 async def _spiked(port: int, folder: Path, *, mixed: bool) -> SpikeOutcome:
     script = folder / f"spike-{port}.lua"
     script.write_text(SCRIPT.format(mixed=str(mixed).lower(), services=FLEET // 10))
-    probes: list[Probe] = []
+    probes: list[SpikeProbe] = []
     probing = asyncio.create_task(_probe(port, probes))
     await asyncio.sleep(CALM_S)
     url = f"http://127.0.0.1:{port}/"
@@ -165,11 +165,11 @@ async def _spiked(port: int, folder: Path, *, mixed: bool) -> SpikeOutcome:
     )
 
 
-def _is_well(probe: Probe) -> bool:
+def _is_well(probe: SpikeProbe) -> bool:
     return probe.good and probe.took_s * 1000 <= LOOKUP_MS[2]
 
 
-async def _probe(port: int, probes: list[Probe]) -> None:
+async def _probe(port: int, probes: list[SpikeProbe]) -> None:
     """Ask every PROBE_EVERY_S, or as soon as the last question is answered, for ever."""
     asked = request("GET", "/services/fleet-service-1")[:-2] + b"X-Forwarded-For: 198.51.100.1\r\n\r\n"
     client: Client | None = None
@@ -183,4 +183,4 @@ async def _probe(port: int, probes: list[Probe]) -> None:
             await client.ask(asked)
         except (UnexpectedStatus, OSError):
             good, client = False, None
-        probes.append(Probe(due, time.monotonic() - due, good))
+        probes.append(SpikeProbe(due, time.monotonic() - due, good))
