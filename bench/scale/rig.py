@@ -199,7 +199,7 @@ async def real_agent(folder: Path, port: int, **settings: str) -> AsyncIterator[
             **settings,
         }
         program = stack.enter_context(running(argv, folder / f"agent-{http_port}.log", env))
-        await asyncio.to_thread(wait_until, lambda: accepts(http_port), "the agent listens")
+        await asyncio.to_thread(wait_until, lambda: accepts(http_port), "the agent listens", READY_S)
         yield RealAgent(program, http_port, dns_port, passing)
 
 
