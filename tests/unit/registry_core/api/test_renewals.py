@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -29,7 +30,7 @@ class HalfAway(MemoryStore):
 
     away: frozenset[str] = frozenset()
 
-    async def renew(self, beats: list[Beat]) -> list[BeatResult]:  # type: ignore[override] # the tests pass lists
+    async def renew(self, beats: Sequence[Beat]) -> list[BeatResult]:
         found = await super().renew(beats)
         return [
             BeatResult("unavailable") if beat.instance_id in self.away else result
