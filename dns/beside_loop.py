@@ -37,7 +37,7 @@ SWITCH_S: Final = 0.0005
 WAIT_S: Final = 1
 END_S: Final = 2.0
 # Datagrams taken one by one before the thread looks whether more of them wait.
-_ONES: Final = 16
+_ONES: Final = 32
 # How long a batch grows once batches are larger than one. Half of it saves little, and twice as much shows in latency.
 _GROW_S: Final = 50e-6
 # After a failure that nobody thought of, so that it cannot take a whole processor.

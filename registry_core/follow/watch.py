@@ -42,7 +42,8 @@ from registry_core.watch.limits import (
     SYNC_EVERY_S,
     WATCHER_HEADER,
 )
-from registry_core.watch.reader import BrokenStream, WatchReader
+from registry_core.watch.packing import DEFLATE, PACKING_HEADER
+from registry_core.watch.reader import BrokenPacking, BrokenStream, WatchReader
 
 # After one missed sign of life the upstream is probed, if there is another one to move to.
 DOUBT_S: Final = SYNC_EVERY_S + 0.5
@@ -109,6 +110,7 @@ class UpstreamWatch:
         self._chosen_anew = asyncio.Event()
         link.upstreams.subscribe(self._chosen_anew.set)
         self._anew = False  # the next stream starts with a full snapshot
+        self._takes_packed = True  # not after packed lines that something on the way has spoiled
         self._heard_at = self._told_at = clock.monotonic()
         # Sent with the request, beside the version of the protocol.
         self.headers: dict[str, str] = {}
@@ -200,7 +202,8 @@ class UpstreamWatch:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _open(self, url: str, target: str) -> RegistryAnswer:
-        headers = {PROTOCOL_HEADER: str(PROTOCOL), **self.headers}
+        packing = {PACKING_HEADER: DEFLATE} if self._takes_packed else {}
+        headers = {PROTOCOL_HEADER: str(PROTOCOL), **packing, **self.headers}
         return await self._link.requests.open("GET", url, target, headers=headers, within=self._timeout)
 
     async def _read(self, url: str, response: aiohttp.ClientResponse, reader: WatchReader, latency_s: float) -> None:
@@ -220,7 +223,7 @@ class UpstreamWatch:
                     is_first = False
                     self._began(url, response, latency_s, resumed=not isinstance(change, Replaced))
                 if isinstance(change, Replaced):
-                    self._anew = False
+                    self._anew, self._takes_packed = False, True
                     await self._shed()
                 if isinstance(change, UnknownEvent | PassedOver):
                     _log.error("upstream_not_readable", upstream=url, problem=change.problem)
@@ -290,6 +293,8 @@ class UpstreamWatch:
         self.losses += 1
         expected = isinstance(error, aiohttp.ClientError | OSError | TimeoutError | VerticeError | Silent)
         self.problem = _in_words(error)
+        if isinstance(error, BrokenPacking):
+            self._takes_packed = False
         if not expected or (isinstance(error, BrokenStream) and self.watching is None):
             # A snapshot or event that failed here would fail at the same cursor again.
             self._anew = True

@@ -29,7 +29,7 @@ def test_the_edge_survives_its_registry_and_its_followers_show_in_the_tree(
 ) -> None:
     registry, edge = f"127.0.0.1:{(port := free_port())}", f"127.0.0.1:{(edge_port := free_port())}"
     began = time.monotonic()
-    gateway = {} if engine.is_docker else {"ENGINE_DNS": "172.28.55.1"}
+    gateway = {} if engine.is_docker else {"ENGINE_DNS": "172.28.58.1"}
     with running(engine, "edge.yml", REGISTRY_PORT=str(port), EDGE_PORT=str(edge_port), **gateway) as topology:
         wait_until(lambda: "hello from" in last_line(topology, "consumer"), "the consumer finds it", timeout_s=90)
         measured(f"edge.yml: {time.monotonic() - began:.1f} s from `up` to the consumer's first good answer")

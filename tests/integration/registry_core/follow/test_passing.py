@@ -202,18 +202,13 @@ async def test_a_request_goes_on_octet_by_octet() -> None:
         assert (answer.headers["X-Of-A-Later-Release"], answer.headers["ETag"]) == ("1", '"x"')
         async with api.session.request("DELETE", URL(api.url + target, encoded=True)) as response:
             assert response.status == 418
-        unsaid = ("Content-Type", "Accept", "Accept-Encoding", "User-Agent")
-        async with api.session.post(f"{api.url}/heartbeat", data=b"{}", skip_auto_headers=unsaid) as response:
+        bare = ("Content-Type", "Accept", "Accept-Encoding", "User-Agent")
+        async with api.session.post(f"{api.url}/heartbeat", data=b"{}", skip_auto_headers=bare) as response:
             assert response.status == 418
         (post, delete, beat) = got
         # Nothing is added but what says who passes it on.
-        assert {name.lower() for name in beat[3]} <= {
-            "host",
-            "content-length",
-            "x-registry-via",
-            "traceparent",
-            "user-agent",
-        }
+        added = {"x-registry-via", "traceparent", "user-agent"}
+        assert {name.lower() for name in beat[3]} <= {"host", "content-length", *added}
         assert post[:3] == ("POST", "/register", sent)
         assert {name: post[3][name] for name in headers} == headers
         assert len(post[3][VIA_HEADER]) == 16
