@@ -123,7 +123,7 @@ async def test_a_slow_reader_goes_at_its_own_pace_and_loses_nothing(api: Api) ->
         while not audience.own:
             count += 1
             assert count < 3000, "the slow reader still has room"
-            await api.register(port=8001 + count % 50, metadata={"filler": "x" * 7000, "count": count})
+            await api.register(port=8001 + count % 50, metadata={"bulk": "x" * 7000, "count": count})
             await quick.until(b'"count":%d}' % count)
         await api.register(port=8001, metadata={"count": count + 1})
         await quick.until(b'"count":%d}' % (count + 1))
