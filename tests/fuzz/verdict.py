@@ -55,10 +55,7 @@ def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
     found = _of_header(query, answer)
     try:
         question, records = walk(answer)
-        # dnslib rejects labels that are not UTF-8, which are valid on the wire. They occur only in the question's name.
-        name_ends = max(HEADER, question - 4)
-        name = bytes(c if c < 0x80 else 0x78 for c in answer[HEADER:name_ends])
-        read = dnslib.DNSRecord.parse(answer[:HEADER] + name + answer[name_ends:])
+        read = dnslib.DNSRecord.parse(_in_ascii(answer))
     except (PassedOver, dnslib.DNSError) as error:
         return [*found, f"it cannot be parsed: {error}"]
     rcode = (answer[3] & 0xF) | next((r.ttl >> 24 << 4 for r in records if r.type == OPT), 0)
@@ -67,6 +64,17 @@ def complaints(query: bytes, answer: bytes, *, over_tcp: bool) -> list[str]:
     found += _of_size(query, answer, records, rcode, over_tcp=over_tcp)
     found += _of_records(read, records, rcode)
     return found
+
+
+def _in_ascii(message: bytes) -> bytes:
+    """Return a message that can be walked, its labels in ASCII: dnslib rejects others, which are valid on the wire."""
+    plain = bytearray(message)
+    for at in _names(message):
+        while 0 < (length := message[at]) < 0xC0:  # up to the root, or a pointer to a name that is looked at itself
+            label = slice(at + 1, at + 1 + length)
+            plain[label] = bytes(c if c < 0x80 else 0x78 for c in message[label])
+            at = label.stop  # noqa: PLW2901 - from label to label
+    return bytes(plain)
 
 
 def _of_header(query: bytes, answer: bytes) -> list[str]:
@@ -168,6 +176,17 @@ def _of_records(read: dnslib.DNSRecord, records: list[Record], rcode: int) -> li
 
 
 # -- reading
+
+
+def _names(message: bytes) -> list[int]:
+    """Return where the names of the questions and the owners of the records begin."""
+    questions, *counts = struct.unpack_from("!4H", message, 4)
+    at, names = HEADER, []
+    for number in range(questions + sum(counts)):
+        names.append(at)
+        at = _after_name(message, at)
+        at += 4 if number < questions else 10 + int.from_bytes(message[at + 8 : at + 10])
+    return names
 
 
 def walk(message: bytes) -> tuple[int, list[Record]]:

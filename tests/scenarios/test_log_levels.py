@@ -46,7 +46,7 @@ def test_an_operator_changes_the_levels_of_an_agent_and_a_reload_brings_back_its
         unknown = vertice("log-level", "dsn", "debug", *at)
         assert (unknown.returncode, "no such component: agent, agent.certificates" in unknown.stderr) == (3, True)
         wrong = vertice("log-level", "dns", "loud", *at)
-        assert (wrong.returncode, "debug, info, warning, error" in wrong.stderr) == (1, True)
+        assert (wrong.returncode, "debug, info, warning, error" in wrong.stderr) == (2, True)
 
         agent.signal(signal.SIGHUP)
         wait_until(
