@@ -36,6 +36,9 @@ PIPELINED_PER_TURN: Final = 4
 # After so many connections, what they used is given back to the system when half of them have gone.
 MANY: Final = 200
 _CALM_S: Final = 1.0
+# How long a reader has to take the rest of its answers once the program ends.
+LAST_OCTETS_S: Final = 0.2
+_LOOK_S: Final = 0.01
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ class Connections:
         """`is_shared` tells whether an address stands for many clients, as a trusted proxy's does: it has no share."""
         self._is_shared = is_shared
         self.limits = limits if limits is not None else ConnectionLimits()
-        self.open: set[HttpConnection] = set()
+        self.open: dict[HttpConnection, asyncio.Transport] = {}
         # How many were closed, or not accepted, for which reason.
         self.closed: Counter[Closing] = Counter()
         self.slots: ConnectionSlots[HttpConnection] = ConnectionSlots(self.limits.slots, _busy_since)
@@ -97,7 +100,7 @@ class Connections:
             _end(verdict.victim)
         if not verdict.admitted:
             return False
-        self.open.add(connection)
+        self.open[connection] = transport
         self._peak = max(self._peak, len(self.open))
         self._headers.start(connection)
         _drop_dead_peer(transport, self.limits.unread_s)
@@ -128,7 +131,7 @@ class Connections:
 
     def left(self, connection: HttpConnection, *tasks: asyncio.Task[None] | None) -> None:
         """A connection has ended; `tasks` have served it, and may still do so."""
-        self.open.discard(connection)
+        self.open.pop(connection, None)
         self.slots.leave(connection)
         for deadlines in (self._headers, self._unread, self._lingering):
             deadlines.stop(connection)
@@ -146,7 +149,14 @@ class Connections:
         await self._turns.next(self.slots.owner(connection))
 
     async def end(self) -> None:
-        """Cancel the tasks of closed connections: aiohttp forgets those that linger over an unread body."""
+        """End what aiohttp closes and forgets: readers that do not take the rest, and tasks that linger over a body."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_OCTETS_S):
+                while self.open:  # noqa: ASYNC110 - each of them leaves by itself
+                    await asyncio.sleep(_LOOK_S)
+        for transport in tuple(self.open.values()):
+            transport.abort()
+        await asyncio.sleep(0)  # they leave
         for deadlines in (self._headers, self._unread, self._lingering):
             deadlines.close()
         left = list(self._leftover)

@@ -74,6 +74,17 @@ async def test_a_connection_with_a_request_is_served_and_forgotten_when_it_ends(
         assert not served.connections.closed
 
 
+async def test_a_reader_that_does_not_take_the_rest_is_cut_off_at_the_end() -> None:
+    async with listening(ConnectionLimits()) as served, attacking(served.port) as client:
+        await client.connect(1, GET.replace(b"/services", b"/flood"))
+        await eventually(lambda: served.asked == ["/flood"], "it is answered")
+        (transport,) = served.connections.open.values()
+        await eventually(lambda: transport.get_write_buffer_size() > 0, "it does not read")
+        transport.close()
+        await served.connections.end()
+        assert not served.open
+
+
 async def test_a_connection_without_a_request_is_closed() -> None:
     async with listening(ConnectionLimits(header_s=0.05)) as served, attacking(served.port) as client:
         await client.connect(1)
