@@ -40,7 +40,7 @@ class BareStream(asyncio.Protocol):
             return
         self._received = b""
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+    def connection_lost(self, _exc: Exception | None) -> None:
         STREAMS.discard(self._transport)
 
 

@@ -47,7 +47,7 @@ def measure(count: int) -> Sequence[Result]:
         others = StreamReaders(bare_port, WATCHERS, WATCH, b"chunked")
         stack.callback(others.close)
         asks = [
-            TimedChanges(port, registry, readers, _registration),
+            TimedChanges(port, registry, readers, marked_registration),
             TimedChanges(bare_port, bare, others, lambda marker: request("POST", "/", frame.replace(_MARK, marker))),
         ]
         for number in range(max(15, count // 12)):
@@ -90,7 +90,8 @@ class TimedChanges:
         self.cpu_ms.append((cpu_us(self._program.pid) - before_us) / 1e3)
 
 
-def _registration(marker: bytes) -> bytes:
+def marked_registration(marker: bytes) -> bytes:
+    """Return the request for a change with `marker` in it."""
     body = {
         "service_name": "fleet-service",
         "instance_id": "instance-1",
@@ -106,7 +107,7 @@ def _frame_of(readers: StreamReaders, port: int) -> bytes:
     """Return what the replica writes to a watcher for a change, with `_MARK` in it."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as writer:
         got: list[bytes] = []
-        writer.sendall(_registration(_MARK))
+        writer.sendall(marked_registration(_MARK))
         readers.read(lambda _, data: got.append(data), lambda: any(_MARK in each for each in got), 10)
         writer.recv(65536)
     readers.rest(0.5)

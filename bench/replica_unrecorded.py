@@ -43,11 +43,11 @@ class UnrecordedMetrics(ReplicaMetrics):
     def request(self, endpoint: str, method: str, status: int, duration_s: float, trace: str | None = None) -> None:
         """Count nothing."""
 
-    def at_once(self, endpoint: str, status: int, operation: str = "") -> CountAtOnce:  # noqa: ARG002 - see the class
+    def at_once(self, _endpoint: str, _status: int, _operation: str = "") -> CountAtOnce:
         """Count nothing."""
         return UncountedAtOnce()
 
-    def operation(self, name: str) -> MeasuredOperation:  # noqa: ARG002 - no operation is measured
+    def operation(self, _name: str) -> MeasuredOperation:
         return _UNMEASURED
 
 

@@ -80,7 +80,7 @@ class Reader(asyncio.Protocol):
             self.done.set_result(b"".join(self._pieces))
         self._tail = data[-_TAIL:]
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+    def connection_lost(self, _exc: Exception | None) -> None:
         if not self.done.done():
             self.done.set_result(None)
 

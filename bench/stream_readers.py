@@ -44,7 +44,7 @@ class StreamReaders:
                     if self._opened in _tails[number]:
                         _added.discard(number)
 
-            self.read(see, lambda _added=added: not _added, OPENING_S)  # type: ignore[misc]  # a default is no type
+            self.read(see, lambda _added=added: not _added, OPENING_S)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
     def __len__(self) -> int:
         return len(self._sockets)

@@ -8,7 +8,6 @@ from the servers, which have both processors; the watchers of one follower are w
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -19,8 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.fanout import WATCH, watched_replica
-from bench.load import request
+from bench.fanout import WATCH, marked_registration, watched_replica
 from bench.machine import cpu_us, pin, unpin
 from bench.rows import Figure, Result
 from tests.programs import Program
@@ -103,7 +101,7 @@ class ChangesToAll:
         time.sleep(_APART_S)
         self._watchers.read()
         before_us, began = self._cpu_us(), time.perf_counter_ns()
-        self._writer.sendall(_registration(marker))
+        self._writer.sendall(marked_registration(marker))
         ended = self._watchers.arrived()
         got = self._watchers.read().values()
         answer = self._writer.recv(65536)
@@ -163,15 +161,3 @@ def _received(one: socket.socket) -> bytes:
         while data := one.recv(_ROOM):
             got += data
     return got
-
-
-def _registration(marker: bytes) -> bytes:
-    body = {
-        "service_name": "fleet-service",
-        "instance_id": "instance-1",
-        "host": "10.1.2.3",
-        "port": 8034,
-        "version": "1.4.2",
-        "metadata": {"team": "osint", "commit": f"change-{marker.decode()}"},
-    }
-    return request("POST", "/register", json.dumps(body).encode())

@@ -79,7 +79,7 @@ def responder_of(*, counts: bool) -> tuple[Responder, list[bytes]]:
     responder = Responder(view, DnsSettings(), random.Random(1))
     responder.asked.is_on = counts
     if not counts:
-        for part in (responder._ready.found, responder._ready.missing):  # noqa: SLF001 - they count when they settle, which is what is left out
+        for part in (responder._ready.found, responder._ready.missing):  # noqa: SLF001 - the responder has no way to leave its own counting out
             part.__class__ = _Without
     queries = []
     for n in range(BATCH):

@@ -113,7 +113,7 @@ class CachedAnswers:
             self.stock = repeat(self.variants[0], _STOCK)
             self.ticker = self.stock
         elif len(self.variants) == self.orders and self.lives > 0:
-            # All that are left: whoever takes them may have to do without the loop for a while.
+            # All that are left: the thread that takes them may have to do without the loop for a while.
             first, turns = bytes((self.number,)), self.turns.many(self.lives)
             ticker = iter((first + turns)[: self.lives])
             variants = tuple(self.variants[number] for number in range(self.orders))

@@ -104,7 +104,7 @@ class BesideLoop(Batched):
         if self._job is not None:
             self._is_ending = True
             with contextlib.suppress(OSError):
-                # It fails, since the socket is not connected, but wakes whoever waits for a datagram.
+                # It fails, since the socket is not connected, but wakes a thread that waits for a datagram.
                 self._socket.shutdown(socket.SHUT_RD)
         return self._job
 
@@ -115,7 +115,7 @@ class BesideLoop(Batched):
             while not self._is_ending:
                 try:
                     self._serve_some()
-                except Exception:  # noqa: BLE001 - the last line of defence: no packet stops the server
+                except Exception:  # noqa: BLE001 - whatever one packet provokes, the thread has to answer the next; it is logged and counted
                     self._failures += 1
                     if self._failures & (self._failures - 1) == 0:
                         _log.exception("dns_thread_failed", failures=self._failures)

@@ -1,6 +1,6 @@
 """Questions that threads hand over to the event loop, since it alone makes answers.
 
-A bounded queue for each socket. Whoever hands over never waits, and the loop takes a few at a time, so that neither
+A bounded queue for each socket. The thread never waits, and the loop takes a few at a time, so that neither
 holds up the other.
 """
 

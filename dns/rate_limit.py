@@ -63,7 +63,7 @@ class RateLimit:
         self._octets = _Buckets(KINDS * per_second * USUAL_OCTETS, slots)
         self._advice = _Buckets(KINDS * per_second, slots)
         self._slipped = bytearray(slots)
-        self._lock = threading.Lock()  # only ever held briefly: whoever has it waits for nothing
+        self._lock = threading.Lock()  # only ever held briefly: its holder waits for nothing
 
     def excess(self, host: str, now_s: float) -> RateLimitAction:
         """Return what to do with a question from `host`, before its answer is made: SEND if it may have one."""

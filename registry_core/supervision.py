@@ -195,6 +195,19 @@ async def _started(work: Work) -> None:
     await work()  # called in here, so that a failing call counts as any other death
 
 
+async def until_first(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all of `work` at once until one of them ends; raise what it raised. The others are cancelled by then."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def end(tasks: Iterable[asyncio.Task[Any] | None], within_s: float = END_S) -> None:
     """Cancel the tasks, repeatedly, until they end or `within_s` has passed. What they raise is ignored."""
     meant = {task for task in tasks if task is not None}

@@ -27,6 +27,7 @@ from registry_core.causes import cause_of
 from registry_core.domain.selection import Random
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
+from registry_core.supervision import until_first
 from registry_core.upstreams.choice import Trouble, Use
 from registry_core.upstreams.pool import Upstreams
 from registry_core.upstreams.probes import RegistryProbes, Silent, zone_in
@@ -203,21 +204,12 @@ class WatchSync:
             self._view.opened(time_of(response.headers.get("Date", "")))
             latency_s = self._clock.monotonic() - began
             acknowledger = self._acknowledger(url, response.headers)
-            acknowledging = asyncio.ensure_future(acknowledger.run())
             reader = WatchReader(cursor, stage=self._view.staging)
-            reading = asyncio.ensure_future(self._read(url, response, reader, acknowledger, latency_s))
-            minding = asyncio.ensure_future(self._mind(url))
-            tasks = [reading, minding, acknowledging]
+            reading = self._read(url, response, reader, acknowledger, latency_s)
+            work = [reading, self._mind(url), acknowledger.run()]
             if (reports := self._reports(url, response)) is not None:
-                tasks.append(asyncio.ensure_future(reports))
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                work.append(reports)
+            await until_first(*work)
 
     async def _open(self, url: str, target: str) -> aiohttp.ClientResponse:
         headers = _VERSION_PACKED if self._takes_packed else _VERSION

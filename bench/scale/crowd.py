@@ -66,7 +66,7 @@ class SimulatedWatch(asyncio.Protocol):
             self.ready.set_result(True)
         self._tail = tail[-4096:]
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, _exc: Exception | None) -> None:
         if not self.ready.done():
             self.retry_s = 1.0
             self.ready.set_result(False)

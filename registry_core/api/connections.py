@@ -152,7 +152,7 @@ class Connections:
         """End what aiohttp closes and forgets: readers that do not take the rest, and tasks that linger over a body."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_OCTETS_S):
-                while self.open:  # noqa: ASYNC110 - each of them leaves by itself
+                while self.open:  # noqa: ASYNC110 - connections leave in callbacks of many transports, which no event sums up
                     await asyncio.sleep(_LOOK_S)
         for transport in tuple(self.open.values()):
             transport.abort()

@@ -52,7 +52,7 @@ class FollowerView(ReplicaView):
         self._leases = LeaseTimes(ttl_s)
         self._report: LeaseReport | None = None
         self._stage = FollowerStage(self.catalog)
-        # What is no longer in view, and still takes memory: whoever applies changes sheds it bit by bit.
+        # What is no longer in view, and still takes memory: it is shed bit by bit as changes are applied.
         self.stale = Catalog()
 
     # -- how far it can be trusted

@@ -27,6 +27,7 @@ from registry_core.follow.link import UpstreamLink
 from registry_core.follow.view import FollowerView, Then
 from registry_core.ports.clock import Clock
 from registry_core.shortages import is_shortage
+from registry_core.supervision import until_first
 from registry_core.upstreams.choice import Trouble, Use
 from registry_core.upstreams.probes import Silent, zone_in
 from registry_core.upstreams.requests import MAX_ERROR_BYTES, RegistryAnswer
@@ -191,15 +192,7 @@ class UpstreamWatch:
             work = [self._read(url, response, reader, latency_s), self._mind(url)]
             if (beside := self.beside(url, response)) is not None:
                 work.append(beside)
-            tasks = [asyncio.ensure_future(one) for one in work]
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await until_first(*work)
 
     async def _open(self, url: str, target: str) -> RegistryAnswer:
         packing = {PACKING_HEADER: DEFLATE} if self._takes_packed else {}

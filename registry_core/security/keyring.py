@@ -20,7 +20,7 @@ from registry_core.security.signatures import MacKey, Signature
 from registry_core.security.signing_keys import FOLLOWER, READER, REPLICA, SHARED, api_key, service_of
 
 _HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-# Who signs with the secret of the fleet, by the id of the key.
+# The roles that sign with the secret of the fleet, by the id of the key.
 _OF_THE_SECRET: Final = {SHARED: Role.OPERATOR, REPLICA: Role.REPLICA, FOLLOWER: Role.FOLLOWER}
 K = TypeVar("K")
 # Keys that are ready for use, of those that have signed; at some 1 kB each.

@@ -32,6 +32,7 @@ BLOCKS = frozenset(
 TASKS: Mapping[str, str] = {
     "registry_core/supervision.py Background._start": "it is the supervisor",
     "registry_core/supervision.py _life": "it is the supervisor",
+    "registry_core/supervision.py until_first": "it is awaited here",
     "registry_core/api/http_connection.py HttpConnection._is_carried_out": "one request: its replica awaits it",
     "registry_core/store/redis/store.py RedisStore.sweep": "the sweeps are waited for here, or by the next sweep",
     "agent/registration/drain_progress.py progress": "it is awaited here",
@@ -41,8 +42,6 @@ TASKS: Mapping[str, str] = {
     "registry_core/upstreams/probes.py RegistryProbes.lives": "its askers await it, and it has an end in time",
     "agent/hosts/lookup.py addresses_from": "it is awaited here",
     "agent/registries/srv.py RegistryLookup.run": "awaited here: when one lookup dies all do, and are kept",
-    "agent/view/sync.py WatchSync._follow": "awaited here: the death of one is the end of the stream",
-    "registry_core/follow/watch.py UpstreamWatch._follow": "awaited here: the death of one is the end of the stream",
     "dns/forwarding.py Forwarder._begin": "askers wait for it; it catches what goes wrong, and ends in time",
     "dns/resolver_client.py ResolverClient._start": "the question that it is an attempt at awaits it",
 }

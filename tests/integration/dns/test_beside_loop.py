@@ -125,7 +125,7 @@ async def test_new_orders_are_drawn_before_the_old_ones_are_used_up(view: Standi
     await udp.close()
 
 
-async def test_what_is_counted_is_what_was_answered_whoever_answers(view: StandingView) -> None:
+async def test_what_is_counted_is_what_was_answered_by_either_thread(view: StandingView) -> None:
     """Ready answers, new ones, unusual spellings, names that do not exist, and changes, all at the same time."""
     server = responder(view)
     udp = await serve_udp(server, "127.0.0.1", 0, exchange=beside)
@@ -149,7 +149,7 @@ async def test_what_is_counted_is_what_was_answered_whoever_answers(view: Standi
     await udp.close()
 
 
-async def test_other_machines_have_one_allowance_whoever_answers(view: StandingView) -> None:
+async def test_other_machines_have_one_allowance_by_either_thread(view: StandingView) -> None:
     """Ready answers come from the thread, new ones from the loop, and both take from the same."""
     host = address_in_the_network()
     server = responder(view, clock=FakeClock(), allow_networks=("127.0.0.0/8", f"{host}/32"), rate_limit=10)

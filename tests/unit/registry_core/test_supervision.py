@@ -13,7 +13,15 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from registry_core.supervision import RESTART_FIRST_S, RESTART_MOST_S, SETTLED_S, Background, BackgroundReport, end
+from registry_core.supervision import (
+    RESTART_FIRST_S,
+    RESTART_MOST_S,
+    SETTLED_S,
+    Background,
+    BackgroundReport,
+    end,
+    until_first,
+)
 from registry_core.telemetry.log_thinning import TOLD_EVERY_S
 from tests.samples import FakeClock
 
@@ -333,6 +341,40 @@ async def test_a_task_that_does_not_end_is_abandoned_in_time_and_named() -> None
     assert [(log["event"], log["tasks"]) for log in logs] == [("background_task_does_not_end", ["stubborn"])]
     goes_on = False
     await end([task])
+
+
+@pytest.mark.parametrize("first", [returns, dies])
+async def test_the_first_of_several_ends_the_others_before_its_error_is_raised(first: Callable[..., Any]) -> None:
+    ended: list[str] = []
+
+    async def tidies_up() -> None:
+        try:
+            await lasts()
+        finally:
+            await turns()
+            ended.append("other")
+
+    raised = contextlib.nullcontext() if first is returns else pytest.raises(LookupError)
+    with raised:
+        await until_first(tidies_up(), first())
+    assert ended == ["other"]
+
+
+async def test_a_cancellation_ends_all_that_run_until_the_first_ends() -> None:
+    ended: list[int] = []
+
+    async def tidies_up(number: int) -> None:
+        try:
+            await lasts()
+        finally:
+            ended.append(number)
+
+    task = asyncio.create_task(until_first(tidies_up(1), tidies_up(2)))
+    await turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [1, 2]
 
 
 async def test_closing_without_tasks_does_not_wait() -> None:

@@ -14,6 +14,9 @@ from registry_core.security.signing_keys import follower_key
 from tests.integration.replicas import READY, Api, serving
 from tests.programs import eventually
 
+SECRET = "a-long-random-word"
+CLOSED = msgspec.structs.replace(READY, secrets=(SECRET,))
+
 
 def following(*urls: str, settings: ReplicaSettings = READY) -> ReplicaSettings:
     """Return the settings of a follower of these; with the secret of `settings` it signs its own requests."""

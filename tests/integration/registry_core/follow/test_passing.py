@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -23,33 +23,13 @@ from registry_core.security.client_settings import ClientTlsSettings
 from registry_core.security.pem_paths import KeyPair
 from registry_core.security.signing_keys import SigningKey, api_key, service_key, shared_key
 from tests.certificates import Authority
-from tests.integration.registry_core.follow.followers import follower_of, following, follows
+from tests.integration.registry_core.follow.followers import CLOSED, SECRET, follower_of, following, follows
 from tests.integration.replicas import READY, Api, serving
 from tests.integration.signed_requests import GOOD, signed_request
 from tests.integration.tls import tls_files
 from tests.programs import eventually, free_port
 
-SECRET = "a-long-random-word"
-CLOSED = msgspec.structs.replace(READY, secrets=(SECRET,))
 INSTANCE = "/ip_intel/10.0.0.7:8034"
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Api]:
-    async with serving(CLOSED) as api:
-        yield api
-
-
-@pytest.fixture
-async def edge(registry: Api) -> AsyncIterator[Api]:
-    async with follower_of(registry, settings=CLOSED) as api:
-        yield api
-
-
-@pytest.fixture
-async def second(edge: Api) -> AsyncIterator[Api]:
-    async with follower_of(edge, settings=CLOSED) as api:
-        yield api
 
 
 @pytest.mark.parametrize("key", [shared_key(SECRET), service_key("ip_intel", SECRET)], ids=lambda key: str(key.id))
@@ -291,7 +271,7 @@ async def test_the_certificate_of_a_follower_is_not_that_of_its_callers(tmp_path
         # With that certificate it is believed on addresses.
         assert await statuses(edge, "203.0.113.9", range(8100, 8105)) == [201, 201, 201, 429, 429]
         assert await statuses(edge, "203.0.113.200", range(8200, 8203)) == [201, 201, 201]
-        # The follower itself may look up and observe; whoever asks it gets no more than its own credentials give.
+        # The follower itself may look up and observe; its askers get no more than its own credentials give.
         for method, path in (("GET", "/guard"), ("GET", "/audit/head"), ("POST", "/guard/release")):
             assert (await edge.call(method, path)).status == 401
         assert (await edge.call("POST", "/register", GOOD)).status == 401

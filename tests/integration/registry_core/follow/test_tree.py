@@ -13,13 +13,11 @@ import pytest
 
 from registry_core.follow import reporting
 from registry_core.settings import Listen
-from tests.integration.registry_core.follow.followers import follower_of, following, follows
+from tests.integration.registry_core.follow.followers import CLOSED, SECRET, follower_of, following, follows
 from tests.integration.replicas import READY, Api, serving
 from tests.integration.signed_requests import GOOD
 from tests.programs import eventually, free_port
 
-SECRET = "a-long-random-word"
-CLOSED = msgspec.structs.replace(READY, secrets=(SECRET,))
 TOKEN = {"X-Registry-Token": SECRET}
 DRAIN = "/drain/ip_intel/10.0.0.7:8034"
 
@@ -28,24 +26,6 @@ DRAIN = "/drain/ip_intel/10.0.0.7:8034"
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporting, "REPORT_EVERY_S", 0.1)
     monkeypatch.setattr(reporting, "PACE_S", 0.02)
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Api]:
-    async with serving(CLOSED) as api:
-        yield api
-
-
-@pytest.fixture
-async def edge(registry: Api) -> AsyncIterator[Api]:
-    async with follower_of(registry, settings=CLOSED) as api:
-        yield api
-
-
-@pytest.fixture
-async def second(edge: Api) -> AsyncIterator[Api]:
-    async with follower_of(edge, settings=CLOSED) as api:
-        yield api
 
 
 class Reader:
