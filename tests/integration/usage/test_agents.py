@@ -87,6 +87,7 @@ async def test_a_report_through_another_replica_reaches_the_one_with_the_watch()
         first.session.get(f"{first.url}/watch?acknowledges=1") as watch,
     ):
         assert watch.headers["X-Report-Every"] == "0.2"
+        assert watch.headers["X-Ack-Every"] == "0.20"
         body = {
             "watcher": watch.headers["X-Watcher"],
             "cursor": "",

@@ -23,7 +23,7 @@ from registry_core.upstreams.requests import RegistryRequests
 from registry_core.upstreams.retries import WATCH_RETRY
 from registry_core.watch.changes import Replaced
 from registry_core.watch.cursor import Cursor, cursor_of
-from registry_core.watch.limits import PROTOCOL
+from registry_core.watch.limits import ACK_EVERY_HEADER, LEAST_ACK_EVERY_S, MOST_ACK_EVERY_S, PROTOCOL
 from registry_core.watch.lines import goodbye_line
 from registry_core.watch.packing import packed
 from tests.integration.agents import line_to
@@ -344,3 +344,13 @@ async def test_lookups_of_an_old_view_shorten_the_wait_for_the_next_try() -> Non
         await asyncio.sleep(0)
         agent.sync.hurry()
         await asyncio.wait_for(waiting, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "pace_s"),
+    [("0.65", 0.65), ("", LEAST_ACK_EVERY_S), ("soon", LEAST_ACK_EVERY_S), ("3600", MOST_ACK_EVERY_S)],
+)
+async def test_the_registry_says_how_seldom_drains_are_acknowledged(said: str, pace_s: float) -> None:
+    async with aiohttp.ClientSession() as session:
+        sync = Following(session, ("http://127.0.0.1:1",), 1.0).sync
+        assert sync._acknowledger("http://127.0.0.1:1", {ACK_EVERY_HEADER: said} if said else {})._pace_s == pace_s
